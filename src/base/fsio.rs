@@ -1,0 +1,51 @@
+//! Writing files so that a crash at any moment leaves either the old or the new content.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use crate::base::error::{Error, Result};
+
+/// Writes `content` to a temporary name in the folder of `path`, flushes it to the disk and
+/// renames it to `path`.
+pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".vfaq-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    file.write_all(content).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    set_usual_permissions(file.as_file());
+    file.persist(path).map_err(|e| failed(e.error))?;
+    // The rename itself must survive a power cut too; where folders cannot be synced, it is
+    // still atomic.
+    if let Ok(dir) = File::open(folder) {
+        let _ = dir.sync_all();
+    }
+    Ok(())
+}
+
+/// Temporary files are made for the owner's eyes only; archives are for sharing.
+fn set_usual_permissions(file: &File) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o644));
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+}
+
+/// Makes `path` another name of the content of `from`: a hard link, or a copy where the file
+/// system has no links. An existing `path` is replaced.
+pub fn link_or_copy(from: &Path, path: &Path) -> Result<()> {
+    let failed = |e| Error::io(format!("cannot link {} to {}", from.display(), path.display()), e);
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    fs::hard_link(from, path).or_else(|_| fs::copy(from, path).map(|_| ())).map_err(failed)
+}

@@ -1,0 +1,8 @@
+//! What every room stands on: time, clocks, errors, durations of human hands, telemetry.
+//! Imports no sibling.
+
+pub mod clock;
+pub mod error;
+pub mod fsio;
+pub mod telemetry;
+pub mod time;

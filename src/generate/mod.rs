@@ -1,0 +1,6 @@
+//! Generators of pictures and clips, and the scheduler that keeps them ahead of the picture.
+
+mod backend;
+pub mod mock;
+
+pub use backend::{Backend, ImageRequest, Init, VideoRequest};

@@ -1,0 +1,172 @@
+//! What pictures and clips are, for every room.
+//!
+//! Holds: a [`Frame`] is I420 (planar Y, U, V; chroma at half width and height, rounded up),
+//! BT.709, limited range, 8 bits. Pictures of any other kind are converted once, on the way in.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::error::Result;
+use crate::base::time::FrameRate;
+
+/// The number of a cycle within its project, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CycleId(pub u32);
+
+impl fmt::Display for CycleId {
+    /// Four digits, as in file names: `0007`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}", self.0)
+    }
+}
+
+/// Size and rate of a video. Sizes are in pixels of luma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoFormat {
+    pub width: u32,
+    pub height: u32,
+    pub fps: FrameRate,
+}
+
+/// One picture with tight planes: the stride of `y` is `width`, that of `u` and `v` is
+/// `width.div_ceil(2)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub width: u32,
+    pub height: u32,
+    pub y: Vec<u8>,
+    pub u: Vec<u8>,
+    pub v: Vec<u8>,
+}
+
+impl Frame {
+    /// A black picture.
+    pub fn black(width: u32, height: u32) -> Self {
+        let chroma = (width.div_ceil(2) * height.div_ceil(2)) as usize;
+        Frame {
+            width,
+            height,
+            y: vec![16; (width * height) as usize],
+            u: vec![128; chroma],
+            v: vec![128; chroma],
+        }
+    }
+
+    pub fn chroma_width(&self) -> usize {
+        self.width.div_ceil(2) as usize
+    }
+
+    pub fn chroma_height(&self) -> usize {
+        self.height.div_ceil(2) as usize
+    }
+
+    /// Bytes of all planes.
+    pub fn bytes(&self) -> usize {
+        self.y.len() + self.u.len() + self.v.len()
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({}x{})", self.width, self.height)
+    }
+}
+
+/// One plane of a picture that somebody else owns, to be written: `data` holds `height` rows,
+/// `stride` bytes apart, of which the first `width` count.
+pub struct PlaneMut<'a> {
+    pub data: &'a mut [u8],
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// An I420 picture that somebody else owns (a mapped, pooled buffer), to be written.
+pub struct FrameMut<'a> {
+    pub y: PlaneMut<'a>,
+    pub u: PlaneMut<'a>,
+    pub v: PlaneMut<'a>,
+}
+
+impl Frame {
+    pub fn as_mut(&mut self) -> FrameMut<'_> {
+        let (w, h) = (self.width as usize, self.height as usize);
+        let (cw, ch) = (self.chroma_width(), self.chroma_height());
+        FrameMut {
+            y: PlaneMut { data: &mut self.y, stride: w, width: w, height: h },
+            u: PlaneMut { data: &mut self.u, stride: cw, width: cw, height: ch },
+            v: PlaneMut { data: &mut self.v, stride: cw, width: cw, height: ch },
+        }
+    }
+}
+
+/// A finished raw clip in the archive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clip {
+    pub cycle: CycleId,
+    pub path: PathBuf,
+    pub format: VideoFormat,
+    /// Number of frames.
+    pub frames: u32,
+    /// The prompt it was made from, for the status line.
+    pub prompt: Arc<str>,
+}
+
+impl Clip {
+    /// Seconds that it lasts at its own rate.
+    pub fn seconds(&self) -> f64 {
+        f64::from(self.frames) * self.format.fps.frame_seconds()
+    }
+}
+
+/// Where a prepared clip comes from; decides how its time on air is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Generated (or archived) material, aired as planned.
+    Cycle,
+    /// The built-in picture that airs before the first cycle is there.
+    StandIn,
+}
+
+/// A clip that is ready for the picture: decoded.
+#[derive(Debug)]
+pub struct PreparedClip {
+    pub origin: Origin,
+    pub clip: Clip,
+    /// At least one; all of the size in `clip.format`.
+    pub frames: Vec<Frame>,
+}
+
+impl PreparedClip {
+    /// Bytes of picture that it holds.
+    pub fn bytes(&self) -> usize {
+        self.frames.iter().map(Frame::bytes).sum()
+    }
+}
+
+/// What a decoder found in a file.
+#[derive(Debug)]
+pub struct DecodedClip {
+    pub format: VideoFormat,
+    pub frames: Vec<Frame>,
+}
+
+/// Reads a clip whole. Implemented in `stream`, handed out by `app`.
+pub trait ClipDecoder: Send + Sync {
+    /// Decodes every frame of the video at `path`. An error names the file; a file without a
+    /// single decodable frame is one.
+    fn decode(&self, path: &Path) -> Result<DecodedClip>;
+}
+
+/// Writes a clip whole. Implemented in `stream`, handed out by `app`.
+pub trait ClipEncoder: Send + Sync {
+    /// Encodes `frames` (all of one size) at `fps` as H.264 in MP4 at `path`: written to a
+    /// temporary name in the same folder, flushed, then renamed.
+    fn encode(
+        &self,
+        frames: &mut dyn Iterator<Item = &Frame>,
+        fps: FrameRate,
+        path: &Path,
+    ) -> Result<()>;
+}
