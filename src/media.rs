@@ -125,6 +125,8 @@ impl Clip {
 pub enum Origin {
     /// Generated (or archived) material, aired as planned.
     Cycle,
+    /// Made in an earlier session: airs only until something new is ready.
+    Earlier,
     /// The built-in picture that airs before the first cycle is there.
     StandIn,
 }
@@ -134,6 +136,8 @@ pub enum Origin {
 pub struct PreparedClip {
     pub origin: Origin,
     pub clip: Clip,
+    /// The frames stand in reverse order (a prepared set that is played back and forth).
+    pub reversed: bool,
     /// At least one; all of the size in `clip.format`.
     pub frames: Vec<Frame>,
 }
@@ -169,4 +173,36 @@ pub trait ClipEncoder: Send + Sync {
         fps: FrameRate,
         path: &Path,
     ) -> Result<()>;
+}
+
+/// Small clips for the tests of every room.
+#[cfg(test)]
+pub mod testing {
+    use super::*;
+
+    /// A clip of 32x16 at 8 fps whose frame `i` has luma `16 + i` everywhere.
+    pub fn clip(cycle: u32, frames: u32) -> Arc<PreparedClip> {
+        clip_from(Origin::Cycle, cycle, frames)
+    }
+
+    pub fn clip_from(origin: Origin, cycle: u32, frames: u32) -> Arc<PreparedClip> {
+        let format = VideoFormat { width: 32, height: 16, fps: FrameRate::whole(8) };
+        let pictures = (0..frames).map(|i| {
+            let mut frame = Frame::black(format.width, format.height);
+            frame.y.fill((16 + i).min(235) as u8);
+            frame
+        });
+        Arc::new(PreparedClip {
+            origin,
+            clip: Clip {
+                cycle: CycleId(cycle),
+                path: PathBuf::from("test.mp4"),
+                format,
+                frames,
+                prompt: "test".into(),
+            },
+            reversed: false,
+            frames: pictures.collect(),
+        })
+    }
 }

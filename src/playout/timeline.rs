@@ -1,0 +1,613 @@
+//! What follows what: new clips as they come, joined; and when none is there, a walk back and
+//! forth over what was shown.
+//!
+//! How the walk goes: a clip that ends with nothing new behind it turns round smoothly and runs
+//! back to its beginning. Cycles grow out of one another, so its first frame continues the clip
+//! before it: the walk goes on there, backwards, and so on to the oldest clip still held; there it
+//! turns and comes forwards again. As soon as a new clip is ready it is joined in from wherever
+//! the walk is.
+//!
+//! Holds: at most two clips are on air at once. Clips leave through the ring, never freed here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::strand::{Motion, Role, Strand};
+use crate::base::telemetry::{Counter, Gauge};
+use crate::base::time::FrameRate;
+use crate::media::{Frame, Origin, PreparedClip};
+use crate::ring::{Command, Player};
+
+/// Clips that may wait or be held at once; the ring's capacity in bytes binds long before.
+const MANY: usize = 256;
+
+#[derive(Clone, Copy, Debug)]
+pub struct TimelineSettings {
+    pub fps: FrameRate,
+    /// Length of a join. 0: the joint is one source frame long, like any other pair of frames.
+    pub join_seconds: f64,
+    /// Bytes of shown clips that are kept for walking back.
+    pub history_bytes: usize,
+}
+
+/// Two source frames of one strand and the place between them.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    pub a: &'a Frame,
+    pub b: &'a Frame,
+    /// 0: `a` alone; towards 1: `b`.
+    pub phase: f32,
+}
+
+/// What is on air at one output frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Shot<'a> {
+    pub base: Layer<'a>,
+    /// The clip that is being joined in, and how much of it is seen, 0 to 1.
+    pub over: Option<(Layer<'a>, f32)>,
+}
+
+/// A change of what is on air, for the journal: from output frame `frame` on, the strand moves
+/// from `position` as `motion` says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ShotEvent {
+    pub frame: u64,
+    /// `None` for the stand-in.
+    pub cycle: Option<u32>,
+    pub role: Role,
+    /// Source frame, fractional, in the order in which the clip was recorded.
+    pub position: f64,
+    /// Source frames per output frame at `frame`; negative backwards.
+    pub speed: f64,
+    /// Output frames that a turn takes, if one begins here.
+    pub turn_frames: Option<f64>,
+    /// Output frames over which it is faded in, if it is joined in here.
+    pub fade_frames: Option<u32>,
+}
+
+/// What the timeline counts, readable from anywhere.
+#[derive(Debug, Default)]
+pub struct PlayoutCounters {
+    pub played: Counter,
+    pub replayed: Counter,
+    pub stand_in: Counter,
+    pub underruns: Counter,
+    /// Cycle on air plus one; 0 for the stand-in.
+    pub on_air: Gauge,
+    /// 1 while something is shown again.
+    pub replaying: Gauge,
+    /// Journal entries that found the way full.
+    pub events_lost: Counter,
+}
+
+struct Fade {
+    to: Strand,
+    start: u64,
+    frames: u32,
+}
+
+pub struct Timeline {
+    settings: TimelineSettings,
+    player: Player,
+    events: Sender<ShotEvent>,
+    counters: Arc<PlayoutCounters>,
+    live: bool,
+    base: Strand,
+    fade: Option<Fade>,
+    /// Ready and not shown yet.
+    queue: VecDeque<Arc<PreparedClip>>,
+    /// Shown (or made earlier), oldest first; neighbours grew out of one another.
+    history: VecDeque<Arc<PreparedClip>>,
+    history_bytes: usize,
+    /// Clips on their way out that may still be in use.
+    leaving: VecDeque<Arc<PreparedClip>>,
+}
+
+impl Timeline {
+    /// Starts with the stand-in on air, in standby: nothing is taken from the ring before
+    /// [`Command::Go`]. `events` is bounded; when it is full an event is lost and counted.
+    pub fn new(
+        settings: TimelineSettings,
+        player: Player,
+        stand_in: Arc<PreparedClip>,
+        events: Sender<ShotEvent>,
+        counters: Arc<PlayoutCounters>,
+    ) -> Self {
+        Timeline {
+            base: Strand::stand_in(stand_in, 0, settings.fps),
+            settings,
+            player,
+            events,
+            counters,
+            live: false,
+            fade: None,
+            queue: VecDeque::with_capacity(MANY),
+            history: VecDeque::with_capacity(MANY),
+            history_bytes: 0,
+            leaving: VecDeque::with_capacity(MANY),
+        }
+    }
+
+    /// What is on air at output frame `n`. To be called for rising `n`; frames may be left out.
+    pub fn tick(&mut self, n: u64) -> Shot<'_> {
+        if n == 0 {
+            self.counters.stand_in.add(1);
+            self.report(n, None);
+        }
+        self.take_commands();
+        self.finish_fade(n);
+        self.advance(n);
+        if self.fade.is_none() {
+            self.join_next(n);
+        }
+        self.release();
+        let runway = self.runway_seconds(n);
+        self.player.report_runway(runway);
+        self.shot(n)
+    }
+
+    /// Whether *go* was given.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    fn take_commands(&mut self) {
+        // A full queue stays in the ring.
+        while self.queue.len() < MANY / 2 {
+            match self.player.poll() {
+                Some(Command::Append(clip)) if clip.origin == Origin::Earlier => {
+                    self.remember(clip);
+                }
+                Some(Command::Append(clip)) => self.queue.push_back(clip),
+                Some(Command::Go) => self.live = true,
+                None => break,
+            }
+        }
+    }
+
+    fn finish_fade(&mut self, n: u64) {
+        if self.fade.as_ref().is_some_and(|f| n >= f.start + u64::from(f.frames))
+            && let Some(fade) = self.fade.take()
+        {
+            let gone = std::mem::replace(&mut self.base, fade.to);
+            if gone.role == Role::StandIn {
+                self.leave(gone.clip);
+            }
+        }
+    }
+
+    /// Lets both strands turn where they must.
+    fn advance(&mut self, n: u64) {
+        let next_ready = self.live && !self.queue.is_empty();
+        if self.base.settle(n) {
+            self.report(n, None);
+        }
+        // While it is being faded out the last stretch runs to its end.
+        let ends = self.fade.is_some() && self.base.role == Role::Fresh;
+        if !ends && self.base.must_turn(n) && !(next_ready && self.base.role == Role::Fresh) {
+            if self.base.role == Role::Fresh {
+                // Nothing is due behind a clip that is ending.
+                self.counters.underruns.add(1);
+                self.counters.replayed.add(1);
+                self.base.role = Role::Replay;
+            }
+            self.base.turn(n);
+            self.report(n, None);
+        }
+        let mut changed = false;
+        if let Some(fade) = &mut self.fade {
+            changed = fade.to.settle(n);
+            if fade.to.must_turn(n) {
+                fade.to.turn(n);
+                changed = true;
+            }
+        }
+        if changed {
+            self.report_incoming(n, None);
+        }
+    }
+
+    /// Begins a join if one is due.
+    fn join_next(&mut self, n: u64) {
+        if !self.live {
+            return;
+        }
+        let left = self.base.frames_left(n);
+        if let Some(next) = self.queue.front() {
+            let frames = self.join_frames(next);
+            let waiting = self.base.role != Role::Fresh;
+            if waiting || left <= f64::from(frames) {
+                let Some(next) = self.queue.pop_front() else { return };
+                self.counters.played.add(1);
+                self.remember(next.clone());
+                self.join(n, next, Role::Fresh, 1.0, frames);
+            }
+            return;
+        }
+        match self.base.role {
+            // The newest of the earlier clips is nearer to what comes than the stand-in is.
+            Role::StandIn => {
+                if let Some(newest) = self.history.back().cloned() {
+                    let frames = self.join_frames(&newest);
+                    self.counters.replayed.add(1);
+                    self.join(n, newest, Role::Replay, 1.0, frames);
+                }
+            }
+            Role::Replay => {
+                let direction = self.base.direction();
+                let Some(neighbour) = self.neighbour(direction) else { return };
+                let frames = self.join_frames(&neighbour);
+                if left <= f64::from(frames) {
+                    self.counters.replayed.add(1);
+                    self.join(n, neighbour, Role::Replay, direction, frames);
+                }
+            }
+            Role::Fresh => {}
+        }
+    }
+
+    fn join(&mut self, n: u64, clip: Arc<PreparedClip>, role: Role, direction: f64, frames: u32) {
+        let to = Strand::new(clip, role, direction, n, self.settings.fps);
+        self.fade = Some(Fade { to, start: n, frames });
+        self.report_incoming(n, Some(frames));
+    }
+
+    /// The clip of the history that continues the one on air in `direction`.
+    fn neighbour(&self, direction: f64) -> Option<Arc<PreparedClip>> {
+        let here = self.history.iter().position(|c| Arc::ptr_eq(c, &self.base.clip))?;
+        let there = if direction > 0.0 { here + 1 } else { here.checked_sub(1)? };
+        self.history.get(there).cloned()
+    }
+
+    /// Output frames that joining `next` takes: at most half of either clip, so that joins never
+    /// meet, and at least one source frame's time.
+    fn join_frames(&self, next: &PreparedClip) -> u32 {
+        let fps = self.settings.fps.as_f64();
+        let half = self.base.clip.clip.seconds().min(next.clip.seconds()) / 2.0;
+        let source_frame = next.clip.format.fps.frame_seconds();
+        let seconds = self.settings.join_seconds.max(source_frame).min(half);
+        ((seconds * fps).floor() as u32).max(1)
+    }
+
+    /// Keeps a clip for walking back; the oldest go when there are too many.
+    fn remember(&mut self, clip: Arc<PreparedClip>) {
+        self.history_bytes += clip.bytes();
+        self.history.push_back(clip);
+        while self.history.len() > 1
+            && (self.history_bytes > self.settings.history_bytes || self.history.len() > MANY / 2)
+        {
+            if let Some(oldest) = self.history.pop_front() {
+                self.history_bytes -= oldest.bytes();
+                self.leave(oldest);
+            }
+        }
+    }
+
+    fn leave(&mut self, clip: Arc<PreparedClip>) {
+        self.leaving.push_back(clip);
+    }
+
+    /// Sends home what nobody here uses any more.
+    fn release(&mut self) {
+        for _ in 0..self.leaving.len() {
+            let Some(clip) = self.leaving.pop_front() else { return };
+            let in_use = Arc::ptr_eq(&clip, &self.base.clip)
+                || self.fade.as_ref().is_some_and(|f| Arc::ptr_eq(&clip, &f.to.clip));
+            if in_use {
+                self.leaving.push_back(clip);
+            } else if let Err(clip) = self.player.retire(clip) {
+                self.leaving.push_back(clip);
+                return;
+            }
+        }
+    }
+
+    /// Seconds until nothing new would be there to show.
+    fn runway_seconds(&self, n: u64) -> f64 {
+        let on_air = self.fade.as_ref().map_or(&self.base, |f| &f.to);
+        let rest = if on_air.role == Role::Fresh {
+            on_air.frames_left(n).max(0.0) * self.settings.fps.frame_seconds()
+        } else {
+            0.0
+        };
+        let join = self.settings.join_seconds;
+        let queued: f64 = self.queue.iter().map(|c| (c.clip.seconds() - join).max(0.0)).sum();
+        if rest.is_finite() { rest + queued } else { queued }
+    }
+
+    fn shot(&self, n: u64) -> Shot<'_> {
+        let over = self.fade.as_ref().map(|fade| {
+            let mix = ((n - fade.start) as f32 + 1.0) / (fade.frames as f32 + 1.0);
+            // Smoothstep: a fade that neither starts nor stops with a jolt.
+            (layer(&fade.to, n), mix * mix * (3.0 - 2.0 * mix))
+        });
+        Shot { base: layer(&self.base, n), over }
+    }
+
+    fn report(&self, n: u64, fade_frames: Option<u32>) {
+        self.emit(n, &self.base, fade_frames);
+    }
+
+    fn report_incoming(&self, n: u64, fade_frames: Option<u32>) {
+        if let Some(fade) = &self.fade {
+            self.emit(n, &fade.to, fade_frames);
+        }
+    }
+
+    fn emit(&self, n: u64, strand: &Strand, fade_frames: Option<u32>) {
+        let clip = &strand.clip;
+        let cycle = (strand.role != Role::StandIn).then_some(clip.clip.cycle.0);
+        self.counters.on_air.set(cycle.map_or(0, |c| u64::from(c) + 1));
+        self.counters.replaying.set(u64::from(strand.role == Role::Replay));
+        let (_, position, motion) = strand.anchor();
+        let turn_frames = match motion {
+            Motion::Turn { frames, .. } => Some(frames),
+            Motion::Steady { .. } => None,
+        };
+        let rate = clip.clip.format.fps.as_f64() / self.settings.fps.as_f64();
+        let (position, sign) = if clip.reversed {
+            ((clip.frames.len() - 1) as f64 - position, -1.0)
+        } else {
+            (position, 1.0)
+        };
+        let event = ShotEvent {
+            frame: n,
+            cycle,
+            role: strand.role,
+            position,
+            speed: sign * strand.direction() * rate,
+            turn_frames,
+            fade_frames,
+        };
+        if self.events.try_send(event).is_err() {
+            self.counters.events_lost.add(1);
+        }
+    }
+}
+
+/// The frames around the position of a strand at output frame `n`.
+fn layer(strand: &Strand, n: u64) -> Layer<'_> {
+    let frames = &strand.clip.frames;
+    let position = strand.position(n);
+    let mut index = position.floor();
+    let mut phase = position - index;
+    // Rounding errors of a position that means a source frame exactly.
+    if phase > 1.0 - 1e-6 {
+        index += 1.0;
+        phase = 0.0;
+    } else if phase < 1e-6 {
+        phase = 0.0;
+    }
+    let a = (index as usize).min(frames.len() - 1);
+    let b = (a + 1).min(frames.len() - 1);
+    Layer { a: &frames[a], b: &frames[b], phase: phase as f32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, bounded};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::media::testing::{clip, clip_from};
+    use crate::ring::{Capacity, Feeder, ring};
+
+    struct Rig {
+        timeline: Timeline,
+        feeder: Feeder,
+        events: Receiver<ShotEvent>,
+        counters: Arc<PlayoutCounters>,
+        stand_in: Arc<PreparedClip>,
+    }
+
+    fn rig(join_seconds: f64, history_clips: usize) -> Rig {
+        let (feeder, player) = ring(Capacity { seconds: 1000.0, bytes: usize::MAX });
+        let (tx, events) = bounded(10_000);
+        let counters = Arc::new(PlayoutCounters::default());
+        let history_bytes = history_clips * clip(0, 24).bytes();
+        let settings = TimelineSettings { fps: FrameRate::whole(60), join_seconds, history_bytes };
+        let stand_in = clip_from(Origin::StandIn, 0, 24);
+        let timeline = Timeline::new(settings, player, stand_in.clone(), tx, counters.clone());
+        feeder.starter().go().unwrap();
+        Rig { timeline, feeder, events, counters, stand_in }
+    }
+
+    /// The luma that would be seen, to follow the motion.
+    fn seen(shot: &Shot) -> f64 {
+        let value = |l: &Layer| {
+            let (a, b) = (f64::from(l.a.y[0]), f64::from(l.b.y[0]));
+            a + (b - a) * f64::from(l.phase)
+        };
+        let base = value(&shot.base);
+        shot.over.as_ref().map_or(base, |(l, mix)| base + (value(l) - base) * f64::from(*mix))
+    }
+
+    #[test]
+    fn in_standby_nothing_is_taken() {
+        let (feeder, player) = ring(Capacity { seconds: 100.0, bytes: usize::MAX });
+        let (tx, _events) = bounded(100);
+        let counters = Arc::new(PlayoutCounters::default());
+        let settings = TimelineSettings {
+            fps: FrameRate::whole(60),
+            join_seconds: 0.5,
+            history_bytes: usize::MAX,
+        };
+        let stand_in = clip_from(Origin::StandIn, 0, 24);
+        let mut timeline = Timeline::new(settings, player, stand_in, tx, counters.clone());
+        feeder.append(clip(0, 24)).unwrap();
+        for n in 0..600 {
+            timeline.tick(n);
+        }
+        assert_eq!(counters.played.get(), 0);
+        assert_eq!(counters.on_air.get(), 0);
+        feeder.starter().go().unwrap();
+        for n in 600..700 {
+            timeline.tick(n);
+        }
+        assert_eq!(counters.played.get(), 1);
+        assert_eq!(counters.on_air.get(), 1);
+    }
+
+    #[test]
+    fn ready_clips_follow_one_another_without_a_replay() {
+        let mut rig = rig(0.5, 10);
+        for cycle in 0..10 {
+            rig.feeder.append(clip(cycle, 24)).unwrap();
+        }
+        // Ten clips of 3 s, overlapping by half a second.
+        for n in 0..(60 * 24) {
+            rig.timeline.tick(n);
+        }
+        assert_eq!(rig.counters.played.get(), 10);
+        assert_eq!(rig.counters.replayed.get(), 0);
+        assert_eq!(rig.counters.underruns.get(), 0);
+        let cycles: Vec<_> =
+            rig.events.try_iter().filter(|e| e.fade_frames.is_some()).map(|e| e.cycle).collect();
+        assert_eq!(cycles, (0..10).map(Some).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_late_clip_is_bridged_and_joined_as_soon_as_it_is_there() {
+        let mut rig = rig(0.5, 10);
+        rig.feeder.append(clip(0, 24)).unwrap();
+        for n in 0..600 {
+            rig.timeline.tick(n);
+        }
+        assert_eq!(rig.counters.underruns.get(), 1, "one wait is one underrun");
+        assert!(rig.counters.replayed.get() >= 1);
+        assert_eq!(rig.counters.replaying.get(), 1);
+        rig.feeder.append(clip(1, 24)).unwrap();
+        let shot = rig.timeline.tick(600);
+        assert!(shot.over.is_some(), "the new clip is joined in at once");
+        assert_eq!(rig.counters.on_air.get(), 2);
+        assert_eq!(rig.counters.replaying.get(), 0);
+    }
+
+    #[test]
+    fn the_walk_reaches_earlier_cycles_and_comes_back() {
+        let mut rig = rig(0.5, 3);
+        for cycle in 0..5 {
+            rig.feeder.append(clip(cycle, 24)).unwrap();
+        }
+        for n in 0..(60 * 60) {
+            rig.timeline.tick(n);
+        }
+        let walked: Vec<u32> = rig
+            .events
+            .try_iter()
+            .filter(|e| e.role == Role::Replay && e.fade_frames.is_some())
+            .filter_map(|e| e.cycle)
+            .collect();
+        assert!(walked.starts_with(&[3, 2, 3, 4, 3, 2]), "{walked:?}");
+        assert!(!walked.contains(&1), "only what fits into memory is held: {walked:?}");
+    }
+
+    #[test]
+    fn clips_come_home_when_they_are_done() {
+        let mut rig = rig(0.5, 2);
+        let clips: Vec<_> = (0..6).map(|cycle| clip(cycle, 24)).collect();
+        for clip in &clips {
+            rig.feeder.append(clip.clone()).unwrap();
+        }
+        for n in 0..(60 * 18) {
+            rig.timeline.tick(n);
+        }
+        rig.feeder.collect(Duration::ZERO).unwrap();
+        let out: Vec<_> = clips.iter().map(|c| Arc::strong_count(c) > 1).collect();
+        assert_eq!(out, [false, false, false, false, true, true]);
+        assert_eq!(Arc::strong_count(&rig.stand_in), 1);
+    }
+
+    #[test]
+    fn an_earlier_session_airs_until_something_new_is_there() {
+        let mut rig = rig(0.5, 10);
+        rig.feeder.append(clip_from(Origin::Earlier, 7, 24)).unwrap();
+        for n in 0..300 {
+            rig.timeline.tick(n);
+        }
+        assert_eq!(rig.counters.on_air.get(), 8);
+        assert_eq!((rig.counters.played.get(), rig.counters.underruns.get()), (0, 0));
+        rig.feeder.append(clip(8, 24)).unwrap();
+        rig.timeline.tick(300);
+        assert_eq!((rig.counters.played.get(), rig.counters.on_air.get()), (1, 9));
+    }
+
+    proptest! {
+        /// However clips arrive, and whatever their length: there is always a picture, nothing
+        /// jumps more than a join may, the picture never stands still for long, every new clip
+        /// airs exactly once as new, and in order.
+        #[test]
+        fn the_show_never_stops(
+            join in prop_oneof![Just(0.0), Just(0.5), Just(2.0)],
+            arrivals in proptest::collection::vec((0u64..900, 2u32..40), 0..30),
+            history in 1usize..6,
+        ) {
+            let mut rig = rig(join, history);
+            let mut pending: VecDeque<(u64, u32)> = VecDeque::new();
+            let mut at = 0;
+            for (gap, frames) in arrivals {
+                at += gap;
+                pending.push_back((at, frames));
+            }
+            let total = at + 3000;
+            let clips = pending.len() as u64;
+            let mut cycle = 0;
+            let mut last = None;
+            let mut still = 0;
+            for n in 0..total {
+                while pending.front().is_some_and(|(due, _)| *due <= n) {
+                    let (_, frames) = pending.pop_front().unwrap();
+                    rig.feeder.append(clip(cycle, frames)).unwrap();
+                    cycle += 1;
+                }
+                let shot = rig.timeline.tick(n);
+                let now = seen(&shot);
+                if let Some(before) = last {
+                    // 8 grey levels a second of motion, and joins of up to 39 levels over at
+                    // least a source frame's time.
+                    let step: f64 = now - before;
+                    prop_assert!(step.abs() < 40.0 / 3.0, "jump of {step} at {n}");
+                    still = if step.abs() < 1e-4 { still + 1 } else { 0 };
+                    prop_assert!(still < 60, "stands still at {n}");
+                }
+                last = Some(now);
+                if n % 50 == 0 {
+                    rig.feeder.collect(Duration::ZERO).unwrap();
+                }
+            }
+            let aired: Vec<u32> = rig.events.try_iter()
+                .filter(|e| e.role == Role::Fresh && e.fade_frames.is_some())
+                .filter_map(|e| e.cycle)
+                .collect();
+            // What arrived close to the end may still wait.
+            prop_assert!(aired.iter().copied().eq(0..aired.len() as u32), "{aired:?}");
+            prop_assert_eq!(rig.counters.played.get(), aired.len() as u64);
+            prop_assert!(aired.len() as u64 <= clips);
+            prop_assert_eq!(rig.counters.events_lost.get(), 0);
+        }
+
+        /// The same commands at the same frames give the same shots.
+        #[test]
+        fn ticks_are_deterministic(gaps in proptest::collection::vec(0u64..400, 1..10)) {
+            let run = || {
+                let mut rig = rig(0.5, 3);
+                let mut lumas = Vec::new();
+                let (mut due, mut cycle) = (0, 0);
+                for gap in &gaps {
+                    for n in due..due + gap {
+                        lumas.push(seen(&rig.timeline.tick(n)));
+                    }
+                    due += gap;
+                    rig.feeder.append(clip(cycle, 24)).unwrap();
+                    cycle += 1;
+                }
+                lumas
+            };
+            prop_assert_eq!(run(), run());
+        }
+    }
+}
