@@ -58,6 +58,11 @@ impl Error {
         Error::new(Kind::Internal, message)
     }
 
+    /// Something that cannot fail did: a fault of ours, with what the library said.
+    pub fn fault(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Error::internal("a fault of this program, please report it").with_source(source)
+    }
+
     /// A failed file operation: `what` says what was tried on which path ("cannot write x/y.mp4").
     pub fn io(what: impl Into<String>, source: std::io::Error) -> Self {
         Error::new(Kind::Io, what).with_source(source)

@@ -28,6 +28,16 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Flushes a finished temporary file to the disk and gives it its name. The temporary file must
+/// lie in the folder of `path`.
+pub fn publish(temporary: tempfile::TempPath, path: &Path) -> Result<()> {
+    let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
+    let file = File::open(&temporary).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    set_usual_permissions(&file);
+    temporary.persist(path).map_err(|e| failed(e.error))
+}
+
 /// Temporary files are made for the owner's eyes only; archives are for sharing.
 fn set_usual_permissions(file: &File) {
     #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Generators of pictures and clips, and the scheduler that keeps them ahead of the picture.
 
 mod backend;
+mod lookahead;
 pub mod mock;
 
 pub use backend::{Backend, ImageRequest, Init, VideoRequest};
+pub use lookahead::LookAhead;

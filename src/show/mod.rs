@@ -1,1 +1,150 @@
-//! .
+//! The director: what the show is doing, and what is to be done when something happens.
+//!
+//! Holds: [`Director::handle`] is a pure function of the state, the event and the time; it does
+//! nothing itself. Whoever runs it carries out the [`Effect`]s it returns, in order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::telemetry::Phase;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A performer gives *go*.
+    Go,
+    /// The show is to end: a signal, a key, or its time is up.
+    Stop,
+    /// The pipeline has ended.
+    Ended,
+    /// A problem that the performer should know of, by topic; `None`: it is over.
+    Problem(Topic, Option<String>),
+}
+
+/// What a warning is about. A topic has at most one warning at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    Generator,
+    Runway,
+    Clip,
+    Recording,
+    Disk,
+    Archive,
+    Output(usize),
+    Timing,
+}
+
+/// Something that is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the playout to leave the standby picture.
+    StartPlayout,
+    /// End the picture, finish files, save the state.
+    Drain,
+    /// Write a line for the record: a warning that appeared or changed.
+    Warn(String),
+    /// Write a line for the record: a warning that is over.
+    Clear(String),
+}
+
+/// A warning that stays on the screen.
+#[derive(Clone, Debug, PartialEq)]
+struct Warning {
+    text: String,
+    since: Duration,
+}
+
+/// The state of the show.
+#[derive(Debug)]
+pub struct Director {
+    phase: Phase,
+    live_since: Option<Duration>,
+    warnings: BTreeMap<Topic, Warning>,
+}
+
+impl Director {
+    /// In standby.
+    pub fn new() -> Self {
+        Director { phase: Phase::Standby, live_since: None, warnings: BTreeMap::new() }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Present warnings, oldest first.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<_> = self.warnings.values().collect();
+        warnings.sort_by_key(|w| w.since);
+        warnings.into_iter().map(|w| w.text.clone()).collect()
+    }
+
+    pub fn handle(&mut self, event: Event, now: Duration) -> Vec<Effect> {
+        match event {
+            Event::Go if self.phase == Phase::Standby => {
+                self.phase = Phase::Live;
+                self.live_since = Some(now);
+                vec![Effect::StartPlayout]
+            }
+            Event::Go => Vec::new(),
+            Event::Stop if matches!(self.phase, Phase::Standby | Phase::Live) => {
+                self.phase = Phase::Draining;
+                vec![Effect::Drain]
+            }
+            Event::Stop => Vec::new(),
+            Event::Ended => {
+                self.phase = Phase::Ended;
+                Vec::new()
+            }
+            Event::Problem(topic, Some(text)) => {
+                let known = self.warnings.get(&topic);
+                if known.is_some_and(|w| w.text == text) {
+                    return Vec::new();
+                }
+                let since = known.map_or(now, |w| w.since);
+                self.warnings.insert(topic, Warning { text: text.clone(), since });
+                vec![Effect::Warn(text)]
+            }
+            Event::Problem(topic, None) => match self.warnings.remove(&topic) {
+                Some(over) => vec![Effect::Clear(over.text)],
+                None => Vec::new(),
+            },
+        }
+    }
+}
+
+impl Default for Director {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn go_starts_once_and_stop_drains_once() {
+        let mut director = Director::new();
+        assert_eq!(director.handle(Event::Go, NOW), [Effect::StartPlayout]);
+        assert_eq!(director.handle(Event::Go, NOW), []);
+        assert_eq!(director.handle(Event::Stop, NOW), [Effect::Drain]);
+        assert_eq!(director.handle(Event::Stop, NOW), []);
+        assert_eq!(director.handle(Event::Go, NOW), []);
+        assert_eq!(director.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn a_warning_is_told_once_and_stays_until_it_is_over() {
+        let mut director = Director::new();
+        let full = || Event::Problem(Topic::Disk, Some("the disk is nearly full".into()));
+        assert_eq!(director.handle(full(), NOW).len(), 1);
+        assert_eq!(director.handle(full(), NOW), []);
+        assert_eq!(director.warnings(), ["the disk is nearly full"]);
+        let over = director.handle(Event::Problem(Topic::Disk, None), NOW);
+        assert_eq!(over, [Effect::Clear("the disk is nearly full".into())]);
+        assert!(director.warnings().is_empty());
+    }
+}

@@ -1,0 +1,175 @@
+//! One stream of encoded access units to any number of outputs.
+//!
+//! Holds: units go out in decoding order; their timestamps are show time. Every output has a
+//! queue of its own, and no output is waited for: one whose queue is full is cut off and says so.
+//! Dropping the sender ends an output: it finishes what it has and closes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use gstreamer as gst;
+
+use crate::base::telemetry::{Counter, Gauge};
+
+/// An encoded picture or piece of sound.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    pub kind: UnitKind,
+    /// Show time at which it is to be presented.
+    pub pts_ns: u64,
+    pub duration_ns: u64,
+    pub buffer: gst::Buffer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnitKind {
+    Video {
+        /// Decodable without what was before.
+        key: bool,
+        /// The first key frame behind a gap in time: recordings start a new part.
+        new_part: bool,
+    },
+    Audio,
+}
+
+/// What the units are, known once the encoders have started.
+#[derive(Clone, Debug)]
+pub struct StreamCaps {
+    pub video: gst::Caps,
+    pub audio: gst::Caps,
+}
+
+/// Units that may wait for one output: over a minute of 60 fps with sound. Bytes bind earlier.
+const QUEUE_UNITS: usize = 8192;
+
+/// Where units go.
+#[derive(Default)]
+pub struct Fanout {
+    outputs: Mutex<Vec<OutputEnd>>,
+    video_caps: OnceLock<gst::Caps>,
+    audio_caps: OnceLock<gst::Caps>,
+    /// Show time from which on the next key frame begins a new part; 0: none.
+    break_pts_ns: AtomicU64,
+    /// Show time at which the picture ended; sound is cut there.
+    end_ns: OnceLock<u64>,
+}
+
+struct OutputEnd {
+    units: Sender<Unit>,
+    load: Arc<QueueLoad>,
+    max_bytes: u64,
+}
+
+/// How full an output's queue is.
+#[derive(Debug, Default)]
+pub struct QueueLoad {
+    pub bytes: Gauge,
+    /// Units that did not fit. The first one cuts the output off.
+    pub refused: Counter,
+    waiting: AtomicU64,
+}
+
+impl QueueLoad {
+    fn add(&self, bytes: u64) {
+        self.bytes.set(self.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes);
+    }
+
+    /// The output has taken a unit off its queue.
+    pub fn taken(&self, unit: &Unit) {
+        let bytes = unit.buffer.size() as u64;
+        self.bytes.set(self.waiting.fetch_sub(bytes, Ordering::AcqRel) - bytes);
+    }
+}
+
+impl Fanout {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Adds an output whose queue holds up to `max_bytes`. Units come from now on; the output
+    /// itself waits for a key frame.
+    pub fn subscribe(&self, max_bytes: u64) -> (Receiver<Unit>, Arc<QueueLoad>) {
+        let (units, receiver) = bounded(QUEUE_UNITS);
+        let load = Arc::new(QueueLoad::default());
+        self.lock().push(OutputEnd { units, load: load.clone(), max_bytes });
+        (receiver, load)
+    }
+
+    /// Ends every output.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
+    /// Ends the output whose queue this is.
+    pub fn unsubscribe(&self, load: &Arc<QueueLoad>) {
+        self.lock().retain(|o| !Arc::ptr_eq(&o.load, load));
+    }
+
+    /// What the units are, once both encoders have said it.
+    pub fn caps(&self) -> Option<StreamCaps> {
+        Some(StreamCaps {
+            video: self.video_caps.get()?.clone(),
+            audio: self.audio_caps.get()?.clone(),
+        })
+    }
+
+    pub(super) fn set_video_caps(&self, caps: gst::Caps) {
+        let _ = self.video_caps.set(caps);
+    }
+
+    pub(super) fn set_audio_caps(&self, caps: gst::Caps) {
+        let _ = self.audio_caps.set(caps);
+    }
+
+    /// The next key frame at or behind `pts_ns` begins a new part.
+    pub(super) fn set_break(&self, pts_ns: u64) {
+        self.break_pts_ns.store(pts_ns, Ordering::Release);
+    }
+
+    /// The picture ends at `end_ns`.
+    pub(super) fn set_end(&self, end_ns: u64) {
+        let _ = self.end_ns.set(end_ns);
+    }
+
+    pub(super) fn send_video(&self, buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) {
+        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let break_ns = self.break_pts_ns.load(Ordering::Acquire);
+        let new_part = key && break_ns > 0 && pts_ns >= break_ns;
+        if new_part {
+            self.break_pts_ns.store(0, Ordering::Release);
+        }
+        let kind = UnitKind::Video { key, new_part };
+        self.send(Unit { kind, pts_ns, duration_ns, buffer });
+    }
+
+    pub(super) fn send_audio(&self, buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) {
+        let mut duration_ns = duration_ns;
+        if let Some(&end_ns) = self.end_ns.get() {
+            if pts_ns >= end_ns {
+                return;
+            }
+            duration_ns = duration_ns.min(end_ns - pts_ns);
+        }
+        self.send(Unit { kind: UnitKind::Audio, pts_ns, duration_ns, buffer });
+    }
+
+    fn send(&self, unit: Unit) {
+        let bytes = unit.buffer.size() as u64;
+        self.lock().retain(|output| {
+            let fits = output.load.waiting.load(Ordering::Acquire) + bytes <= output.max_bytes;
+            if fits {
+                output.load.add(bytes);
+                if output.units.try_send(unit.clone()).is_ok() {
+                    return true;
+                }
+            }
+            output.load.refused.add(1);
+            false
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<OutputEnd>> {
+        self.outputs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}

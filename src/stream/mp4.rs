@@ -1,0 +1,123 @@
+//! Writing encoded units into an MP4 that a crash cannot spoil.
+//!
+//! While it is written the file consists of fragments of a second, each playable with what stands
+//! before it; at the end it is made an ordinary, seekable MP4. So a killed process loses at most
+//! the last second.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::fanout::{StreamCaps, Unit, UnitKind};
+use super::priority::{self, Importance};
+use super::{make, posted_error, take_down, wait_for_end};
+use crate::base::error::{Error, Result};
+
+/// Length of a fragment: what a crash may cost.
+const FRAGMENT_MS: u32 = 1000;
+/// Finishing an hours long file means writing its index.
+const FINISH_LIMIT: Duration = Duration::from_secs(4);
+/// How much may wait inside the pipeline; above that the writing thread waits for the disk.
+const INSIDE_BYTES: u64 = 2 << 20;
+
+pub struct Mp4Writer {
+    pipeline: gst::Pipeline,
+    video: gst_app::AppSrc,
+    audio: gst_app::AppSrc,
+    path: PathBuf,
+    /// Show time of the first unit, which gets time 0 in the file.
+    start_ns: u64,
+}
+
+impl Mp4Writer {
+    /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
+    pub fn create(path: &Path, caps: &StreamCaps, start_ns: u64) -> Result<Self> {
+        // filesink's own error would not say why.
+        std::fs::File::create(path)
+            .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
+        let pipeline = gst::Pipeline::new();
+        priority::set_for(&pipeline, Importance::Picture);
+        let source = |name: &str, caps: &gst::Caps| {
+            gst_app::AppSrc::builder()
+                .name(name)
+                .caps(caps)
+                .format(gst::Format::Time)
+                .block(true)
+                .max_bytes(INSIDE_BYTES)
+                .build()
+        };
+        let video = source("video", &caps.video);
+        let audio = source("audio", &caps.audio);
+        let parse = make("h264parse")?;
+        let mux = make("mp4mux")?;
+        mux.set_property("fragment-duration", FRAGMENT_MS);
+        mux.set_property_from_str("fragment-mode", "first-moov-then-finalise");
+        let sink = make("filesink")?;
+        sink.set_property("location", path.to_string_lossy().as_ref());
+        sink.set_property("async", false);
+        pipeline
+            .add_many([video.upcast_ref(), audio.upcast_ref(), &parse, &mux, &sink])
+            .map_err(Error::fault)?;
+        gst::Element::link_many([video.upcast_ref(), &parse, &mux, &sink]).map_err(Error::fault)?;
+        audio.link(&mux).map_err(Error::fault)?;
+        let writer = Mp4Writer { pipeline, video, audio, path: path.to_path_buf(), start_ns };
+        writer
+            .pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|e| writer.failure().unwrap_or_else(|| Error::fault(e)))?;
+        Ok(writer)
+    }
+
+    /// Writes a unit. One that ended before the file's start is left out.
+    ///
+    /// # Errors
+    /// What went wrong since the last call, e.g. a full disk.
+    pub fn write(&mut self, unit: &Unit) -> Result<()> {
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        let Some(pts_ns) = unit.pts_ns.checked_sub(self.start_ns) else { return Ok(()) };
+        let mut buffer = unit.buffer.copy();
+        {
+            let buffer = buffer.make_mut();
+            let pts = gst::ClockTime::from_nseconds(pts_ns);
+            buffer.set_pts(pts);
+            buffer.set_dts(pts);
+            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
+        }
+        let source = match unit.kind {
+            UnitKind::Video { .. } => &self.video,
+            UnitKind::Audio => &self.audio,
+        };
+        source.push_buffer(buffer).map(drop).map_err(|e| {
+            self.failure().unwrap_or_else(|| Error::fault(e).context(self.path.display()))
+        })
+    }
+
+    /// Makes the file an ordinary MP4 and closes it, flushed to the disk.
+    pub fn finish(self) -> Result<()> {
+        let _ = self.video.end_of_stream();
+        let _ = self.audio.end_of_stream();
+        wait_for_end(&self.pipeline, FINISH_LIMIT)
+            .map_err(|e| e.context(format!("cannot finish {}", self.path.display())))?;
+        take_down(&self.pipeline);
+        std::fs::File::open(&self.path)
+            .and_then(|f| f.sync_all())
+            .map_err(|e| Error::io(format!("cannot flush {}", self.path.display()), e))
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let bus = self.pipeline.bus()?;
+        let message = bus.pop_filtered(&[gst::MessageType::Error])?;
+        posted_error(&message).map(|e| e.context(format!("cannot write {}", self.path.display())))
+    }
+}
+
+impl Drop for Mp4Writer {
+    fn drop(&mut self) {
+        take_down(&self.pipeline);
+    }
+}

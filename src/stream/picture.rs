@@ -1,0 +1,117 @@
+//! What the source draws: the timeline's shot at frame `n`, with the parameters as they are then.
+//!
+//! Holds: everything here runs on the render thread and neither waits nor allocates; what others
+//! want to know leaves by bounded channels, a triple buffer and counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::Sender;
+
+use super::fanout::Fanout;
+use super::sound::SoundFeed;
+use super::source::{Drawn, FrameSource};
+use crate::base::telemetry::Gauge;
+use crate::base::time::FrameRate;
+use crate::media::{Frame, FrameMut};
+use crate::param::{self, Smoother};
+use crate::playout::{Layer, Timeline};
+use crate::render::{self, Look, Picture as Pixels, Renderer};
+
+/// The preview shows every fourth frame.
+const PREVIEW_EVERY: u64 = 4;
+
+/// The second receipt of parameter changes: from `frame` on, `generation` is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub frame: u64,
+    pub generation: u64,
+}
+
+/// How others reach a running picture.
+#[derive(Default)]
+pub struct PictureControl {
+    /// Set to end the show.
+    pub stop: AtomicBool,
+    /// The first frame behind *go*, plus one; 0 before.
+    pub go_frame: Gauge,
+    /// Frames drawn or held so far.
+    pub frames: Gauge,
+}
+
+impl PictureControl {
+    /// Frames since *go*.
+    pub fn show_frames(&self) -> u64 {
+        match self.go_frame.get() {
+            0 => 0,
+            go => (self.frames.get() + 1).saturating_sub(go),
+        }
+    }
+}
+
+pub struct Picture {
+    pub timeline: Timeline,
+    pub params: param::Reader,
+    pub smoother: Smoother,
+    pub renderer: Renderer,
+    pub fps: FrameRate,
+    /// The show ends this many frames after *go*.
+    pub frames_to_show: Option<u64>,
+    pub control: Arc<PictureControl>,
+    /// Full: the receipt is lost; the next one tells as much.
+    pub applied: Sender<Applied>,
+    pub preview: triple_buffer::Input<Frame>,
+    pub sound: SoundFeed,
+    pub fanout: Arc<Fanout>,
+    pub generation: u64,
+}
+
+impl FrameSource for Picture {
+    fn is_over(&mut self, n: u64) -> bool {
+        let go = self.control.go_frame.get();
+        let over = go > 0 && self.frames_to_show.is_some_and(|frames| n >= go - 1 + frames);
+        over || self.control.stop.load(Ordering::Acquire)
+    }
+
+    fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
+        let snapshot = *self.params.latest();
+        if snapshot.generation != self.generation {
+            self.generation = snapshot.generation;
+            let _ = self.applied.try_send(Applied { frame: n, generation: self.generation });
+        }
+        let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
+        let look = Look::from(self.smoother.step(&snapshot.values, frame_ms));
+
+        let was_live = self.timeline.is_live();
+        let shot = self.timeline.tick(n);
+        let pixels = |l: &Layer<'_>| render::Layer { a: l.a, b: l.b, phase: l.phase };
+        let pixels = Pixels {
+            base: pixels_of(&shot.base),
+            over: shot.over.as_ref().map(|(layer, mix)| (pixels_of(layer), *mix)),
+        };
+        let rendered = self.renderer.render(&pixels, &look, out);
+        let went_live = !was_live && self.timeline.is_live();
+        if went_live {
+            self.control.go_frame.set(n + 1);
+        }
+        if n % PREVIEW_EVERY == 0 {
+            render::preview(out, self.preview.input_buffer_mut());
+            self.preview.publish();
+        }
+        Drawn { rendered, key: went_live }
+    }
+
+    fn sent(&mut self, n: u64) {
+        self.sound.send(n, self.timeline.is_live());
+        self.control.frames.set(n + 1);
+    }
+
+    fn ended(&mut self, frames: u64) {
+        self.fanout.set_end(self.fps.pts_ns(frames));
+        self.sound.end();
+    }
+}
+
+fn pixels_of<'a>(layer: &Layer<'a>) -> render::Layer<'a> {
+    render::Layer { a: layer.a, b: layer.b, phase: layer.phase }
+}

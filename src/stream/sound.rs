@@ -1,0 +1,229 @@
+//! Sound into the stream: exactly the samples that belong to each frame, and the encoder's
+//! priming taken out.
+//!
+//! Where the sound comes from: silence, or a file, read by a small pipeline of its own into a
+//! sample ring; when the ring runs dry there is silence, never a wait. A file starts over at its
+//! end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::fanout::Fanout;
+use super::priority::{self, Importance};
+use super::{encoder, make, posted_error, take_down};
+use crate::audio::{self, CHANNELS, SAMPLE_RATE};
+use crate::base::error::{Error, Result};
+use crate::base::time::{FrameRate, NS};
+
+/// Samples of an AAC access unit.
+const AU_SAMPLES: u64 = 1024;
+
+fn raw_caps() -> gst::Caps {
+    gst::Caps::builder("audio/x-raw")
+        .field("format", "F32LE")
+        .field("layout", "interleaved")
+        .field("rate", SAMPLE_RATE as i32)
+        .field("channels", CHANNELS as i32)
+        .build()
+}
+
+/// Pushes the sound of each frame into the encoder. Lives on the render thread.
+pub struct SoundFeed {
+    source: gst_app::AppSrc,
+    pool: gst::BufferPool,
+    reader: Option<audio::Reader>,
+    fps: FrameRate,
+}
+
+impl SoundFeed {
+    /// Sends the samples of frame `n`; `playing`: those of the sound's source, else silence.
+    pub fn send(&mut self, n: u64, playing: bool) {
+        let first = self.fps.samples_before(n, SAMPLE_RATE);
+        let samples = (self.fps.samples_before(n + 1, SAMPLE_RATE) - first) as usize;
+        let bytes = samples * CHANNELS * size_of::<f32>();
+        // Errors here mean that the pipeline is going down.
+        let Ok(mut buffer) = self.pool.acquire_buffer(None) else { return };
+        {
+            let buffer = buffer.make_mut();
+            buffer.set_size(bytes);
+            let at =
+                |sample: u64| gst::ClockTime::from_nseconds(sample * NS / u64::from(SAMPLE_RATE));
+            buffer.set_pts(at(first));
+            buffer.set_duration(at(first + samples as u64) - at(first));
+            let Ok(mut map) = buffer.map_writable() else { return };
+            match self.reader.as_mut().filter(|_| playing) {
+                Some(reader) => reader.read(map.as_mut_slice()),
+                None => map.fill(0),
+            }
+        }
+        let _ = self.source.push_buffer(buffer);
+    }
+
+    pub fn end(&mut self) {
+        let _ = self.source.end_of_stream();
+    }
+}
+
+/// Builds the sound branch into `pipeline` and returns the end that feeds it.
+///
+/// # Errors
+/// A missing encoder.
+pub fn build(
+    pipeline: &gst::Pipeline,
+    fanout: &Arc<Fanout>,
+    reader: Option<audio::Reader>,
+    fps: FrameRate,
+) -> Result<SoundFeed> {
+    let source = gst_app::AppSrc::builder()
+        .name("sound")
+        .caps(&raw_caps())
+        .format(gst::Format::Time)
+        .is_live(true)
+        .build();
+    let convert = make("audioconvert")?;
+    let (encoder, priming) = encoder::audio()?;
+    let sink = gst_app::AppSink::builder().name("sound-out").sync(false).async_(false).build();
+    let chain = [source.upcast_ref(), &convert, &encoder, sink.upcast_ref::<gst::Element>()];
+    pipeline.add_many(chain).map_err(Error::fault)?;
+    gst::Element::link_many(chain).map_err(Error::fault)?;
+
+    let fanout = fanout.clone();
+    let mut unit = 0u64;
+    sink.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| {
+                let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                if let Some(caps) = sample.caps_owned() {
+                    fanout.set_audio_caps(caps);
+                }
+                let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
+                // The encoder puts `priming` samples before the sound, so unit k holds the
+                // samples from k * 1024 - priming on. What lies before 0 is left out.
+                let at = |sample: u64| sample * NS / u64::from(SAMPLE_RATE);
+                if let Some(first) = (unit * AU_SAMPLES).checked_sub(priming) {
+                    fanout.send_audio(buffer, at(first), at(first + AU_SAMPLES) - at(first));
+                }
+                unit += 1;
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .build(),
+    );
+
+    let most = fps.samples_before(1, SAMPLE_RATE) as u32 + 1;
+    let pool = gst::BufferPool::new();
+    let mut config = pool.config();
+    let size = most * (CHANNELS * size_of::<f32>()) as u32;
+    config.set_params(Some(&raw_caps()), size, 8, 0);
+    pool.set_config(config).map_err(Error::fault)?;
+    pool.set_active(true).map_err(Error::fault)?;
+    Ok(SoundFeed { source, pool, reader, fps })
+}
+
+/// Reads a sound file into a sample ring, over and over.
+pub struct FileSound {
+    pipeline: gst::Pipeline,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FileSound {
+    /// Opens the file and fills the ring.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds no sound; named.
+    pub fn start(path: &Path) -> Result<(Self, audio::Reader)> {
+        let failed = |e: Error| e.context(format!("live.audio.source: file {}", path.display()));
+        let (writer, reader) = audio::ring();
+        let pipeline = gst::Pipeline::new();
+        priority::set_for(&pipeline, Importance::Background);
+        let source = make("filesrc")?;
+        source.set_property("location", path.to_string_lossy().as_ref());
+        let decode = make("decodebin")?;
+        let convert = make("audioconvert")?;
+        let resample = make("audioresample")?;
+        let sink =
+            gst_app::AppSink::builder().caps(&raw_caps()).sync(false).max_buffers(16).build();
+        pipeline
+            .add_many([&source, &decode, &convert, &resample, sink.upcast_ref()])
+            .map_err(Error::fault)?;
+        source.link(&decode).map_err(Error::fault)?;
+        gst::Element::link_many([&convert, &resample, sink.upcast_ref()]).map_err(Error::fault)?;
+        let sink_pad = convert.static_pad("sink").ok_or_else(|| Error::internal("no pad"))?;
+        decode.connect_pad_added(move |_, pad| {
+            let is_audio = pad.current_caps().is_some_and(|caps| {
+                caps.structure(0).is_some_and(|s| s.name().starts_with("audio/"))
+            });
+            if is_audio && !sink_pad.is_linked() {
+                let _ = pad.link(&sink_pad);
+            }
+        });
+        let mut sound = FileSound { pipeline, thread: None };
+        sound.pipeline.set_state(gst::State::Playing).map_err(|e| failed(Error::fault(e)))?;
+        // The first samples prove that the file holds sound.
+        let first = sink.try_pull_sample(gst::ClockTime::from_seconds(5)).ok_or_else(|| {
+            let posted = sound
+                .pipeline
+                .bus()
+                .and_then(|b| b.pop_filtered(&[gst::MessageType::Error]))
+                .and_then(|m| posted_error(&m));
+            failed(posted.unwrap_or_else(|| Error::usage("it holds no sound")))
+        })?;
+        let pump = Pump { pipeline: sound.pipeline.clone(), sink, writer };
+        let thread = std::thread::Builder::new()
+            .name("sound-file".into())
+            .spawn(move || pump.run(first))
+            .map_err(|e| Error::internal("cannot start reading sound").with_source(e))?;
+        sound.thread = Some(thread);
+        Ok((sound, reader))
+    }
+}
+
+impl Drop for FileSound {
+    /// The pump ends when the reader is gone or the pipeline is down.
+    fn drop(&mut self) {
+        take_down(&self.pipeline);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Pump {
+    pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    writer: audio::Writer,
+}
+
+impl Pump {
+    fn run(mut self, first: gst::Sample) {
+        let mut sample = Some(first);
+        loop {
+            match sample.take() {
+                Some(sample) => {
+                    let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else {
+                        return;
+                    };
+                    if self.writer.write(map.as_slice()).is_err() {
+                        return;
+                    }
+                }
+                None if self.sink.is_eos() && self.sink.current_state() == gst::State::Playing => {
+                    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
+                    if self.pipeline.seek_simple(flags, gst::ClockTime::ZERO).is_err() {
+                        tracing::warn!("the sound file cannot start over; silence from here on");
+                        return;
+                    }
+                }
+                None => return,
+            }
+            sample = self.sink.try_pull_sample(gst::ClockTime::from_nseconds(
+                Duration::from_secs(10).as_nanos() as u64,
+            ));
+        }
+    }
+}

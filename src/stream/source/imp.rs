@@ -1,0 +1,335 @@
+//! The element behind `vfaqsrc`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_base as gst_base;
+use gstreamer_base::prelude::*;
+use gstreamer_base::subclass::base_src::CreateSuccess;
+use gstreamer_base::subclass::prelude::*;
+use gstreamer_video as gst_video;
+use gstreamer_video::prelude::*;
+
+use super::SourceSetup;
+use crate::base::time::NS;
+use crate::media::{FrameMut, PlaneMut};
+use crate::render::Rendered;
+use crate::stream::priority::{self, Importance};
+
+/// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one.
+const POOL_BUFFERS: u32 = 10;
+
+/// A gap longer than this is not caught up with.
+const LONGEST_CATCH_UP_NS: u64 = NS;
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("vfaqsrc", gst::DebugColorFlags::empty(), Some("live picture source"))
+});
+
+#[derive(Default)]
+pub struct VfaqSrc {
+    /// Touched by the streaming thread while it runs, and before it runs by who sets up.
+    run: Mutex<Option<Run>>,
+    /// What the streaming thread sleeps on; apart, so that it can be woken.
+    waiting: Mutex<Option<gst::SingleShotClockId>>,
+    flushing: AtomicBool,
+}
+
+/// The state of a run.
+struct Run {
+    setup: SourceSetup,
+    info: gst_video::VideoInfo,
+    pool: Option<gst::BufferPool>,
+    next: u64,
+    /// Clock time at which frame 0 was due, moved on by every gap.
+    anchor_ns: Option<u64>,
+    last: Option<gst::Buffer>,
+    /// The next frame follows a gap.
+    after_gap: bool,
+    ended: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl VfaqSrc {
+    pub(super) fn set_up(&self, setup: SourceSetup) {
+        let (width, height) = setup.canvas;
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
+            .fps(gst::Fraction::new(setup.fps.num() as i32, setup.fps.den() as i32))
+            .colorimetry(&gst_video::VideoColorimetry::new(
+                gst_video::VideoColorRange::Range16_235,
+                gst_video::VideoColorMatrix::Bt709,
+                gst_video::VideoTransferFunction::Bt709,
+                gst_video::VideoColorPrimaries::Bt709,
+            ))
+            .chroma_site(gst_video::VideoChromaSite::MPEG2)
+            .build();
+        let Ok(info) = info else {
+            gst::error!(CAT, imp = self, "no video format of {width}x{height}");
+            return;
+        };
+        *lock(&self.run) = Some(Run {
+            setup,
+            info,
+            pool: None,
+            next: 0,
+            anchor_ns: None,
+            last: None,
+            after_gap: false,
+            ended: false,
+        });
+    }
+
+    /// Sleeps until the clock shows `until_ns`.
+    fn wait(&self, clock: &gst::Clock, until_ns: u64) -> Result<(), gst::FlowError> {
+        let id = clock.new_single_shot_id(gst::ClockTime::from_nseconds(until_ns));
+        *lock(&self.waiting) = Some(id.clone());
+        // `unlock` sets the flag before it looks for somebody to wake.
+        if self.flushing.load(Ordering::SeqCst) {
+            return Err(gst::FlowError::Flushing);
+        }
+        let (result, _) = id.wait();
+        *lock(&self.waiting) = None;
+        match result {
+            Err(gst::ClockError::Unscheduled) => Err(gst::FlowError::Flushing),
+            _ => Ok(()),
+        }
+    }
+
+    fn clock_ns(clock: &gst::Clock) -> u64 {
+        clock.time().nseconds()
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for VfaqSrc {
+    const NAME: &'static str = "VfaqSrc";
+    type Type = super::VfaqSrc;
+    type ParentType = gst_base::PushSrc;
+}
+
+impl ObjectImpl for VfaqSrc {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let element = self.obj();
+        element.set_live(true);
+        element.set_format(gst::Format::Time);
+    }
+}
+
+impl GstObjectImpl for VfaqSrc {}
+
+impl ElementImpl for VfaqSrc {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Visual FaQtory live source",
+                "Source/Video",
+                "Pulls one rendered picture per frame of the show",
+                "Visual FaQtory",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps =
+                gst_video::VideoCapsBuilder::new().format(gst_video::VideoFormat::I420).build();
+            let template = gst::PadTemplate::new(
+                "src",
+                gst::PadDirection::Src,
+                gst::PadPresence::Always,
+                &caps,
+            );
+            // A fixed, valid template cannot be refused.
+            template.into_iter().collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseSrcImpl for VfaqSrc {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let mut run = lock(&self.run);
+        let run = run.as_mut().ok_or_else(|| {
+            gst::error_msg!(gst::LibraryError::Settings, ["vfaqsrc was not set up"])
+        })?;
+        let no_pool =
+            || gst::error_msg!(gst::ResourceError::NoSpaceLeft, ["no memory for pictures"]);
+        let caps = run.info.to_caps().map_err(|_| no_pool())?;
+        let pool = gst_video::VideoBufferPool::new();
+        let mut config = pool.config();
+        config.set_params(Some(&caps), run.info.size() as u32, POOL_BUFFERS, 0);
+        config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+        pool.set_config(config).map_err(|_| no_pool())?;
+        pool.set_active(true).map_err(|_| no_pool())?;
+        run.pool = Some(pool.upcast());
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        if let Some(run) = lock(&self.run).as_mut() {
+            run.last = None;
+            if let Some(pool) = run.pool.take() {
+                let _ = pool.set_active(false);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_seekable(&self) -> bool {
+        false
+    }
+
+    fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
+        let caps = match lock(&self.run).as_ref() {
+            Some(run) => run.info.to_caps().ok()?,
+            None => self.obj().pad_template("src")?.caps(),
+        };
+        match filter {
+            Some(filter) => Some(filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First)),
+            None => Some(caps),
+        }
+    }
+
+    fn times(&self, _: &gst::BufferRef) -> (Option<gst::ClockTime>, Option<gst::ClockTime>) {
+        // The element has waited already.
+        (None, None)
+    }
+
+    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
+        self.flushing.store(true, Ordering::SeqCst);
+        if let Some(id) = lock(&self.waiting).take() {
+            id.unschedule();
+        }
+        Ok(())
+    }
+
+    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.flushing.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl PushSrcImpl for VfaqSrc {
+    fn create(&self, _: Option<&mut gst::BufferRef>) -> Result<CreateSuccess, gst::FlowError> {
+        let clock = self.obj().clock().ok_or(gst::FlowError::Error)?;
+        let mut guard = lock(&self.run);
+        let run = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let n = run.next;
+        if run.setup.frames.is_over(n) {
+            if !run.ended {
+                run.ended = true;
+                run.setup.frames.ended(n);
+            }
+            return Err(gst::FlowError::Eos);
+        }
+
+        let anchor_ns = *run.anchor_ns.get_or_insert_with(|| {
+            priority::set_current_thread(Importance::Picture);
+            Self::clock_ns(&clock)
+        });
+        let pts_ns = run.setup.fps.pts_ns(n);
+        let due_ns = anchor_ns + pts_ns;
+        self.wait(&clock, due_ns)?;
+        let begin_ns = Self::clock_ns(&clock);
+        let overdue_ns = begin_ns.saturating_sub(due_ns);
+        let frame_ns = run.setup.fps.pts_ns(n + 1) - pts_ns;
+        if overdue_ns > LONGEST_CATCH_UP_NS {
+            run.anchor_ns = Some(anchor_ns + overdue_ns);
+            run.after_gap = true;
+            run.setup.counters.breaks.add(1);
+        }
+
+        let hold = overdue_ns > frame_ns && !run.after_gap;
+        let (mut buffer, key) = match run.last.as_ref().filter(|_| hold) {
+            Some(last) => {
+                run.setup.counters.held.add(1);
+                (last.copy(), false)
+            }
+            None => run.draw(n)?,
+        };
+        let duration = gst::ClockTime::from_nseconds(frame_ns);
+        {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+            buffer.set_duration(duration);
+            buffer.set_offset(n);
+            buffer.set_offset_end(n + 1);
+        }
+        // A reference, not a copy: shared memory would make the pool throw the buffer away.
+        run.last = Some(buffer.clone());
+        let event = (key || run.after_gap).then(|| {
+            gst_video::DownstreamForceKeyUnitEvent::builder()
+                .running_time(gst::ClockTime::from_nseconds(pts_ns))
+                .all_headers(true)
+                .build()
+        });
+        if std::mem::take(&mut run.after_gap) {
+            run.setup.counters.break_pts_ns.store(pts_ns, Ordering::Release);
+        }
+        run.setup.frames.sent(n);
+        run.next = n + 1;
+
+        let end_ns = Self::clock_ns(&clock);
+        let anchor_ns = run.anchor_ns.unwrap_or(anchor_ns);
+        let lateness_ns = end_ns.saturating_sub(anchor_ns + pts_ns);
+        if lateness_ns > frame_ns {
+            run.setup.counters.late.add(1);
+        }
+        run.setup.lateness.record(Duration::from_nanos(lateness_ns));
+        if n == 0 {
+            run.setup.counters.first_sent.set(end_ns + 1);
+        }
+        run.setup.counters.sent.add(1);
+        drop(guard);
+
+        if let Some(event) = event {
+            self.obj().src_pad().push_event(event);
+        }
+        Ok(CreateSuccess::NewBuffer(buffer))
+    }
+}
+
+impl Run {
+    /// Draws frame `n` into a buffer of the pool.
+    fn draw(&mut self, n: u64) -> Result<(gst::Buffer, bool), gst::FlowError> {
+        let pool = self.pool.as_ref().ok_or(gst::FlowError::Flushing)?;
+        let mut buffer = pool.acquire_buffer(None)?;
+        let clock = gst::SystemClock::obtain();
+        let begin = clock.time();
+        let drawn = {
+            let mut frame =
+                gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &self.info)
+                    .map_err(|_| gst::FlowError::Error)?;
+            let strides = [0, 1, 2].map(|i| frame.plane_stride()[i] as usize);
+            let (w, h) = (self.info.width() as usize, self.info.height() as usize);
+            let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
+            let [y, u, v, _] = frame.planes_data_mut();
+            self.setup.frames.draw(
+                n,
+                &mut FrameMut {
+                    y: PlaneMut { data: y, stride: strides[0], width: w, height: h },
+                    u: PlaneMut { data: u, stride: strides[1], width: cw, height: ch },
+                    v: PlaneMut { data: v, stride: strides[2], width: cw, height: ch },
+                },
+            )
+        };
+        let took = clock.time().saturating_sub(begin);
+        self.setup.render.record(Duration::from_nanos(took.nseconds()));
+        let counters = &self.setup.counters;
+        match drawn.rendered {
+            Rendered::Source => counters.source.add(1),
+            Rendered::Interpolated => counters.interpolated.add(1),
+            Rendered::Blended => counters.blended.add(1),
+        }
+        Ok((buffer, drawn.key))
+    }
+}

@@ -1,0 +1,96 @@
+//! `vfaqsrc`: the live source element. It owns the render thread and pulls every picture.
+//!
+//! For output frame `n` it waits until the frame is due, asks its [`FrameSource`] to draw the
+//! frame into a pooled buffer, and pushes it with PTS `n / fps`. So whatever was changed before
+//! that instant is in the very next frame. (GstBaseSrc would wait *after* `create()`, which makes
+//! every picture a frame old; so the element returns no times and waits by itself.)
+//!
+//! Policy when late: a frame that is more than one frame time overdue is not drawn; the last
+//! picture goes out again under the next PTS (`held`) until the source has caught up, so every
+//! place of the grid is filled. After a gap of over a second (a suspended machine) the clock is
+//! anchored anew: show time stood still, and the next frame is marked as a break.
+//!
+//! Holds: one frame per place of the grid, PTS computed from the index; show time is zero at
+//! frame 0, which is due the moment the element starts to run.
+
+mod imp;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::subclass::prelude::*;
+
+use crate::base::telemetry::{Counter, Gauge, TimingRecorder};
+use crate::base::time::FrameRate;
+use crate::media::FrameMut;
+use crate::render::Rendered;
+
+glib::wrapper! {
+    pub struct VfaqSrc(ObjectSubclass<imp::VfaqSrc>)
+        @extends gstreamer_base::PushSrc, gstreamer_base::BaseSrc, gst::Element, gst::Object;
+}
+
+/// Draws the pictures and hands out the sound. Lives on the render thread: no waiting, no I/O.
+pub trait FrameSource: Send {
+    /// Whether the show ends before frame `n`.
+    fn is_over(&mut self, n: u64) -> bool;
+
+    /// Draws frame `n`. Frames are asked for in rising order; held ones are left out.
+    fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn;
+
+    /// Frame `n` went out, drawn or held.
+    fn sent(&mut self, n: u64);
+
+    /// The show is over: `frames` went out.
+    fn ended(&mut self, frames: u64);
+}
+
+/// How a frame was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    pub rendered: Rendered,
+    /// Something starts here that must be decodable from here on: the encoder makes a key frame.
+    pub key: bool,
+}
+
+/// What the element counts.
+#[derive(Debug, Default)]
+pub struct SourceCounters {
+    pub source: Counter,
+    pub interpolated: Counter,
+    pub blended: Counter,
+    pub held: Counter,
+    /// Handed over more than one frame time after they were due.
+    pub late: Counter,
+    /// All frames handed over.
+    pub sent: Counter,
+    /// Times that the clock was anchored anew after a gap.
+    pub breaks: Counter,
+    /// PTS of the last break; recordings start a new part there. 0: none.
+    pub break_pts_ns: AtomicU64,
+    /// Nanoseconds of the system clock at the first frame handed over, plus one. 0: none yet.
+    pub first_sent: Gauge,
+}
+
+/// What the element needs to run.
+pub struct SourceSetup {
+    /// Width and height in pixels.
+    pub canvas: (u32, u32),
+    pub fps: FrameRate,
+    pub frames: Box<dyn FrameSource>,
+    pub counters: Arc<SourceCounters>,
+    /// From due to handed over.
+    pub lateness: TimingRecorder,
+    /// From the start of drawing to its end.
+    pub render: TimingRecorder,
+}
+
+impl VfaqSrc {
+    pub fn new(setup: SourceSetup) -> Self {
+        let element: Self = glib::Object::builder().build();
+        element.imp().set_up(setup);
+        element
+    }
+}
