@@ -1,1 +1,328 @@
-//! .
+//! Pixels: from source pictures to the canvas, on I420 planes.
+//!
+//! A picture is made in three steps: the source frames are blended (`combine` kernel, one pass),
+//! graded at source size ([`Look`]), and scaled to the canvas (`scale`). A step that has nothing
+//! to do is skipped; a source that is the canvas arrives there unchanged.
+//!
+//! Holds: nothing is allocated once a source size has been seen, nothing blocks, and no look,
+//! phase or mix, however odd, makes it panic. Graded or scaled luma is within 16 to 235,
+//! chroma within 16 to 240.
+
+mod geometry;
+mod kernels;
+mod look;
+mod preview;
+mod scale;
+#[cfg(test)]
+mod tests;
+
+pub use look::Look;
+pub use preview::{jpeg, preview, preview_size, to_rgb};
+
+use crate::config::{Fit, Interpolation};
+use crate::media::{Frame, FrameMut, PlaneMut};
+use geometry::Geometry;
+use kernels::{Cpu, ONE};
+use look::Grade;
+use scale::Scaler;
+
+/// Two source frames and the phase between them: 0 is `a`, 1 is `b`.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
+    pub a: &'a Frame,
+    pub b: &'a Frame,
+    pub phase: f32,
+}
+
+/// What is on air at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Picture<'a> {
+    pub base: Layer<'a>,
+    /// A second layer over the base, and how much of it shows: 0 to 1.
+    pub over: Option<(Layer<'a>, f32)>,
+}
+
+/// How a rendered frame counts in telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rendered {
+    /// One frame of the source, whatever the look does to it.
+    Source,
+    /// Warped along motion.
+    Interpolated,
+    /// A weighted mix of two or more source frames.
+    Blended,
+}
+
+/// What really happens between two source frames when `wanted` is set: as long as clips carry no
+/// motion, `Flow` blends.
+pub fn effective(wanted: Interpolation) -> Interpolation {
+    match wanted {
+        Interpolation::Flow | Interpolation::Blend => Interpolation::Blend,
+        Interpolation::Nearest => Interpolation::Nearest,
+    }
+}
+
+/// Renders one picture after another. Lives on the render thread.
+pub struct Renderer {
+    fit: Fit,
+    method: Interpolation,
+    stage: Stage,
+    /// A second canvas and a row, for a mix of sources of different sizes.
+    other: Frame,
+    row: Vec<u8>,
+}
+
+impl Renderer {
+    /// `canvas` is the size that is expected; what counts is the size of the picture that
+    /// [`Renderer::render`] is given.
+    pub fn new(canvas: (u32, u32), fit: Fit, method: Interpolation) -> Self {
+        Renderer::with_cpu(canvas, fit, method, Cpu::detect())
+    }
+
+    fn with_cpu(canvas: (u32, u32), fit: Fit, method: Interpolation, cpu: Cpu) -> Self {
+        Renderer {
+            fit,
+            method: effective(method),
+            stage: Stage { cpu, scaler: Scaler::new(cpu), prepared: Frame::black(0, 0) },
+            other: Frame::black(canvas.0, canvas.1),
+            row: vec![0; canvas.0 as usize],
+        }
+    }
+
+    /// What happens between two source frames; see [`effective`].
+    pub fn method(&self) -> Interpolation {
+        self.method
+    }
+
+    /// Renders `picture` into `out`, every pixel of it.
+    pub fn render(&mut self, picture: &Picture, look: &Look, out: &mut FrameMut) -> Rendered {
+        let mix = self.mix(picture);
+        let rendered = if mix.len > 1 { Rendered::Blended } else { Rendered::Source };
+        if look.blackout || mix.len == 0 || out.y.width == 0 || out.y.height == 0 {
+            fill_black(out);
+            return rendered;
+        }
+        let grade = Grade::new(look);
+        let mut shown = 0.0;
+        let mut rest = mix;
+        // One turn, unless the sources differ in size.
+        while rest.len > 0 {
+            let (group, others) = rest.split_by_size();
+            let weight: f32 = group.weights().iter().sum();
+            if shown == 0.0 {
+                self.stage.draw(self.fit, &group, &grade, look.zoom, out);
+            } else {
+                let size = (out.y.width as u32, out.y.height as u32);
+                resize(&mut self.other, size);
+                let mut other = self.other.as_mut();
+                self.stage.draw(self.fit, &group, &grade, look.zoom, &mut other);
+                let weights = quantise(&[shown, weight]);
+                self.row.resize(self.row.len().max(out.y.width), 0);
+                for (to, from) in [
+                    (&mut out.y, &self.other.y),
+                    (&mut out.u, &self.other.u),
+                    (&mut out.v, &self.other.v),
+                ] {
+                    blend_into(self.stage.cpu, to, from, weights, &mut self.row);
+                }
+            }
+            shown += weight;
+            rest = others;
+        }
+        rendered
+    }
+
+    /// The frames that show at all, and how much of each.
+    fn mix<'a>(&self, picture: &Picture<'a>) -> Mix<'a> {
+        let mut mix = Mix { frames: [picture.base.a; 4], weights: [0.0; 4], len: 0 };
+        let mut add = |layer: &Layer<'a>, share: f32| {
+            let phase = match self.method {
+                Interpolation::Nearest if layer.phase < 0.5 => 0.0,
+                Interpolation::Nearest => 1.0,
+                Interpolation::Blend | Interpolation::Flow => unit(layer.phase),
+            };
+            mix.add(layer.a, share * (1.0 - phase));
+            mix.add(layer.b, share * phase);
+        };
+        match &picture.over {
+            Some((over, amount)) => {
+                add(&picture.base, 1.0 - unit(*amount));
+                add(over, unit(*amount));
+            }
+            None => add(&picture.base, 1.0),
+        }
+        mix
+    }
+}
+
+/// Into 0 to 1; what is no number is 0.
+fn unit(x: f32) -> f32 {
+    if x > 0.0 { x.min(1.0) } else { 0.0 }
+}
+
+/// Up to four different frames and their weights.
+#[derive(Clone, Copy)]
+struct Mix<'a> {
+    frames: [&'a Frame; 4],
+    weights: [f32; 4],
+    len: usize,
+}
+
+impl<'a> Mix<'a> {
+    /// A weight that would be rounded to nothing is left out, and so is a frame without pixels.
+    fn add(&mut self, frame: &'a Frame, weight: f32) {
+        if weight < 0.5 / f32::from(ONE) || !is_whole(frame) {
+            return;
+        }
+        let known = self.frames[..self.len].iter().position(|f| std::ptr::eq(*f, frame));
+        if let Some(i) = known {
+            self.weights[i] += weight;
+        } else if self.len < 4 {
+            // The places behind `len` hold the first frame, with weight 0.
+            let first = if self.len == 0 { frame } else { self.frames[0] };
+            self.frames[self.len..].fill(first);
+            self.frames[self.len] = frame;
+            self.weights[self.len] = weight;
+            self.len += 1;
+        }
+    }
+
+    fn frames(&self) -> &[&'a Frame] {
+        &self.frames[..self.len]
+    }
+
+    fn weights(&self) -> &[f32] {
+        &self.weights[..self.len]
+    }
+
+    /// The frames of the same size as the first, and the others.
+    fn split_by_size(&self) -> (Mix<'a>, Mix<'a>) {
+        let (mut same, mut others) = (Mix { len: 0, ..*self }, Mix { len: 0, ..*self });
+        let size = |frame: &Frame| (frame.width, frame.height);
+        for (frame, &weight) in self.frames().iter().zip(self.weights()) {
+            let to = if size(frame) == size(self.frames[0]) { &mut same } else { &mut others };
+            to.add(frame, weight);
+        }
+        (same, others)
+    }
+}
+
+/// Its planes are as large as it says, and not empty.
+fn is_whole(frame: &Frame) -> bool {
+    let luma = frame.width as usize * frame.height as usize;
+    let chroma = frame.chroma_width() * frame.chroma_height();
+    luma > 0 && frame.y.len() == luma && frame.u.len() == chroma && frame.v.len() == chroma
+}
+
+/// Weights in fixed point that keep their proportions and sum to exactly [`ONE`].
+fn quantise(weights: &[f32]) -> [i16; 4] {
+    let sum: f32 = weights.iter().sum();
+    let mut fixed = [0; 4];
+    for (fixed, weight) in fixed.iter_mut().zip(weights) {
+        *fixed = (weight / sum * f32::from(ONE)).round() as i16;
+    }
+    let rest = ONE - fixed.iter().sum::<i16>();
+    if let Some(largest) = fixed.iter_mut().max() {
+        *largest += rest;
+    }
+    fixed
+}
+
+/// The steps, and the memory between them.
+struct Stage {
+    cpu: Cpu,
+    scaler: Scaler,
+    /// Blended and graded, at source size.
+    prepared: Frame,
+}
+
+impl Stage {
+    /// `mix`: at least one frame, all of one size.
+    fn draw(&mut self, fit: Fit, mix: &Mix, grade: &Grade, zoom: f32, out: &mut FrameMut) {
+        let first = mix.frames[0];
+        let source = (first.width, first.height);
+        let canvas = (out.y.width as u32, out.y.height as u32);
+        let geometry = Geometry::new(fit, source, canvas, zoom);
+        if geometry.is_identity() {
+            let rows = (0..first.height as usize, 0..first.chroma_height());
+            prepare(self.cpu, mix, grade, rows, out);
+            return;
+        }
+        self.scaler.set(geometry, Geometry::new(fit, source, canvas, 1.0));
+        if mix.len == 1 && grade.is_neutral() {
+            self.scaler.scale(first, out);
+        } else {
+            resize(&mut self.prepared, source);
+            let rows = self.scaler.source_rows(first);
+            prepare(self.cpu, mix, grade, rows, &mut self.prepared.as_mut());
+            self.scaler.scale(&self.prepared, out);
+        }
+    }
+}
+
+/// Blends and grades the given rows of luma and of chroma. A row is graded while it is still in
+/// the first-level cache.
+fn prepare(
+    cpu: Cpu,
+    mix: &Mix,
+    grade: &Grade,
+    (luma_rows, chroma_rows): (std::ops::Range<usize>, std::ops::Range<usize>),
+    out: &mut FrameMut,
+) {
+    let weights = quantise(mix.weights());
+    let blend = |plane: fn(&Frame) -> &[u8], at: usize, row: &mut [u8]| {
+        if mix.len == 1 {
+            row.copy_from_slice(&plane(mix.frames[0])[at..][..row.len()]);
+        } else {
+            cpu.combine(mix.frames.map(|frame| &plane(frame)[at..]), weights, row);
+        }
+    };
+    for y in luma_rows {
+        let row = row_mut(&mut out.y, y);
+        blend(|frame| &frame.y, y * row.len(), row);
+        if let Some(grade) = grade.luma {
+            cpu.grade_luma(row, grade);
+        }
+    }
+    for y in chroma_rows {
+        let (u, v) = (row_mut(&mut out.u, y), row_mut(&mut out.v, y));
+        blend(|frame| &frame.u, y * u.len(), u);
+        blend(|frame| &frame.v, y * v.len(), v);
+        if let Some(grade) = grade.chroma {
+            cpu.grade_chroma(u, v, grade);
+        }
+    }
+}
+
+fn row_mut<'a>(plane: &'a mut PlaneMut, y: usize) -> &'a mut [u8] {
+    &mut plane.data[y * plane.stride..][..plane.width]
+}
+
+/// Mixes the tight plane `other` into `plane`.
+fn blend_into(cpu: Cpu, plane: &mut PlaneMut, other: &[u8], weights: [i16; 4], room: &mut [u8]) {
+    let width = plane.width;
+    for (y, other) in other.chunks_exact(width).take(plane.height).enumerate() {
+        let room = &mut room[..width];
+        room.copy_from_slice(row_mut(plane, y));
+        cpu.combine([room, other, other, other], weights, row_mut(plane, y));
+    }
+}
+
+/// Gives `frame` a size; what it shows is undefined afterwards. Allocates only to grow.
+fn resize(frame: &mut Frame, (width, height): (u32, u32)) {
+    if (frame.width, frame.height) != (width, height) {
+        (frame.width, frame.height) = (width, height);
+        let chroma = frame.chroma_width() * frame.chroma_height();
+        frame.y.resize(width as usize * height as usize, 0);
+        frame.u.resize(chroma, 0);
+        frame.v.resize(chroma, 0);
+    }
+}
+
+fn fill_black(out: &mut FrameMut) {
+    for (plane, value) in [(&mut out.y, 16), (&mut out.u, 128), (&mut out.v, 128)] {
+        for y in 0..plane.height {
+            row_mut(plane, y).fill(value);
+        }
+    }
+}

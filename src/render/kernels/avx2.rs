@@ -1,0 +1,306 @@
+//! The kernels in AVX2. Each returns how many output values it has written; what is left at the
+//! end of a row is done by its plain twin.
+//!
+//! Holds: memory is only read and written through references to arrays of the vector's size, so
+//! the one thing a caller must see to is that the processor has AVX2. Within a 128-bit lane
+//! `unpack` and `pack` undo each other's order; where lanes come out crossed it is said.
+
+use std::arch::x86_64::*;
+
+use super::super::look::{ChromaGrade, LumaGrade};
+use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range};
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: 32 readable bytes, no alignment needed.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_i16(values: &[i16; 16]) -> __m256i {
+    // SAFETY: 32 readable bytes, no alignment needed.
+    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_half(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 readable bytes, no alignment needed.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store(bytes: &mut [u8; 32], value: __m256i) {
+    // SAFETY: 32 writable bytes, no alignment needed.
+    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_i16(values: &mut [i16; 16], value: __m256i) {
+    // SAFETY: 32 writable bytes, no alignment needed.
+    unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), value) }
+}
+
+/// Two 16-bit factors for `madd`, in every 32-bit place.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn pair(first: i16, second: i16) -> __m256i {
+    _mm256_set1_epi32(i32::from(first as u16) | (i32::from(second) << 16))
+}
+
+/// 32 bytes of two rows, interleaved and widened to 16 bits: ready for `madd`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interleave(a: __m256i, b: __m256i) -> [__m256i; 4] {
+    let zero = _mm256_setzero_si256();
+    let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+    [
+        _mm256_unpacklo_epi8(low, zero),
+        _mm256_unpackhi_epi8(low, zero),
+        _mm256_unpacklo_epi8(high, zero),
+        _mm256_unpackhi_epi8(high, zero),
+    ]
+}
+
+/// Sums as 32 bits in the order of [`interleave`], plus `bias`, shifted, as saturated bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn narrow<const SHIFT: i32>(sums: [__m256i; 4], bias: i32) -> __m256i {
+    let bias = _mm256_set1_epi32(bias);
+    let [a, b, c, d] = [
+        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(sums[0], bias)),
+        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(sums[1], bias)),
+        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(sums[2], bias)),
+        _mm256_srai_epi32::<SHIFT>(_mm256_add_epi32(sums[3], bias)),
+    ];
+    _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn madd(pixels: [__m256i; 4], factors: __m256i) -> [__m256i; 4] {
+    [
+        _mm256_madd_epi16(pixels[0], factors),
+        _mm256_madd_epi16(pixels[1], factors),
+        _mm256_madd_epi16(pixels[2], factors),
+        _mm256_madd_epi16(pixels[3], factors),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn clamp(bytes: __m256i, range: Range) -> __m256i {
+    let (min, max) = (_mm256_set1_epi8(range.min as i8), _mm256_set1_epi8(range.max as i8));
+    _mm256_min_epu8(_mm256_max_epu8(bytes, min), max)
+}
+
+/// Of the first two (`PAIRS` 1) or all four rows.
+#[target_feature(enable = "avx2")]
+pub fn combine<const PAIRS: usize>(rows: [&[u8]; 4], weights: [i16; 4], dst: &mut [u8]) -> usize {
+    let factors = [pair(weights[0], weights[1]), pair(weights[2], weights[3])];
+    let rows = rows.map(|row| row.as_chunks::<32>().0);
+    let (out, _) = dst.as_chunks_mut::<32>();
+    for (i, out) in out.iter_mut().enumerate() {
+        let mut sums = madd(interleave(load(&rows[0][i]), load(&rows[1][i])), factors[0]);
+        if PAIRS == 2 {
+            let more = madd(interleave(load(&rows[2][i]), load(&rows[3][i])), factors[1]);
+            sums = [
+                _mm256_add_epi32(sums[0], more[0]),
+                _mm256_add_epi32(sums[1], more[1]),
+                _mm256_add_epi32(sums[2], more[2]),
+                _mm256_add_epi32(sums[3], more[3]),
+            ];
+        }
+        store(out, narrow::<14>(sums, 1 << 13));
+    }
+    out.len() * 32
+}
+
+#[target_feature(enable = "avx2")]
+pub fn grade_luma(row: &mut [u8], grade: LumaGrade) -> usize {
+    let zero = _mm256_setzero_si256();
+    let gain = _mm256_set1_epi16(grade.gain_q13);
+    let offset = _mm256_set1_epi16(grade.offset_q4 + 8);
+    let (chunks, _) = row.as_chunks_mut::<32>();
+    for chunk in chunks.iter_mut() {
+        let y = load(chunk);
+        let low = _mm256_slli_epi16::<6>(_mm256_unpacklo_epi8(y, zero));
+        let high = _mm256_slli_epi16::<6>(_mm256_unpackhi_epi8(y, zero));
+        let low = _mm256_add_epi16(_mm256_mulhrs_epi16(low, gain), offset);
+        let high = _mm256_add_epi16(_mm256_mulhrs_epi16(high, gain), offset);
+        let graded = _mm256_packus_epi16(_mm256_srai_epi16::<4>(low), _mm256_srai_epi16::<4>(high));
+        store(chunk, clamp(graded, LUMA));
+    }
+    chunks.len() * 32
+}
+
+#[target_feature(enable = "avx2")]
+pub fn grade_chroma(u: &mut [u8], v: &mut [u8], grade: ChromaGrade) -> usize {
+    let (cos, sin) = (grade.cos_q12, grade.sin_q12);
+    let (to_u, to_v) = (pair(cos, -sin), pair(sin, cos));
+    // The 128 that the plain twin takes off before and adds again afterwards, in one number.
+    let bias = |row_sum: i32| (128 << 12) + 2048 - 128 * row_sum;
+    let bias_u = bias(i32::from(cos) - i32::from(sin));
+    let bias_v = bias(i32::from(sin) + i32::from(cos));
+    let ((u, _), (v, _)) = (u.as_chunks_mut::<32>(), v.as_chunks_mut::<32>());
+    for (u, v) in u.iter_mut().zip(v) {
+        let pixels = interleave(load(u), load(v));
+        store(u, clamp(narrow::<12>(madd(pixels, to_u), bias_u), CHROMA));
+        store(v, clamp(narrow::<12>(madd(pixels, to_v), bias_v), CHROMA));
+    }
+    u.len() * 32
+}
+
+#[target_feature(enable = "avx2")]
+pub fn columns_4(row: &[u8], blocks: &[Block], dst: &mut [[i16; 16]]) {
+    let window = |base: u32| row[base as usize..].first_chunk::<BLOCK_WINDOW>();
+    let sign = _mm256_set1_epi8(i8::MIN);
+    let next = _mm256_set1_epi8(1);
+    for (block, out) in blocks.iter().zip(dst) {
+        let (Some(low), Some(high)) = (window(block.base[0]), window(block.base[1])) else {
+            return;
+        };
+        let pixels =
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load_half(low)), load_half(high));
+        // Flipping the top bit takes 128 off; the shuffle puts the byte above 8 zero bits.
+        let pixels = _mm256_xor_si256(pixels, sign);
+        let tap_0 = load(&block.shuffle);
+        let tap_1 = _mm256_add_epi8(tap_0, next);
+        let tap_2 = _mm256_add_epi8(tap_1, next);
+        let tap_3 = _mm256_add_epi8(tap_2, next);
+        let [a, b, c, d] = [
+            _mm256_mulhrs_epi16(_mm256_shuffle_epi8(pixels, tap_0), load_i16(&block.coefs[0])),
+            _mm256_mulhrs_epi16(_mm256_shuffle_epi8(pixels, tap_1), load_i16(&block.coefs[1])),
+            _mm256_mulhrs_epi16(_mm256_shuffle_epi8(pixels, tap_2), load_i16(&block.coefs[2])),
+            _mm256_mulhrs_epi16(_mm256_shuffle_epi8(pixels, tap_3), load_i16(&block.coefs[3])),
+        ];
+        store_i16(out, _mm256_add_epi16(_mm256_add_epi16(a, b), _mm256_add_epi16(c, d)));
+    }
+}
+
+#[target_feature(enable = "avx2")]
+pub fn columns(row: &[u8], starts: &[i32], taps: usize, coefs: &[i16], dst: &mut [i16]) -> usize {
+    let centre = _mm_set1_epi16(128);
+    let (starts, _) = starts.as_chunks::<4>();
+    let coefs = coefs.chunks_exact(4 * taps);
+    let (dst, _) = dst.as_chunks_mut::<4>();
+    let mut done = 0;
+    for ((starts, coefs), out) in starts.iter().zip(coefs).zip(dst) {
+        let mut sums = [_mm_setzero_si128(); 4];
+        for ((sum, &start), coefs) in sums.iter_mut().zip(starts).zip(coefs.chunks_exact(taps)) {
+            let pixels = row[start as usize..][..taps].as_chunks::<8>().0;
+            for (pixels, coefs) in pixels.iter().zip(coefs.as_chunks::<8>().0) {
+                // SAFETY: 8 and 16 readable bytes, no alignment needed.
+                let (pixels, coefs) = unsafe {
+                    (
+                        _mm_loadl_epi64(pixels.as_ptr().cast()),
+                        _mm_loadu_si128(coefs.as_ptr().cast()),
+                    )
+                };
+                let pixels = _mm_sub_epi16(_mm_cvtepu8_epi16(pixels), centre);
+                *sum = _mm_add_epi32(*sum, _mm_madd_epi16(pixels, coefs));
+            }
+        }
+        let sums =
+            _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
+        let sums = _mm_srai_epi32::<7>(_mm_add_epi32(sums, _mm_set1_epi32(64)));
+        // SAFETY: 8 writable bytes, no alignment needed.
+        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packs_epi32(sums, sums)) };
+        done += 4;
+    }
+    done
+}
+
+#[target_feature(enable = "avx2")]
+pub fn rows(ring: &[i16], rows: &[usize], coefs: &[i16], range: Range, dst: &mut [u8]) -> usize {
+    let (out, _) = dst.as_chunks_mut::<32>();
+    let row = |start: usize| ring[start..].as_chunks::<32>().0;
+    if let (&[a, b, c, d], &[ca, cb, cc, cd]) = (rows, coefs) {
+        // The common case, with the loop over the taps unrolled.
+        let n = out.len();
+        let (a, b, c, d) = (&row(a)[..n], &row(b)[..n], &row(c)[..n], &row(d)[..n]);
+        let [ca, cb, cc, cd] = [
+            _mm256_set1_epi16(ca),
+            _mm256_set1_epi16(cb),
+            _mm256_set1_epi16(cc),
+            _mm256_set1_epi16(cd),
+        ];
+        for (i, out) in out.iter_mut().enumerate() {
+            let ([a0, a1], [b0, b1]) = (halves(&a[i]), halves(&b[i]));
+            let ([c0, c1], [d0, d1]) = (halves(&c[i]), halves(&d[i]));
+            let ab0 = _mm256_add_epi16(_mm256_mulhrs_epi16(a0, ca), _mm256_mulhrs_epi16(b0, cb));
+            let cd0 = _mm256_add_epi16(_mm256_mulhrs_epi16(c0, cc), _mm256_mulhrs_epi16(d0, cd));
+            let ab1 = _mm256_add_epi16(_mm256_mulhrs_epi16(a1, ca), _mm256_mulhrs_epi16(b1, cb));
+            let cd1 = _mm256_add_epi16(_mm256_mulhrs_epi16(c1, cc), _mm256_mulhrs_epi16(d1, cd));
+            let sums = [_mm256_add_epi16(ab0, cd0), _mm256_add_epi16(ab1, cd1)];
+            store(out, finish_rows(sums, range));
+        }
+    } else {
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut sums = [_mm256_setzero_si256(); 2];
+            for (&start, &coef) in rows.iter().zip(coefs) {
+                let coef = _mm256_set1_epi16(coef);
+                let [low, high] = halves(&row(start)[i]);
+                sums[0] = _mm256_add_epi16(sums[0], _mm256_mulhrs_epi16(low, coef));
+                sums[1] = _mm256_add_epi16(sums[1], _mm256_mulhrs_epi16(high, coef));
+            }
+            store(out, finish_rows(sums, range));
+        }
+    }
+    out.len() * 32
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(values: &[i16; 32]) -> [__m256i; 2] {
+    // SAFETY: 64 readable bytes, no alignment needed.
+    unsafe {
+        let at = values.as_ptr().cast::<__m256i>();
+        [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))]
+    }
+}
+
+/// Filtered sums to bytes: the 128 added again, rounded, clamped.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn finish_rows(sums: [__m256i; 2], range: Range) -> __m256i {
+    let bias = _mm256_set1_epi16((128 << 6) + 32);
+    let low = _mm256_srai_epi16::<6>(_mm256_add_epi16(sums[0], bias));
+    let high = _mm256_srai_epi16::<6>(_mm256_add_epi16(sums[1], bias));
+    // The two halves come out of the pack crossed by lane.
+    let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(low, high));
+    clamp(bytes, range)
+}
+
+#[target_feature(enable = "avx2")]
+pub fn average_4(src: &[u8], stride: usize, dst: &mut [u8]) -> usize {
+    let (out, _) = dst.as_chunks_mut::<8>();
+    let n = out.len();
+    let row = |k: usize| &src[k * stride..].as_chunks::<32>().0[..n];
+    let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+    let (bytes_1, words_1) = (_mm256_set1_epi8(1), _mm256_set1_epi16(1));
+    let half = _mm256_set1_epi32(8);
+    for (i, out) in out.iter_mut().enumerate() {
+        let ab = _mm256_add_epi16(
+            _mm256_maddubs_epi16(load(&a[i]), bytes_1),
+            _mm256_maddubs_epi16(load(&b[i]), bytes_1),
+        );
+        let cd = _mm256_add_epi16(
+            _mm256_maddubs_epi16(load(&c[i]), bytes_1),
+            _mm256_maddubs_epi16(load(&d[i]), bytes_1),
+        );
+        let sums = _mm256_madd_epi16(_mm256_add_epi16(ab, cd), words_1);
+        let averages = _mm256_srli_epi32::<4>(_mm256_add_epi32(sums, half));
+        let words = _mm256_packs_epi32(averages, averages);
+        let bytes = _mm256_packus_epi16(words, words);
+        let low = _mm256_extract_epi32::<0>(bytes).to_le_bytes();
+        let high = _mm256_extract_epi32::<4>(bytes).to_le_bytes();
+        out[..4].copy_from_slice(&low);
+        out[4..].copy_from_slice(&high);
+    }
+    n * 8
+}
