@@ -52,7 +52,7 @@ const LONGEST_US: u64 = 60_000_000;
 
 impl Timing {
     pub fn new() -> Self {
-        // 1 to LONGEST_US with 3 digits are bounds that the library accepts.
+        #[expect(clippy::expect_used, reason = "the library accepts these bounds")]
         let histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).expect("valid bounds");
         Timing { histogram: Mutex::new(histogram.into()) }
     }

@@ -1,0 +1,208 @@
+# shellcheck shell=bash
+#
+# Shared by the scripts beside it: finds out what the system lacks and installs it, checks Rust.
+# Holds: a system that has everything is only looked at, never changed, and no network is used.
+# Messages go to stderr; exit code 69 means that something is missing and says what to type.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+EXIT_UNAVAILABLE=69
+
+# The lowest GStreamer that the bindings in Cargo.toml are built for (feature `v1_22`).
+GSTREAMER_MIN=1.22
+
+# Debian and Ubuntu: to build and to run a show.
+APT_LIVE=(
+  build-essential pkg-config curl ca-certificates
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
+)
+# The tests read what was written with ffmpeg, and lint these scripts.
+APT_TEST=(ffmpeg shellcheck)
+# The long run reads its numbers with ffprobe and Python.
+APT_SOAK=(ffmpeg python3)
+
+# say LINE...: one line for each argument.
+say() {
+  printf '%s\n' "$@" >&2
+}
+
+# stop CODE LINE...: says why and ends the script.
+stop() {
+  local code=$1
+  shift
+  say "$@"
+  exit "$code"
+}
+
+# need_system live|test|soak: returns when the system has what that script needs.
+need_system() {
+  local purpose=$1
+  if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+    need_debian_packages "$purpose"
+  else
+    need_other_system "$purpose"
+  fi
+  pkg-config --atleast-version="$GSTREAMER_MIN" gstreamer-1.0 ||
+    stop "$EXIT_UNAVAILABLE" \
+      "GStreamer $(pkg-config --modversion gstreamer-1.0) is too old: $GSTREAMER_MIN or newer is needed." \
+      "Debian 12, Ubuntu 24.04, Fedora 39 and everything after them have it."
+}
+
+# debian_missing PACKAGE...: prints those that are not installed, one a line.
+debian_missing() {
+  local installed package
+  # dpkg-query fails when it does not know a package; what it does know it still prints. A package
+  # of several architectures is listed once for each.
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
+  for package in "$@"; do
+    grep -qxF "installed $package" <<<"$installed" || printf '%s\n' "$package"
+  done
+}
+
+need_debian_packages() {
+  local wanted=("${APT_LIVE[@]}") missing
+  case $1 in
+    test) wanted+=("${APT_TEST[@]}") ;;
+    soak) wanted+=("${APT_SOAK[@]}") ;;
+  esac
+  mapfile -t missing < <(debian_missing "${wanted[@]}")
+  [ "${#missing[@]}" -gt 0 ] || return 0
+
+  local root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+      stop "$EXIT_UNAVAILABLE" \
+        "These packages are missing, and to install them you must be root (there is no sudo here):" \
+        "  apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+    root=(sudo)
+  fi
+  say "Installing with apt: ${missing[*]}"
+  # Another package manager may be at work (unattended upgrades): wait for it.
+  local apt=(
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive
+    apt-get -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3
+  )
+  # What is already on the machine is enough if a mirror is out of reach for the moment.
+  "${apt[@]}" update >&2 || "${apt[@]}" update >&2 ||
+    say "apt-get update failed; trying with the package lists that are here."
+  "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 ||
+    stop "$EXIT_UNAVAILABLE" \
+      "apt-get could not install all that is needed; its message is above. When that is mended:" \
+      "  apt-get install -y --no-install-recommends ${missing[*]}"
+}
+
+# Fedora, Arch, openSUSE, macOS, others: nothing is installed for the user there, but told.
+need_other_system() {
+  local purpose=$1 lacking=() tool tools=(cc pkg-config gst-inspect-1.0) element
+  case $purpose in
+    test) tools+=(ffmpeg ffprobe) ;;
+    soak) tools+=(ffprobe python3) ;;
+  esac
+  for tool in "${tools[@]}"; do
+    command -v "$tool" >/dev/null || lacking+=("$tool")
+  done
+  if command -v pkg-config >/dev/null; then
+    for tool in gstreamer-1.0 gstreamer-base-1.0 gstreamer-app-1.0 gstreamer-video-1.0; do
+      pkg-config --exists "$tool" || lacking+=("development files of $tool")
+    done
+  fi
+  if command -v gst-inspect-1.0 >/dev/null; then
+    # One element of each plugin set: base, good, bad, ugly, libav.
+    for element in videoconvert mp4mux h264parse x264enc avdec_h264; do
+      gst-inspect-1.0 --exists "$element" || lacking+=("GStreamer element $element")
+    done
+  fi
+  [ "${#lacking[@]}" -gt 0 ] || return 0
+  say "This system lacks:" "${lacking[@]/#/  }" "Please install it and start again:"
+  tell_packages "$purpose"
+  exit "$EXIT_UNAVAILABLE"
+}
+
+# Prints the install command of this system; of all known ones if it is none of them.
+tell_packages() {
+  local extra_fedora='' extra_arch='' extra_suse='' extra_brew='' system
+  case $1 in
+    test)
+      extra_fedora=' ffmpeg ShellCheck' extra_arch=' ffmpeg shellcheck'
+      extra_suse=' ffmpeg ShellCheck' extra_brew=' ffmpeg shellcheck'
+      ;;
+    soak)
+      extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'
+      extra_suse=' ffmpeg python3' extra_brew=' ffmpeg python'
+      ;;
+  esac
+  local fedora="sudo dnf install gcc pkgconf-pkg-config gstreamer1 gstreamer1-devel gstreamer1-plugins-base gstreamer1-plugins-base-devel gstreamer1-plugins-good gstreamer1-plugins-bad-free gstreamer1-plugins-bad-free-devel gstreamer1-plugins-ugly gstreamer1-plugin-libav$extra_fedora"
+  local arch="sudo pacman -S --needed base-devel pkgconf gstreamer gst-plugins-base gst-plugins-good gst-plugins-bad gst-plugins-ugly gst-libav$extra_arch"
+  local suse="sudo zypper install gcc pkgconf-pkg-config gstreamer gstreamer-devel gstreamer-utils gstreamer-plugins-base gstreamer-plugins-base-devel gstreamer-plugins-good gstreamer-plugins-bad gstreamer-plugins-bad-devel gstreamer-plugins-ugly gstreamer-plugins-ugly-codecs gstreamer-plugins-libav$extra_suse"
+  local brew="brew install pkgconf gstreamer$extra_brew"
+  system=$(system_name)
+  case $system in fedora | arch | suse | macos) ;; *) system=all ;; esac
+  case $system in fedora | all)
+    say "  Fedora (ugly and ffmpeg come from the RPM Fusion repository):" "    $fedora"
+    ;;
+  esac
+  case $system in arch | all) say "  Arch Linux:" "    $arch" ;; esac
+  case $system in suse | all)
+    say "  openSUSE (ugly-codecs comes from the Packman repository):" "    $suse"
+    ;;
+  esac
+  case $system in macos | all) say "  macOS:" "    $brew" ;; esac
+}
+
+system_name() {
+  if [ "$(uname -s)" = Darwin ]; then
+    echo macos
+    return
+  fi
+  local ids=''
+  # ID_LIKE leads derivatives (Manjaro, Nobara, ...) to their parent.
+  [ ! -r /etc/os-release ] || ids=$(sed -n 's/^ID\(_LIKE\)\{0,1\}=//p' /etc/os-release | tr -d "\"'" | tr '\n' ' ')
+  case " $ids " in
+    *" fedora "*) echo fedora ;;
+    *" arch "*) echo arch ;;
+    *suse*) echo suse ;;
+    *) echo other ;;
+  esac
+}
+
+# need_rust: returns when cargo and a new enough compiler are there.
+need_rust() {
+  # Fresh from rustup, in a shell that was started before.
+  command -v cargo >/dev/null || PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  local needed found
+  needed=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$REPO/Cargo.toml")
+  found=$(cd "$REPO" && cargo --version >/dev/null 2>&1 && rustc --version 2>/dev/null) || found=''
+  found=$(sed -n 's/^rustc \([0-9]*\.[0-9]*\).*/\1/p' <<<"$found")
+  if [ -n "$found" ] && version_at_least "$found" "$needed"; then return 0; fi
+  if [ -z "$found" ]; then
+    say "Rust is missing: version $needed or newer is needed."
+  else
+    say "Rust $found is too old: version $needed or newer is needed."
+  fi
+  if command -v rustup >/dev/null; then
+    stop "$EXIT_UNAVAILABLE" "Update it, then start again:" "  rustup update stable && rustup default stable"
+  fi
+  stop "$EXIT_UNAVAILABLE" "Install it for your user, then start again:" \
+    "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+}
+
+# version_at_least FOUND NEEDED, both `major.minor`.
+version_at_least() {
+  local found_major=${1%%.*} found_minor=${1#*.} major=${2%%.*} minor=${2#*.}
+  minor=${minor%%.*}
+  [ "$found_major" -gt "$major" ] ||
+    { [ "$found_major" -eq "$major" ] && [ "$found_minor" -ge "$minor" ]; }
+}
+
+# build_release: builds `vfaq` and sets VFAQ to where it lies, wherever the user's settings
+# (CARGO_TARGET_DIR, cargo's own configuration) put it.
+build_release() {
+  local target
+  target=$(cd "$REPO" && cargo metadata --format-version 1 --no-deps --locked |
+    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+  VFAQ=$target/release/vfaq
+  [ -x "$VFAQ" ] || say "Building; the first time this takes some minutes."
+  (cd "$REPO" && cargo build --release --locked)
+}
