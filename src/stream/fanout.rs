@@ -128,7 +128,7 @@ impl Fanout {
     }
 
     /// The picture ends at `end_ns`.
-    pub(super) fn set_end(&self, end_ns: u64) {
+    pub fn set_end(&self, end_ns: u64) {
         let _ = self.end_ns.set(end_ns);
     }
 

@@ -84,7 +84,6 @@ impl FrameSource for Picture {
 
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n);
-        let pixels = |l: &Layer<'_>| render::Layer { a: l.a, b: l.b, phase: l.phase };
         let pixels = Pixels {
             base: pixels_of(&shot.base),
             over: shot.over.as_ref().map(|(layer, mix)| (pixels_of(layer), *mix)),

@@ -191,7 +191,7 @@ impl BaseSrcImpl for VfaqSrc {
     fn caps(&self, filter: Option<&gst::Caps>) -> Option<gst::Caps> {
         let caps = match lock(&self.run).as_ref() {
             Some(run) => run.info.to_caps().ok()?,
-            None => self.obj().pad_template("src")?.caps(),
+            None => self.obj().pad_template("src")?.caps().clone(),
         };
         match filter {
             Some(filter) => Some(filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First)),
