@@ -37,7 +37,7 @@ impl FrameSource for Flash {
         out.y.data.fill(if FLASHES.contains(&n) { 235 } else { 16 });
         out.u.data.fill(128);
         out.v.data.fill(128);
-        Drawn { rendered: Rendered::Source, key: false }
+        Drawn { rendered: Rendered::Source, mark: n == 0 }
     }
 
     fn sent(&mut self, n: u64) {

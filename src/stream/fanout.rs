@@ -27,8 +27,8 @@ pub enum UnitKind {
     Video {
         /// Decodable without what was before.
         key: bool,
-        /// The first key frame behind a gap in time: recordings start a new part.
-        new_part: bool,
+        /// A recording begins here: the show starts, or goes on behind a gap in time.
+        mark: bool,
     },
     Audio,
 }
@@ -49,8 +49,8 @@ pub struct Fanout {
     outputs: Mutex<Vec<OutputEnd>>,
     video_caps: OnceLock<gst::Caps>,
     audio_caps: OnceLock<gst::Caps>,
-    /// Show time from which on the next key frame begins a new part; 0: none.
-    break_pts_ns: AtomicU64,
+    /// Show time plus one from which on the next key frame is marked; 0: none.
+    mark_ns: AtomicU64,
     /// Show time at which the picture ended; sound is cut there.
     end_ns: OnceLock<u64>,
 }
@@ -122,9 +122,9 @@ impl Fanout {
         let _ = self.audio_caps.set(caps);
     }
 
-    /// The next key frame at or behind `pts_ns` begins a new part.
-    pub(super) fn set_break(&self, pts_ns: u64) {
-        self.break_pts_ns.store(pts_ns, Ordering::Release);
+    /// The next key frame at or behind `pts_ns` is marked.
+    pub(super) fn set_mark(&self, pts_ns: u64) {
+        self.mark_ns.store(pts_ns + 1, Ordering::Release);
     }
 
     /// The picture ends at `end_ns`.
@@ -134,12 +134,12 @@ impl Fanout {
 
     pub(super) fn send_video(&self, buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) {
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let break_ns = self.break_pts_ns.load(Ordering::Acquire);
-        let new_part = key && break_ns > 0 && pts_ns >= break_ns;
-        if new_part {
-            self.break_pts_ns.store(0, Ordering::Release);
+        let mark_ns = self.mark_ns.load(Ordering::Acquire);
+        let mark = key && mark_ns > 0 && pts_ns + 1 >= mark_ns;
+        if mark {
+            self.mark_ns.store(0, Ordering::Release);
         }
-        let kind = UnitKind::Video { key, new_part };
+        let kind = UnitKind::Video { key, mark };
         self.send(Unit { kind, pts_ns, duration_ns, buffer });
     }
 

@@ -106,9 +106,8 @@ impl LivePipeline {
                         .and_then(|s| s.downcast_ref::<gst::ClockTime>())
                         .and_then(|s| s.to_running_time(buffer.pts()))
                         .ok_or(gst::FlowError::Error)?;
-                    let gap = counters.break_pts_ns.swap(0, std::sync::atomic::Ordering::AcqRel);
-                    if gap > 0 {
-                        fanout.set_break(gap);
+                    if let Some(mark_ns) = counters.take_mark() {
+                        fanout.set_mark(mark_ns);
                     }
                     fanout.send_video(buffer, pts.nseconds(), frame_ns);
                     Ok(gst::FlowSuccess::Ok)

@@ -134,20 +134,25 @@ impl Output {
             Target::Null => Box::new(Null),
             Target::File(path) => Box::new(File { path: path.clone(), parts: None, open: None }),
         };
-        Output::spawn(target, writer, fanout)
+        Output::spawn(target, writer, false, fanout)
     }
 
-    /// Starts the recording at `path`, at the next key frame; behind a gap in time it goes on in
-    /// a further file.
+    /// Starts the recording at `path`, at the next marked key frame (the show's start); at a
+    /// further one (behind a gap in time) it goes on in a further file.
     pub fn record(path: PathBuf, part_name: PartName, fanout: &Arc<Fanout>) -> Result<Self> {
         let writer = File { path: path.clone(), parts: Some(part_name), open: None };
-        Output::spawn(Target::File(path), Box::new(writer), fanout)
+        Output::spawn(Target::File(path), Box::new(writer), true, fanout)
     }
 
-    fn spawn(target: Target, writer: Box<dyn Writer>, fanout: &Arc<Fanout>) -> Result<Self> {
+    fn spawn(
+        target: Target,
+        writer: Box<dyn Writer>,
+        at_mark: bool,
+        fanout: &Arc<Fanout>,
+    ) -> Result<Self> {
         let (units, load) = fanout.subscribe(QUEUE_BYTES);
         let info = Arc::new(OutputInfo::default());
-        let run = Run { units, writer, info: info.clone(), load: load.clone() };
+        let run = Run { units, writer, at_mark, info: info.clone(), load: load.clone() };
         let fanout = fanout.clone();
         let thread = std::thread::Builder::new()
             .name("output".into())
@@ -195,7 +200,7 @@ struct File {
 
 impl Writer for File {
     fn write(&mut self, unit: &Unit, fanout: &Fanout, info: &OutputInfo) -> Result<()> {
-        let new_part = matches!(unit.kind, UnitKind::Video { new_part: true, .. });
+        let new_part = matches!(unit.kind, UnitKind::Video { mark: true, .. });
         if let Some(part_name) = self.parts.as_ref().filter(|_| new_part && self.open.is_some()) {
             self.path = part_name(lock(&info.parts).len() as u32 + 1);
             if let Some(finished) = self.open.take() {
@@ -224,6 +229,8 @@ impl Writer for File {
 struct Run {
     units: Receiver<Unit>,
     writer: Box<dyn Writer>,
+    /// Begins at a marked key frame, not at any.
+    at_mark: bool,
     info: Arc<OutputInfo>,
     load: Arc<QueueLoad>,
 }
@@ -248,7 +255,7 @@ impl Run {
     }
 
     fn write_all(&mut self, fanout: &Fanout) -> Result<()> {
-        let mut early = Early::default();
+        let mut early = Early { at_mark: self.at_mark, ..Early::default() };
         let mut started = false;
         for unit in self.units.clone() {
             self.load.taken(&unit);
@@ -282,6 +289,7 @@ impl Run {
 /// that belongs to them, which is often encoded sooner.
 #[derive(Default)]
 struct Early {
+    at_mark: bool,
     video: Vec<Unit>,
     audio: VecDeque<Unit>,
 }
@@ -292,8 +300,11 @@ const EARLY_AUDIO: usize = 512;
 impl Early {
     fn add(&mut self, unit: Unit) {
         match unit.kind {
-            UnitKind::Video { key, .. } if key || self.has_key() => self.video.push(unit),
-            UnitKind::Video { .. } => {}
+            UnitKind::Video { key, mark } => {
+                if self.has_key() || if self.at_mark { mark } else { key } {
+                    self.video.push(unit);
+                }
+            }
             UnitKind::Audio => {
                 if self.audio.len() == EARLY_AUDIO {
                     self.audio.pop_front();

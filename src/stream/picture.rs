@@ -97,7 +97,7 @@ impl FrameSource for Picture {
             render::preview(out, self.preview.input_buffer_mut());
             self.preview.publish();
         }
-        Drawn { rendered, key: went_live }
+        Drawn { rendered, mark: went_live }
     }
 
     fn sent(&mut self, n: u64) {

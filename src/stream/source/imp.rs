@@ -249,7 +249,7 @@ impl PushSrcImpl for VfaqSrc {
         }
 
         let hold = overdue_ns > frame_ns && !run.after_gap;
-        let (mut buffer, key) = match run.last.as_ref().filter(|_| hold) {
+        let (mut buffer, mark) = match run.last.as_ref().filter(|_| hold) {
             Some(last) => {
                 run.setup.counters.held.add(1);
                 (last.copy(), false)
@@ -266,15 +266,14 @@ impl PushSrcImpl for VfaqSrc {
         }
         // A reference, not a copy: shared memory would make the pool throw the buffer away.
         run.last = Some(buffer.clone());
-        let event = (key || run.after_gap).then(|| {
+        let mark = mark || std::mem::take(&mut run.after_gap);
+        let event = mark.then(|| {
+            run.setup.counters.set_mark(pts_ns);
             gst_video::DownstreamForceKeyUnitEvent::builder()
                 .running_time(gst::ClockTime::from_nseconds(pts_ns))
                 .all_headers(true)
                 .build()
         });
-        if std::mem::take(&mut run.after_gap) {
-            run.setup.counters.break_pts_ns.store(pts_ns, Ordering::Release);
-        }
         run.setup.frames.sent(n);
         run.next = n + 1;
 
@@ -330,6 +329,6 @@ impl Run {
             Rendered::Interpolated => counters.interpolated.add(1),
             Rendered::Blended => counters.blended.add(1),
         }
-        Ok((buffer, drawn.key))
+        Ok((buffer, drawn.mark))
     }
 }

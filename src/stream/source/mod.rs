@@ -16,7 +16,7 @@
 mod imp;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -51,8 +51,8 @@ pub trait FrameSource: Send {
 #[derive(Clone, Copy, Debug)]
 pub struct Drawn {
     pub rendered: Rendered,
-    /// Something starts here that must be decodable from here on: the encoder makes a key frame.
-    pub key: bool,
+    /// A recording begins here: the encoder makes a key frame.
+    pub mark: bool,
 }
 
 /// What the element counts.
@@ -68,10 +68,21 @@ pub struct SourceCounters {
     pub sent: Counter,
     /// Times that the clock was anchored anew after a gap.
     pub breaks: Counter,
-    /// PTS of the last break; recordings start a new part there. 0: none.
-    pub break_pts_ns: AtomicU64,
+    /// PTS plus one of the last frame that a recording begins with; 0: none.
+    mark_ns: AtomicU64,
     /// Nanoseconds of the system clock at the first frame handed over, plus one. 0: none yet.
     pub first_sent: Gauge,
+}
+
+impl SourceCounters {
+    /// The PTS of a frame at which recordings begin or go on in a new part, once.
+    pub fn take_mark(&self) -> Option<u64> {
+        self.mark_ns.swap(0, Ordering::AcqRel).checked_sub(1)
+    }
+
+    fn set_mark(&self, pts_ns: u64) {
+        self.mark_ns.store(pts_ns + 1, Ordering::Release);
+    }
 }
 
 /// What the element needs to run.
