@@ -3,10 +3,27 @@
 //! Holds: a [`Config`] has been validated whole; `${ENV}` is expanded in it (and nowhere written
 //! back). Field names are the YAML keys.
 
+mod kind;
+mod load;
+mod name;
+pub mod preset;
+mod problem;
+mod read;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::time::FrameRate;
+use kind::Kind;
+
+pub use load::{Loaded, check, keys, load};
+pub use name::project_name;
+pub use problem::{Findings, Problem, Warning};
+pub use read::Key;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

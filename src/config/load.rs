@@ -1,0 +1,459 @@
+//! `config.yaml`: its keys, their defaults and ranges, and what must fit together.
+//!
+//! Holds: files of Visual FaQtory 0.0.7 load unchanged: what they may have and this program does
+//! not know is warned about; only in `live`, which is new, an unknown key is a problem.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::kind::{self, choice, flag, number, pixels, rate, size, text, whole};
+use super::problem::{Findings, Problem, Warning};
+use super::read::{Env, Key, Reader, Section, required_text};
+use super::*;
+
+/// A worqspace's settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file as it is written, `${ENV}` not expanded: what the archive keeps.
+    pub text: String,
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads and checks `config.yaml` in `worqspace`; the error holds all that is wrong with it.
+pub fn load(worqspace: &Path) -> Result<Loaded, Findings> {
+    let (config, text, findings) = check(worqspace);
+    if findings.problems.is_empty() {
+        Ok(Loaded { config, text, warnings: findings.warnings })
+    } else {
+        Err(findings)
+    }
+}
+
+/// As [`load`], but always gives settings, with the default for whatever is wrong, so that other
+/// files can be checked along with them.
+pub fn check(worqspace: &Path) -> (Config, String, Findings) {
+    let file = worqspace.join("config.yaml");
+    let env = |name: &str| std::env::var(name).ok();
+    let text = if worqspace.is_dir() {
+        required_text(&file, "make it (an empty file takes every default), or start with -w DIR")
+    } else {
+        let message = "there is no such folder; name your worqspace with -w DIR";
+        Err(Problem::new(worqspace, message))
+    };
+    let (text, missing) = match text {
+        Ok(text) => (text, None),
+        Err(problem) => (String::new(), Some(problem)),
+    };
+    let (config, mut findings, _) = read(&text, &file, worqspace, &env);
+    findings.problems.extend(missing);
+    (config, text, findings)
+}
+
+/// Every key that `config.yaml` may have, in the order of the reference. The keys of `backend`
+/// stand for those of `backends.image` and `backends.video` too.
+pub fn keys() -> Vec<Key> {
+    read("", Path::new("config.yaml"), Path::new(""), &|_| None).2
+}
+
+/// Reads the text of a file that stands (or would stand) at `file`.
+pub(super) fn read(
+    text: &str,
+    file: &Path,
+    worqspace: &Path,
+    env: Env,
+) -> (Config, Findings, Vec<Key>) {
+    let mut reader = Reader::new(file, env);
+    let r = &mut reader;
+    let tree = r.parse(text, 0);
+    let mut root = r.root(&tree, false);
+
+    let paths = paths(r, &mut root);
+    let input = input(r, &mut root);
+    let (image_backend, video_backend) = backends(r, &mut root, worqspace);
+    let config = Config {
+        paths,
+        input,
+        image_backend,
+        video_backend,
+        generation: generation(r, &mut root),
+        chaining: chaining(r, &mut root),
+        looping: looping(r, &mut root),
+        finalizer: finalizer(r, &mut root),
+        prompt_drift: prompt_drift(r, &mut root),
+        cycle: cycle(r, &mut root),
+        llm: llm(r, &mut root),
+        live: live(r, &mut root, worqspace),
+    };
+    root.close(r);
+    compare(r, &config);
+    let (findings, keys) = reader.finish();
+    (config, findings, keys)
+}
+
+fn paths(r: &mut Reader, root: &mut Section) -> Paths {
+    let mut s = root.section(r, "paths");
+    let paths = Paths {
+        output_dir: s.get(r, "output_dir", "./qodeyard", text().map(PathBuf::from)),
+        briqs_dir: s.opt(r, "briqs_dir", text().map(PathBuf::from)),
+    };
+    s.close(r);
+    paths
+}
+
+fn input(r: &mut Reader, root: &mut Section) -> Input {
+    let mut s = root.section(r, "input");
+    let input = Input {
+        tasq_file: s.get(r, "tasq_file", "tasq.md", text()),
+        negative_prompt_file: s.get(r, "negative_prompt_file", "negative_prompt.md", text()),
+        style_hints_file: s.get(r, "style_hints_file", "style_hints.md", text()),
+        motion_prompt_file: s.get(r, "motion_prompt_file", "motion_prompt.md", text()),
+    };
+    s.close(r);
+    input
+}
+
+/// The image and the video backend: `backends` wins over `backend`, video is like image unless it
+/// has its own, and the top-level `comfyui` is for those that have none.
+fn backends(
+    r: &mut Reader,
+    root: &mut Section,
+    worqspace: &Path,
+) -> (BackendConfig, BackendConfig) {
+    let mut s = root.section(r, "comfyui");
+    let checkpoints = (
+        s.get(r, "sdxl_ckpt", "sd_xl_base_1.0.safetensors", text()),
+        s.get(r, "svd_ckpt", "svd_xt.safetensors", text()),
+    );
+    s.close(r);
+
+    let mut s = root.section(r, "backend");
+    let both = backend(r, &mut s, &checkpoints, worqspace);
+    s.close(r);
+
+    let mut s = root.section(r, "backends");
+    let mut own = |r: &mut Reader, key: &'static str| {
+        let given = s.has(key);
+        let mut section = s.repeated_section(r, key);
+        let config = backend(r, &mut section, &checkpoints, worqspace);
+        section.close(r);
+        given.then_some(config)
+    };
+    let image = own(r, "image");
+    let video = own(r, "video");
+    s.close(r);
+    if image.is_some() && video.is_some() && root.has("backend") {
+        r.warn(None, "backend", "has no effect: backends.image and backends.video win");
+    }
+    let image = image.unwrap_or(both);
+    let video = video.unwrap_or_else(|| image.clone());
+    (image, video)
+}
+
+fn backend(
+    r: &mut Reader,
+    s: &mut Section,
+    checkpoints: &(String, String),
+    worqspace: &Path,
+) -> BackendConfig {
+    let path = |worqspace: &Path| {
+        let worqspace = worqspace.to_path_buf();
+        text().map(move |t| worqspace.join(t))
+    };
+    let kind = s.get(r, "type", "mock", kind::backend());
+    let mock_delay = s.get(r, "mock_delay", "0", seconds(0.0, 3600.0));
+    let mock_fail_rate = s.get(r, "mock_fail_rate", "0", number(0.0..=1.0));
+    let mock_label = s.get(r, "mock_label", "false", flag());
+    let api_url = s.opt(r, "api_url", kind::web_address());
+    let timeout = s.get(r, "timeout", "300", seconds(1.0, 86_400.0));
+    let workflow_image = s.opt(r, "workflow_image", path(worqspace));
+    let workflow_video = s.opt(r, "workflow_video", path(worqspace));
+    let model_id = s.opt(r, "model_id", text());
+    let video_model_id = s.opt(r, "video_model_id", text());
+    let device = s.opt(r, "device", text());
+    let dtype = s.opt(r, "dtype", text());
+    // Rehearsing a Replicate set on the built-in generator needs no token.
+    let token = text().map(Secret).secret();
+    let api_token = match kind {
+        BackendKind::Replicate => s.opt(r, "api_token", token),
+        _ => s.unneeded(r, "api_token", token),
+    };
+    let image_model = s.opt(r, "image_model", text());
+    let video_model = s.opt(r, "video_model", text());
+    let mut own = s.repeated_section(r, "comfyui");
+    let sdxl_ckpt = own.opt(r, "sdxl_ckpt", text()).unwrap_or_else(|| checkpoints.0.clone());
+    let svd_ckpt = own.opt(r, "svd_ckpt", text()).unwrap_or_else(|| checkpoints.1.clone());
+    own.close(r);
+    BackendConfig {
+        kind,
+        mock_delay,
+        mock_fail_rate,
+        mock_label,
+        api_url,
+        timeout,
+        workflow_image,
+        workflow_video,
+        model_id,
+        video_model_id,
+        device,
+        dtype,
+        api_token,
+        image_model,
+        video_model,
+        sdxl_ckpt,
+        svd_ckpt,
+    }
+}
+
+fn generation(r: &mut Reader, root: &mut Section) -> Generation {
+    let mut s = root.section(r, "generation");
+    let generation = Generation {
+        clip_seconds: s.get(r, "clip_seconds", "8", number(0.1..=600.0)),
+        width: s.get(r, "width", "1024", pixels()),
+        height: s.get(r, "height", "576", pixels()),
+        cfg_scale: s.get(r, "cfg_scale", "7", number(0.0..=100.0)),
+        steps: s.get(r, "steps", "30", whole(1..=1000)),
+        sampler: s.get(r, "sampler", "euler_ancestral", text()),
+        video_frames: s.get(r, "video_frames", "25", whole(2..=2000)),
+        video_fps: s.get(r, "video_fps", "8", rate(240)),
+        motion_bucket_id: s.get(r, "motion_bucket_id", "127", whole(1..=1023)),
+        noise_aug_strength: s.get(r, "noise_aug_strength", "0.02", number(0.0..=10.0)),
+    };
+    s.close(r);
+    generation
+}
+
+fn chaining(r: &mut Reader, root: &mut Section) -> Chaining {
+    let mut s = root.section(r, "chaining");
+    let frames = choice(&[("last", ChainFrame::Last), ("middle", ChainFrame::Middle)]);
+    let chaining = Chaining {
+        denoise_strength: s.get(r, "denoise_strength", "0.4", number(0.0..=1.0)),
+        seed_step: s.get(r, "seed_step", "1", whole(-1_000_000_000..=1_000_000_000)),
+        frame: s.get(r, "frame", "last", frames),
+    };
+    s.close(r);
+    chaining
+}
+
+fn looping(r: &mut Reader, root: &mut Section) -> Looping {
+    let mut s = root.section(r, "looping");
+    let methods =
+        choice(&[("pingpong", LoopMethod::Pingpong), ("crossfade", LoopMethod::Crossfade)]);
+    let encoder = kind::encoder();
+    let codec = Kind::new(encoder.allowed.clone(), move |t| {
+        encoder.read(t).map(|_| t.trim().to_ascii_lowercase())
+    });
+    let looping = Looping {
+        enabled: s.get(r, "enabled", "false", flag()),
+        method: s.get(r, "method", "pingpong", methods),
+        crossfade_frames: s.get(r, "crossfade_frames", "8", whole(1..=1000)),
+        output_fps: s.opt(r, "output_fps", rate(240)),
+        output_codec: s.get(r, "output_codec", "h264_nvenc", codec),
+        output_quality: s.opt(r, "output_quality", whole(0..=51)),
+    };
+    s.close(r);
+    looping
+}
+
+fn finalizer(r: &mut Reader, root: &mut Section) -> Finalizer {
+    // The names that the seed handed to ffmpeg's scaler.
+    let scalers = kind::name_of(&[
+        "fast_bilinear",
+        "bilinear",
+        "bicubic",
+        "experimental",
+        "neighbor",
+        "area",
+        "bicublin",
+        "gauss",
+        "sinc",
+        "lanczos",
+        "spline",
+    ]);
+    let mut s = root.section(r, "finalizer");
+    let enabled = s.get(r, "enabled", "true", flag());
+    let interpolate_fps = s.get(r, "interpolate_fps", "60", rate(240));
+    let upscale_resolution = s.get(r, "upscale_resolution", "1920x1080", size());
+    let scale_algo = s.get(r, "scale_algo", "bicubic", scalers);
+    let encoder_preference =
+        s.list(r, "encoder_preference", &["h264_nvenc", "libx264"], kind::encoder());
+    let mut quality = s.section(r, "quality");
+    let crf = quality.get(r, "crf", "16", whole(0..=51));
+    quality.close(r);
+    s.close(r);
+    Finalizer { enabled, interpolate_fps, upscale_resolution, scale_algo, encoder_preference, crf }
+}
+
+fn prompt_drift(r: &mut Reader, root: &mut Section) -> PromptDrift {
+    let mut s = root.section(r, "prompt_drift");
+    // "masterpiece, sharp" in one text means two tags.
+    let tags = text().map(|t| t.split(',').map(|tag| tag.trim().to_owned()).collect::<Vec<_>>());
+    let drift = PromptDrift {
+        quality_tags: s
+            .list(r, "quality_tags", &[], tags)
+            .into_iter()
+            .flatten()
+            .filter(|tag| !tag.is_empty())
+            .collect(),
+        negative_prompt: s.opt(r, "negative_prompt", text()),
+    };
+    s.close(r);
+    drift
+}
+
+fn cycle(r: &mut Reader, root: &mut Section) -> CycleConfig {
+    let mut s = root.section(r, "cycle");
+    let cycle = CycleConfig {
+        max_cycles: s.get(r, "max_cycles", "0", whole(0..=1_000_000)),
+        target_duration_hours: s.get(r, "target_duration_hours", "2", number(0.0..=1000.0)),
+        delay: s.get(r, "delay_seconds", "0", seconds(0.0, 3600.0)),
+        auto_save_interval: s.get(r, "auto_save_interval", "1", whole(0..=1000)),
+        max_retries: s.get(r, "max_retries", "3", whole(0..=100)),
+        continue_on_error: s.get(r, "continue_on_error", "true", flag()),
+    };
+    s.close(r);
+    cycle
+}
+
+fn llm(r: &mut Reader, root: &mut Section) -> Llm {
+    let mut s = root.section(r, "llm");
+    let llm = Llm {
+        provider: s.opt(r, "provider", kind::name_of(&["mock", "openai", "google"])),
+        model: s.opt(r, "model", text()),
+        api_key_env: s.opt(r, "api_key_env", kind::variable_name()),
+    };
+    s.close(r);
+    llm
+}
+
+fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
+    let mut s = root.strict_section(r, "live");
+    let fits =
+        choice(&[("cover", Fit::Cover), ("contain", Fit::Contain), ("stretch", Fit::Stretch)]);
+    let kinds =
+        choice(&[("fade", JoinKind::Fade), ("morph", JoinKind::Morph), ("cut", JoinKind::Cut)]);
+    let between = choice(&[
+        ("flow", Interpolation::Flow),
+        ("blend", Interpolation::Blend),
+        ("nearest", Interpolation::Nearest),
+    ]);
+    let canvas = s.get(r, "canvas", "1920x1080", size());
+    let fps = s.get(r, "fps", "60", rate(240));
+    let fit = s.get(r, "fit", "cover", fits);
+    let buffer_seconds = s.get(r, "buffer_seconds", "24", number(1.0..=3600.0));
+    let min_runway_seconds = s.get(r, "min_runway_seconds", "4", number(0.5..=600.0));
+    let memory_mb = s.get(r, "memory_mb", "700", whole(300..=1_000_000));
+    let mut join = s.section(r, "join");
+    let join_kind = join.get(r, "kind", "fade", kinds);
+    let join_seconds = join.get(r, "seconds", "0.5", number(0.0..=10.0));
+    join.close(r);
+    let interpolation = s.get(r, "interpolation", "flow", between);
+    let outputs = s.list(r, "outputs", &[], kind::uri());
+    let record = s.get(r, "record", "true", flag());
+    let min_free_mb = s.get(r, "min_free_mb", "500", whole(50..=1_000_000));
+    let encoder_preference = s.list(
+        r,
+        "encoder_preference",
+        &["h264_nvenc", "h264_vaapi", "libx264", "openh264"],
+        kind::encoder(),
+    );
+    let bitrate_kbps = s.get(r, "bitrate_kbps", "6000", whole(100..=100_000));
+    let keyframe_seconds = s.get(r, "keyframe_seconds", "2", number(0.1..=20.0));
+    let mut audio = s.section(r, "audio");
+    let source = audio.get(r, "source", "silence", audio_source(worqspace));
+    audio.close(r);
+    let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    s.close(r);
+    Live {
+        canvas,
+        fps,
+        fit,
+        buffer_seconds,
+        min_runway_seconds,
+        memory_mb,
+        join: Join { kind: join_kind, seconds: join_seconds },
+        interpolation,
+        outputs,
+        record,
+        min_free_mb,
+        encoder_preference,
+        bitrate_kbps,
+        keyframe_seconds,
+        audio: source,
+        listen,
+    }
+}
+
+fn seconds(least: f64, most: f64) -> Kind<Duration> {
+    let mut kind = number(least..=most).map(Duration::from_secs_f64);
+    kind.allowed.push_str(" (seconds)");
+    kind
+}
+
+/// `silence`, or a file that is there; its path is relative to the worqspace.
+fn audio_source(worqspace: &Path) -> Kind<AudioSource> {
+    let worqspace = worqspace.to_path_buf();
+    let allowed = "silence, or file:PATH of a sound file that exists (from the worqspace)";
+    Kind::new(allowed, move |t| match t.trim() {
+        "silence" => Some(AudioSource::Silence),
+        t => {
+            let path = worqspace.join(t.strip_prefix("file:").filter(|p| !p.is_empty())?);
+            path.is_file().then_some(AudioSource::File(path))
+        }
+    })
+}
+
+/// What each value alone cannot tell.
+fn compare(r: &mut Reader, config: &Config) {
+    let generation = &config.generation;
+    let clip_seconds = f64::from(generation.video_frames) * generation.video_fps.frame_seconds();
+    let clip_keys = ["generation.clip_seconds", "generation.video_frames", "generation.video_fps"];
+    let clip_is_right = r.all_right(&clip_keys);
+    let line = r.line("generation.clip_seconds");
+    let half_frame = generation.video_fps.frame_seconds() / 2.0;
+    if line.is_some()
+        && clip_is_right
+        && (generation.clip_seconds - clip_seconds).abs() > half_frame
+    {
+        let message = format!(
+            "found {}, but video_frames {} / video_fps {} makes {clip_seconds:.3} seconds, and \
+             those two win; write clip_seconds: {}",
+            generation.clip_seconds,
+            generation.video_frames,
+            generation.video_fps,
+            (clip_seconds * 1000.0).round() / 1000.0,
+        );
+        r.warn(line, "generation.clip_seconds", message);
+    }
+
+    let live = &config.live;
+    if r.all_right(&["live.buffer_seconds", "live.min_runway_seconds"])
+        && live.buffer_seconds < live.min_runway_seconds
+    {
+        let line = r.line("live.buffer_seconds").or(r.line("live.min_runway_seconds"));
+        let message = format!(
+            "found {}, allowed: at least min_runway_seconds, which is {}; make the buffer longer \
+             or the runway shorter",
+            live.buffer_seconds, live.min_runway_seconds
+        );
+        r.problem(line, "live.buffer_seconds", message);
+    }
+    if clip_is_right && live.buffer_seconds < clip_seconds {
+        let message = format!(
+            "{} seconds hold less than one clip of {clip_seconds:.3} seconds",
+            live.buffer_seconds
+        );
+        r.warn(r.line("live.buffer_seconds"), "live.buffer_seconds", message);
+    }
+    if clip_is_right && live.join.kind != JoinKind::Cut && live.join.seconds > clip_seconds / 2.0 {
+        let message = format!(
+            "joins of {} seconds take more than half of each clip ({clip_seconds:.3} seconds)",
+            live.join.seconds
+        );
+        r.warn(r.line("live.join.seconds"), "live.join.seconds", message);
+    }
+    if r.all_right(&["live.encoder_preference"]) && live.encoder_preference.is_empty() {
+        let line = r.line("live.encoder_preference");
+        r.problem(line, "live.encoder_preference", "found an empty list, allowed: at least one");
+    }
+}
