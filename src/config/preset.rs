@@ -68,10 +68,10 @@ fn one(problem: super::Problem) -> Error {
     super::Findings { problems: vec![problem], warnings: Vec::new() }.into()
 }
 
-fn read(name: &str, text_: &str, file: &Path) -> Result<Preset> {
-    let mut reader = Reader::new(file, &|_| None);
+fn read(name: &str, content: &str, file: &Path) -> Result<Preset> {
+    let mut reader = Reader::new(file, None);
     let r = &mut reader;
-    let tree = r.parse(text_, 0);
+    let tree = r.parse(content, 0);
     let mut root = r.root(&tree, true);
     root.get(r, "version", "1", whole::<u32>(1..=1));
     let title = root.opt(r, "title", text()).unwrap_or_else(|| name.to_owned());
