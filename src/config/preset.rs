@@ -179,6 +179,27 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_every_preset_and_parameter() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        let reference = std::fs::read_to_string(file).unwrap();
+        let presets = names(&[]).into_iter().map(|name| {
+            let preset = load(&name, &[]).unwrap();
+            format!("| `{name}` | {} |", preset.description)
+        });
+        let parameters = REGISTRY.iter().map(|p| match p.kind {
+            param::Kind::Float { min, max } => {
+                let address = p.address.trim_start_matches('/');
+                let unit = if p.unit == "deg" { " (degrees)" } else { "" };
+                format!("| `{address}` | {min} to {max}{unit} | {} |", p.default)
+            }
+            param::Kind::Bool => format!("| `{}` | `false`, `true` |", &p.address[1..]),
+        });
+        for row in presets.chain(parameters) {
+            assert!(reference.contains(&row), "docs/configuration.md lacks {row}");
+        }
+    }
+
+    #[test]
     fn a_parameter_has_long_and_short_names() {
         for key in ["/vfaq/fx/zoom", "/fx/zoom", "fx/zoom", "zoom"] {
             let preset = parse(&format!("look:\n  {key}: 1.5\n")).unwrap();

@@ -412,6 +412,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_names_every_mechanical_setting() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        let reference = std::fs::read_to_string(file).unwrap();
+        for key in markdown::MECHANICAL {
+            assert!(reference.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+
+    #[test]
     fn odd_settings_are_warned_about_and_wrong_ones_refused() {
         let (_, warnings) = tasq("---\ntitel: x\ninput_image: a.png\n---\nx").unwrap();
         assert!(
