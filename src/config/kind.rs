@@ -16,8 +16,10 @@ pub struct Kind<T> {
     pub secret: bool,
     /// What an empty value or `null` stands for; `None`: it stands for the default.
     pub null: Option<&'static str>,
-    read: Box<dyn Fn(&str) -> Option<T>>,
+    read: Read<T>,
 }
+
+type Read<T> = Box<dyn Fn(&str) -> Option<T>>;
 
 impl<T: 'static> Kind<T> {
     pub fn new(allowed: impl Into<String>, read: impl Fn(&str) -> Option<T> + 'static) -> Self {

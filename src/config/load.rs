@@ -63,7 +63,7 @@ pub(super) fn read(
     worqspace: &Path,
     env: Env,
 ) -> (Config, Findings, Vec<Key>) {
-    let mut reader = Reader::new(file, env);
+    let mut reader = Reader::new(file, Some(env));
     let r = &mut reader;
     let tree = r.parse(text, 0);
     let mut root = r.root(&tree, false);

@@ -3,13 +3,13 @@
 //! Holds: a [`Config`] has been validated whole; `${ENV}` is expanded in it (and nowhere written
 //! back). Field names are the YAML keys.
 
-mod kind;
+pub(crate) mod kind;
 mod load;
 mod name;
 pub mod preset;
-mod problem;
-mod read;
-mod yaml;
+pub(crate) mod problem;
+pub(crate) mod read;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;

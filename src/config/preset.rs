@@ -68,10 +68,10 @@ fn one(problem: super::Problem) -> Error {
     super::Findings { problems: vec![problem], warnings: Vec::new() }.into()
 }
 
-fn read(name: &str, text_: &str, file: &Path) -> Result<Preset> {
-    let mut reader = Reader::new(file, &|_| None);
+fn read(name: &str, content: &str, file: &Path) -> Result<Preset> {
+    let mut reader = Reader::new(file, None);
     let r = &mut reader;
-    let tree = r.parse(text_, 0);
+    let tree = r.parse(content, 0);
     let mut root = r.root(&tree, true);
     root.get(r, "version", "1", whole::<u32>(1..=1));
     let title = root.opt(r, "title", text()).unwrap_or_else(|| name.to_owned());
@@ -176,6 +176,27 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("presets");
         let embedded: Vec<_> = SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(names(&[folder]), embedded);
+    }
+
+    #[test]
+    fn the_reference_names_every_preset_and_parameter() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        let reference = std::fs::read_to_string(file).unwrap();
+        let presets = names(&[]).into_iter().map(|name| {
+            let preset = load(&name, &[]).unwrap();
+            format!("| `{name}` | {} |", preset.description)
+        });
+        let parameters = REGISTRY.iter().map(|p| match p.kind {
+            param::Kind::Float { min, max } => {
+                let address = p.address.trim_start_matches('/');
+                let unit = if p.unit == "deg" { " (degrees)" } else { "" };
+                format!("| `{address}` | {min} to {max}{unit} | {} |", p.default)
+            }
+            param::Kind::Bool => format!("| `{}` | `false`, `true` |", &p.address[1..]),
+        });
+        for row in presets.chain(parameters) {
+            assert!(reference.contains(&row), "docs/configuration.md lacks {row}");
+        }
     }
 
     #[test]

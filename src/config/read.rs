@@ -28,9 +28,10 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 pub struct Reader<'a> {
     file: &'a Path,
-    env: Env<'a>,
-    pub findings: Findings,
-    pub keys: Vec<Key>,
+    /// `None`: `${NAME}` is a text like any other.
+    env: Option<Env<'a>>,
+    findings: Findings,
+    keys: Vec<Key>,
     /// Lines of the keys that were found.
     lines: HashMap<String, usize>,
     unknown: Vec<Unknown>,
@@ -56,7 +57,7 @@ pub struct Section<'n> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(file: &'a Path, env: Env<'a>) -> Self {
+    pub fn new(file: &'a Path, env: Option<Env<'a>>) -> Self {
         Reader {
             file,
             env,
@@ -134,6 +135,7 @@ impl<'a> Reader<'a> {
     /// Fills in `${NAME}`. A variable that is not set is a problem (a warning if it is not
     /// needed), and then there is no value.
     fn expand(&mut self, text: &str, line: usize, path: &str, needed: bool) -> Option<String> {
+        let Some(env) = self.env else { return Some(text.to_owned()) };
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         let mut complete = true;
@@ -142,7 +144,7 @@ impl<'a> Reader<'a> {
             let name = &rest[start + 2..start + length];
             filled.push_str(&rest[..start]);
             rest = &rest[start + length + 1..];
-            match (self.env)(name).filter(|value| !value.is_empty()) {
+            match env(name).filter(|value| !value.is_empty()) {
                 Some(value) => filled.push_str(&value),
                 None => {
                     complete = false;

@@ -116,6 +116,9 @@ pub fn parse(text: &str, skipped_lines: usize) -> Result<Node, SyntaxError> {
                 nodes += 1;
                 (Node { line, value }, anchor, nodes - before)
             }
+            Event::DocumentStart(_) if root.is_some() => {
+                return Err(error("a second document after a line '---'"));
+            }
             _ => continue,
         };
         if nodes > MOST_NODES {
@@ -134,7 +137,6 @@ pub fn parse(text: &str, skipped_lines: usize) -> Result<Node, SyntaxError> {
                 (None, Value::Null) => *key = Some(("null".to_owned(), line)),
                 (None, _) => return Err(error("a list or mapping where a key must stand")),
             },
-            None if root.is_some() => return Err(error("a second document after a line '---'")),
             None => root = Some(node),
         }
     }
@@ -171,8 +173,8 @@ mod tests {
     #[test]
     fn a_broken_text_names_its_line() {
         assert_eq!(parse("a: 1\nb: 2]\nc: ]\n", 0).unwrap_err().line, 3);
-        assert_eq!(parse("a: 1\n---\nb: 1\n", 0).unwrap_err().line, 3);
-        for text in ["\ta: 1", "a: *b", "a: &x [*x]", "[a]: 1", "a: 'x"] {
+        assert_eq!(parse("a: 1\n---\nb: 1\n", 0).unwrap_err().line, 2);
+        for text in ["a:\n\tb: 1", "a: *b", "a: &x [*x]", "[a]: 1", "a: 'x"] {
             assert!(parse(text, 0).is_err(), "{text}");
         }
     }

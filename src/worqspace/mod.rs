@@ -1,4 +1,11 @@
 //! The prompt bundle: `tasq.md` and its companions, as the performer wrote them.
+//!
+//! Holds: mechanical settings (`fps`, `steps`, ...) never get from a prompt file into a prompt.
+
+mod load;
+mod markdown;
+
+pub use load::{Opened, load, open};
 
 use std::path::PathBuf;
 
@@ -26,16 +33,18 @@ pub struct PromptBundle {
     pub title: Option<String>,
     pub mode: Mode,
     pub backend: Option<BackendKind>,
-    /// Absolute, known to be a readable image.
+    /// Set in mode `Image` only: absolute, with a header that could be read.
     pub base_image: Option<PathBuf>,
+    /// For the archive only.
     pub base_video: Option<PathBuf>,
     pub seed: Option<i64>,
     pub drift_preset: Option<String>,
+    /// In one line, not empty.
     pub prompt: String,
     pub negative_prompt: String,
     pub negative_source: NegativeSource,
-    /// Whole text of `style_hints.md`, empty if there is none.
+    /// Text of `style_hints.md` with its lines and headings, empty if there is none.
     pub style_hints: String,
-    /// Whole text of `motion_prompt.md`, empty if there is none.
+    /// Text of `motion_prompt.md` without headings, in one line; empty if there is none.
     pub motion_prompt: String,
 }
