@@ -1,5 +1,9 @@
 //! The command line.
 
+mod line;
+pub mod status;
+pub mod terminal;
+
 /// Runs `vfaq`.
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
