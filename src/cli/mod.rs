@@ -1,5 +1,6 @@
 //! The command line.
 
+pub mod keyboard;
 mod line;
 pub mod status;
 pub mod terminal;

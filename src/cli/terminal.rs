@@ -7,17 +7,17 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use crossterm::{cursor, queue, terminal};
 
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
+use crate::cli::keyboard::{self, Key, Keyboard};
 use crate::cli::line::{Line, Style, visible_width};
 use crate::cli::status::{status_block, status_line};
 
@@ -25,25 +25,8 @@ use crate::cli::status::{status_block, status_line};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How soon a key, a new status or a log line is seen.
 const TICK: Duration = Duration::from_millis(50);
-/// Keys that wait to be handled; a further one is lost, but for Ctrl-C, which becomes a signal.
-const MAX_KEYS: usize = 16;
 /// Log lines that wait to be shown; further ones are counted and lost (a log file has them all).
 const MAX_LOG_LINES: usize = 1024;
-
-const KEYS: &str = "g go   b blackout   q stop   ? hide keys";
-
-/// What somebody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// `g`: start a show that stands by.
-    Go,
-    /// `b`: toggle the blackout.
-    Blackout,
-    /// `q`: end the show cleanly.
-    Drain,
-    /// Ctrl-C: as the signal, the first ends the show cleanly, the second at once.
-    Interrupt,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -74,13 +57,13 @@ impl Display {
     /// display is up at a time.
     pub fn start(kind: Kind) -> Result<Display> {
         let latest = Arc::default();
-        let (key_sender, keys) = crossbeam_channel::bounded(MAX_KEYS);
+        let (key_sender, keys) = crossbeam_channel::bounded(keyboard::MAX_KEYS);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let shown = Arc::clone(&latest);
         let run: Box<dyn FnOnce() + Send> = match kind {
             Kind::Lines => Box::new(move || log_lines(&shown, &stopped)),
             Kind::Terminal => {
-                let keyboard = keyboard_is_ours().then_some(Keyboard { keys: key_sender });
+                let keyboard = Keyboard::take(key_sender);
                 let log = take_screen(keyboard.is_some());
                 Box::new(move || draw_blocks(&shown, &stopped, keyboard, &log))
             }
@@ -121,9 +104,13 @@ impl Drop for Display {
 /// [`Display`]. May be called at any time, from any thread.
 pub fn restore() {
     close_log();
-    let mut mode = lock(&MODE);
-    mode.wanted = None;
-    mode.leave();
+    match lock_soon(&MODE) {
+        Some(mut mode) => {
+            mode.wanted = None;
+            mode.leave();
+        }
+        None => leave_anyhow(),
+    }
 }
 
 /// Prints a line to standard output: above the block while there is one.
@@ -178,7 +165,8 @@ fn log_to_display(event: &[u8]) -> bool {
     true
 }
 
-/// What the terminal was asked to be, and is. A process has one terminal.
+/// What the terminal was asked to be, and is. A process has one terminal. Held while it is
+/// written to.
 static MODE: Mutex<Mode> = Mutex::new(Mode { wanted: None, entered: false });
 
 struct Mode {
@@ -206,10 +194,27 @@ impl Mode {
     fn leave(&mut self) {
         if self.entered {
             self.entered = false;
-            let _ = terminal::disable_raw_mode();
-            let _ = crossterm::execute!(io::stdout(), cursor::Show);
+            leave_anyhow();
         }
     }
+}
+
+fn leave_anyhow() {
+    let _ = terminal::disable_raw_mode();
+    let _ = crossterm::execute!(io::stdout(), cursor::Show);
+}
+
+/// The lock, unless somebody keeps it for long: a terminal that takes no more text, or a panic
+/// of the very thread that has it.
+fn lock_soon<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    for _ in 0..100 {
+        match mutex.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    None
 }
 
 /// Sets the mode, makes sure that a panic is reported on a usable terminal, and opens the way for
@@ -219,10 +224,14 @@ fn take_screen(raw: bool) -> Receiver<Vec<u8>> {
     PANIC_HOOK.call_once(|| {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // If the show goes on, the display takes the terminal again with its next tick. A
-            // lock that is taken may be this thread's own.
-            if let Ok(mut mode) = MODE.try_lock() {
+            // The display waits while the lock is held; if the show goes on, it then takes the
+            // terminal again and draws below the report.
+            let mode = lock_soon(&MODE).map(|mut mode| {
                 mode.leave();
+                mode
+            });
+            if mode.is_none() {
+                leave_anyhow();
             }
             report(info);
         }));
@@ -263,7 +272,7 @@ fn draw_blocks(
     loop {
         let mut changed = false;
         if let Some(board) = &keyboard {
-            match board.read() {
+            match board.read(TICK) {
                 Ok(toggled) => {
                     changed = toggled;
                     keys_shown ^= toggled;
@@ -278,7 +287,8 @@ fn draw_blocks(
             let _ = stopped.recv_timeout(TICK);
         }
         let stopping = stopped.try_recv() == Err(TryRecvError::Disconnected);
-        if lock(&MODE).enter() {
+        let mut mode = lock(&MODE);
+        if mode.enter() {
             screen.forget();
             changed = true;
         }
@@ -302,6 +312,7 @@ fn draw_blocks(
             let mut stdout = io::stdout().lock();
             let _ = stdout.write_all(&bytes).and_then(|()| stdout.flush());
         }
+        drop(mode);
         if stopping {
             return;
         }
@@ -310,7 +321,7 @@ fn draw_blocks(
 
 fn keys_line(width: usize, colour: bool) -> String {
     let mut line = Line::unlabelled(width, colour);
-    line.put(Style::Dim, KEYS);
+    line.put(Style::Dim, keyboard::HELP);
     line.finish()
 }
 
@@ -322,70 +333,6 @@ fn log_text(log: &Receiver<Vec<u8>>) -> Vec<u8> {
         text.extend_from_slice(format!("{lost} log lines were lost here\n").as_bytes());
     }
     text
-}
-
-struct Keyboard {
-    keys: Sender<Key>,
-}
-
-impl Keyboard {
-    /// Waits for up to a [`TICK`] and passes on what was pressed; whether the list of keys is to
-    /// be shown or hidden.
-    fn read(&self) -> io::Result<bool> {
-        let mut toggled = false;
-        let mut patience = TICK;
-        while event::poll(patience)? {
-            patience = Duration::ZERO;
-            let Event::Key(key) = event::read()? else { continue };
-            match meaning(&key) {
-                Some(Meaning::Key(key)) => self.pass_on(key),
-                Some(Meaning::ToggleKeys) => toggled = !toggled,
-                None => {}
-            }
-        }
-        Ok(toggled)
-    }
-
-    fn pass_on(&self, key: Key) {
-        // Nobody listens any more: a signal still ends the process.
-        if self.keys.try_send(key).is_err() && key == Key::Interrupt {
-            restore();
-            #[cfg(unix)]
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT);
-        }
-    }
-}
-
-/// A terminal to read from, and this process in front of it: a job in the background would be
-/// stopped for changing the terminal's mode.
-fn keyboard_is_ours() -> bool {
-    #[cfg(unix)]
-    let in_front = nix::unistd::tcgetpgrp(io::stdin()) == Ok(nix::unistd::getpgrp());
-    #[cfg(not(unix))]
-    let in_front = true;
-    io::stdin().is_terminal() && in_front
-}
-
-#[derive(Debug, PartialEq)]
-enum Meaning {
-    Key(Key),
-    ToggleKeys,
-}
-
-fn meaning(key: &KeyEvent) -> Option<Meaning> {
-    if key.kind != KeyEventKind::Press {
-        return None;
-    }
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
-        KeyCode::Char('c') if control => Some(Meaning::Key(Key::Interrupt)),
-        _ if control || key.modifiers.contains(KeyModifiers::ALT) => None,
-        KeyCode::Char('g') => Some(Meaning::Key(Key::Go)),
-        KeyCode::Char('b') => Some(Meaning::Key(Key::Blackout)),
-        KeyCode::Char('q') => Some(Meaning::Key(Key::Drain)),
-        KeyCode::Char('?') => Some(Meaning::ToggleKeys),
-        _ => None,
-    }
 }
 
 /// What stands on the screen: the block, with the cursor at the start of the row below it.
@@ -480,21 +427,5 @@ mod tests {
         terminal.process(&screen.redraw(b"", &lines(&["LIVE 2"]), 40));
         terminal.process(&screen.redraw(b"", &lines(&["LIVE 3"]), 40));
         assert_eq!(shown(&terminal), ["LIVE 1", "panicked", "LIVE 3"]);
-    }
-
-    #[test]
-    fn keys_mean_what_the_help_says() {
-        let press = |c, modifiers| meaning(&KeyEvent::new(KeyCode::Char(c), modifiers));
-        let plain = KeyModifiers::NONE;
-        assert_eq!(press('g', plain), Some(Meaning::Key(Key::Go)));
-        assert_eq!(press('b', plain), Some(Meaning::Key(Key::Blackout)));
-        assert_eq!(press('q', plain), Some(Meaning::Key(Key::Drain)));
-        assert_eq!(press('?', KeyModifiers::SHIFT), Some(Meaning::ToggleKeys));
-        assert_eq!(press('c', KeyModifiers::CONTROL), Some(Meaning::Key(Key::Interrupt)));
-        for (c, modifiers) in
-            [('c', plain), ('q', KeyModifiers::CONTROL), ('z', KeyModifiers::CONTROL)]
-        {
-            assert_eq!(press(c, modifiers), None, "{c} {modifiers:?}");
-        }
     }
 }
