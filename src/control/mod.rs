@@ -1,1 +1,144 @@
-//! .
+//! The show over HTTP: state, metrics, preview, parameters and *go*, for people and machines.
+//!
+//! Holds: this room asks its [`Desk`] and tells it; it knows nothing of how a show works. Only
+//! loopback is served, only under a loopback name, and a web page of another origin can change
+//! nothing. A client that reads slowly holds its own connection and nothing else: there are at
+//! most [`MAX_CONNECTIONS`] of them, a further one is closed at once, and the end of the show
+//! waits for none longer than [`DRAIN`].
+
+mod error;
+mod guard;
+mod metrics;
+mod routes;
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::base::error::{Error, Result};
+use crate::base::telemetry::Status;
+use crate::param::Accepted;
+
+/// Open connections at a time; each costs a file descriptor, which the show needs too.
+const MAX_CONNECTIONS: usize = 128;
+/// How long a client may take to send the head of a request, idle time between two included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long requests in progress may go on after the shutdown.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What the control room may ask of the running show. Every method returns at once.
+pub trait Desk: Send + Sync {
+    fn status(&self) -> Arc<Status>;
+    /// Starts a show that stands by; `false` if it was live already.
+    fn go(&self) -> Result<bool>;
+    /// Sets the parameter at `address` (with or without `/vfaq`). `source` says who asks, for the
+    /// journal.
+    fn set_param(&self, address: &str, value: f32, source: &str) -> Result<Accepted>;
+    /// The newest preview picture; `None` before the first frame.
+    fn preview_jpeg(&self) -> Option<Arc<[u8]>>;
+    /// `Err` says in plain words what is wrong.
+    fn healthy(&self) -> std::result::Result<(), String>;
+}
+
+/// Takes the address, before anything else of the show starts. Port 0 takes a free one.
+///
+/// # Errors
+/// `Usage` for an address that is not loopback, `Unavailable` if it cannot be had.
+pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
+    if !addr.ip().is_loopback() {
+        return Err(Error::usage(format!(
+            "live.listen (--listen): {addr} can be reached from other machines, and only \
+             loopback is supported for now; use 127.0.0.1:{port} or [::1]:{port}, and an SSH \
+             tunnel (ssh -L {port}:127.0.0.1:{port} HOST) to steer from elsewhere",
+            port = addr.port()
+        )));
+    }
+    let listener = TcpListener::bind(addr).map_err(|e| {
+        let problem = match e.kind() {
+            std::io::ErrorKind::AddrInUse => "is in use by another program",
+            _ => "cannot be listened on",
+        };
+        Error::unavailable(format!(
+            "live.listen (--listen): {addr} {problem}; use another port, or --listen 127.0.0.1:0 \
+             for any free one"
+        ))
+        .with_source(e)
+    })?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|e| Error::unavailable(format!("cannot listen on {addr}")).with_source(e))?;
+    Ok(listener)
+}
+
+/// Serves until `shutdown` is done, then lets requests in progress end for up to [`DRAIN`].
+pub async fn serve(
+    listener: TcpListener,
+    desk: Arc<dyn Desk>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .map_err(|e| Error::internal("cannot serve HTTP").with_source(e))?;
+    let service = TowerToHyperService::new(routes::router(desk));
+    // Dropping the sender is the signal.
+    let (draining, drain) = watch::channel(());
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(e) => {
+                // Out of file descriptors, most likely: the client may be gone, the cause is not.
+                tracing::warn!("cannot accept an HTTP connection: {e}");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+        };
+        if connections.len() >= MAX_CONNECTIONS {
+            tracing::warn!("over {MAX_CONNECTIONS} HTTP connections; closed the newest");
+            continue;
+        }
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service.clone());
+        connections.spawn(converse(connection, drain.clone()));
+    }
+    drop(draining);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    // Whoever still reads then is cut off when `connections` is dropped.
+    let _ = tokio::time::timeout(DRAIN, all_ended).await;
+    Ok(())
+}
+
+type Connection = hyper::server::conn::http1::Connection<
+    TokioIo<tokio::net::TcpStream>,
+    TowerToHyperService<axum::Router>,
+>;
+
+/// Answers one client until it leaves, or, once `drain`'s sender is gone, until the request in
+/// progress is answered.
+async fn converse(connection: Connection, mut drain: watch::Receiver<()>) {
+    let mut connection = std::pin::pin!(connection);
+    // How a client breaks off is its own business.
+    tokio::select! {
+        _ = &mut connection => {}
+        _ = drain.changed() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

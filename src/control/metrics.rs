@@ -1,0 +1,315 @@
+//! A [`Status`] in Prometheus' text exposition format, version 0.0.4.
+//!
+//! Holds: every name begins with `vfaq_` and ends with its unit, in base units (seconds, bytes);
+//! every family has HELP and TYPE, even while it has no sample; a number that is not known yet
+//! has no sample.
+
+use std::fmt::Write;
+
+use crate::base::telemetry::{OutputState, Percentiles, Phase, Status};
+
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Labels of one sample, in order.
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+pub fn exposition(status: &Status) -> String {
+    let mut page = Page { text: String::with_capacity(8 * 1024), family: "" };
+    show(&mut page, status);
+    picture(&mut page, status);
+    ahead(&mut page, status);
+    recording(&mut page, status);
+    outputs(&mut page, status);
+    page.text
+}
+
+fn show(page: &mut Page, status: &Status) {
+    page.family("vfaq_build_info", "gauge", "The version in the label; always 1.");
+    page.sample(&[("version", status.version)], 1.0);
+    page.family("vfaq_phase", "gauge", "1 for where the show stands, 0 for the others.");
+    for (name, phase) in [
+        ("standby", Phase::Standby),
+        ("live", Phase::Live),
+        ("draining", Phase::Draining),
+        ("ended", Phase::Ended),
+    ] {
+        page.sample(&[("phase", name)], flag(status.phase == phase));
+    }
+    page.gauge("vfaq_show_time_seconds", "Time since go.", status.show_time_s);
+    page.family(
+        "vfaq_first_frame_seconds",
+        "gauge",
+        "From process start until the first frame went to the encoder.",
+    );
+    page.known(&[], status.first_frame_ms.map(seconds));
+    page.family(
+        "vfaq_cpu_seconds_per_frame",
+        "gauge",
+        "CPU time of the whole process for each frame on air.",
+    );
+    page.known(&[], status.cpu_ms_per_frame.map(seconds));
+    page.family("vfaq_peak_resident_memory_bytes", "gauge", "Most memory ever resident.");
+    page.known(&[], status.peak_rss_mb.map(|mb| (mb * 1e6).round()));
+    page.gauge("vfaq_warnings", "Warnings shown at present.", status.warnings.len() as f64);
+}
+
+fn picture(page: &mut Page, status: &Status) {
+    let frames = &status.frames;
+    page.family("vfaq_frames_total", "counter", "Frames rendered, by how they were made.");
+    for (kind, count) in [
+        ("source", frames.source),
+        ("interpolated", frames.interpolated),
+        ("blended", frames.blended),
+        ("held", frames.held),
+    ] {
+        page.sample(&[("kind", kind)], count as f64);
+    }
+    page.counter(
+        "vfaq_frames_dropped_total",
+        "Places of the frame grid that never reached the encoder.",
+        frames.dropped,
+    );
+    page.counter(
+        "vfaq_frames_late_total",
+        "Frames handed over more than one frame time after they were due.",
+        frames.late,
+    );
+    page.gauge(
+        "vfaq_frames_per_second",
+        "Frames handed to the encoder over the last few seconds.",
+        status.fps,
+    );
+    page.gauge("vfaq_frames_per_second_target", "The frame rate asked for.", status.target_fps);
+    page.quantiles("vfaq_render_seconds", "Wall time to render a frame.", &status.render_ms);
+    page.quantiles("vfaq_encode_seconds", "Wall time to encode a frame.", &status.encode_ms);
+    page.quantiles(
+        "vfaq_lateness_seconds",
+        "Time from when a frame was due until it was handed over.",
+        &status.lateness_ms,
+    );
+}
+
+fn ahead(page: &mut Page, status: &Status) {
+    let cycles = &status.cycles;
+    page.family("vfaq_cycles_total", "counter", "Cycles, by what became of them.");
+    for (kind, count) in [
+        ("generated", cycles.generated),
+        ("played", cycles.played),
+        ("replayed", cycles.replayed),
+        ("stand_in", cycles.stand_in),
+        ("failed", cycles.failed),
+    ] {
+        page.sample(&[("kind", kind)], count as f64);
+    }
+    page.counter(
+        "vfaq_underruns_total",
+        "Times that no prepared clip was due on air.",
+        status.underruns,
+    );
+    let runway = &status.runway_s;
+    page.gauge("vfaq_runway_seconds", "Timeline ready ahead of the picture.", runway.now);
+    page.gauge("vfaq_runway_min_seconds", "Shortest runway of the show.", runway.min);
+    page.gauge("vfaq_runway_mean_seconds", "Mean runway of the show.", runway.mean);
+    page.gauge("vfaq_runway_target_seconds", "The runway aimed at.", runway.target);
+    page.family("vfaq_on_air_cycle", "gauge", "Number of the cycle on air.");
+    page.known(&[], status.on_air.cycle.map(f64::from));
+    page.gauge(
+        "vfaq_on_air_replay",
+        "1 while the cycle on air is one played before.",
+        flag(status.on_air.replay),
+    );
+    let generating = status.generating.as_ref();
+    page.family(
+        "vfaq_generation_elapsed_seconds",
+        "gauge",
+        "Time spent on the cycle in the making.",
+    );
+    page.known(&[], generating.map(|g| g.elapsed_s));
+    page.family("vfaq_generation_expected_seconds", "gauge", "Time a cycle took lately.");
+    page.known(&[], generating.and_then(|g| g.expected_s));
+}
+
+fn recording(page: &mut Page, status: &Status) {
+    let recording = status.recording.as_ref();
+    page.family("vfaq_recording_state", "gauge", "1 for the state of the recording.");
+    for (name, state) in STATES {
+        page.known(&[("state", name)], recording.map(|r| flag(r.state == state)));
+    }
+    page.family("vfaq_recording_frames_total", "counter", "Frames written.");
+    page.known(&[], recording.map(|r| r.frames as f64));
+    page.family("vfaq_recording_bytes_total", "counter", "Bytes written.");
+    page.known(&[], recording.map(|r| r.bytes as f64));
+    page.family("vfaq_recording_bits_per_second", "gauge", "Bit rate of the last seconds.");
+    page.known(&[], recording.map(|r| r.bitrate_kbps * 1000.0));
+    page.family("vfaq_recording_parts", "gauge", "Files that belong to the recording.");
+    page.known(&[], recording.map(|r| r.parts.len() as f64));
+    page.family(
+        "vfaq_recording_room_seconds",
+        "gauge",
+        "Time that the disk has room for at the present bit rate.",
+    );
+    page.known(&[], recording.and_then(|r| r.room_s));
+}
+
+/// Two outputs may have one URI, so a number tells them apart.
+fn outputs(page: &mut Page, status: &Status) {
+    let numbers: Vec<String> = (1..=status.outputs.len()).map(|n| n.to_string()).collect();
+    let outputs = || numbers.iter().zip(&status.outputs);
+    page.family("vfaq_output_state", "gauge", "1 for the state of the output.");
+    for (number, output) in outputs() {
+        for (name, state) in STATES {
+            let labels = [("output", &**number), ("uri", &output.uri), ("state", name)];
+            page.sample(&labels, flag(output.state == state));
+        }
+    }
+    page.family("vfaq_output_frames_total", "counter", "Frames sent.");
+    for (number, output) in outputs() {
+        page.sample(&[("output", number), ("uri", &output.uri)], output.frames as f64);
+    }
+    page.family("vfaq_output_bytes_total", "counter", "Bytes sent.");
+    for (number, output) in outputs() {
+        page.sample(&[("output", number), ("uri", &output.uri)], output.bytes as f64);
+    }
+    page.family("vfaq_output_bits_per_second", "gauge", "Bit rate of the last seconds.");
+    for (number, output) in outputs() {
+        page.sample(&[("output", number), ("uri", &output.uri)], output.bitrate_kbps * 1000.0);
+    }
+    page.family("vfaq_output_reconnects_total", "counter", "Times it was connected again.");
+    for (number, output) in outputs() {
+        page.sample(&[("output", number), ("uri", &output.uri)], output.reconnects as f64);
+    }
+}
+
+const STATES: [(&str, OutputState); 4] = [
+    ("starting", OutputState::Starting),
+    ("live", OutputState::Live),
+    ("failed", OutputState::Failed),
+    ("stopped", OutputState::Stopped),
+];
+
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn seconds(ms: f64) -> f64 {
+    ms / 1000.0
+}
+
+/// The text so far, and the family that samples belong to.
+struct Page {
+    text: String,
+    family: &'static str,
+}
+
+impl Page {
+    /// Begins a family; the samples that follow are its.
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.family = name;
+        self.put(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn sample(&mut self, labels: Labels, value: f64) {
+        self.text.push_str(self.family);
+        for (i, (name, text)) in labels.iter().enumerate() {
+            let before = if i == 0 { '{' } else { ',' };
+            self.put(format_args!("{before}{name}=\"{}\"", escaped(text)));
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        self.put(format_args!("{after} {value}\n"));
+    }
+
+    fn known(&mut self, labels: Labels, value: Option<f64>) {
+        if let Some(value) = value {
+            self.sample(labels, value);
+        }
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(&[], value);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str, value: u64) {
+        self.family(name, "counter", help);
+        self.sample(&[], value as f64);
+    }
+
+    /// Of the whole show; quantile 1 is the longest.
+    fn quantiles(&mut self, name: &'static str, help: &str, ms: &Percentiles) {
+        self.family(name, "summary", help);
+        for (quantile, value) in
+            [("0.5", ms.p50), ("0.95", ms.p95), ("0.99", ms.p99), ("0.999", ms.p999), ("1", ms.max)]
+        {
+            self.sample(&[("quantile", quantile)], seconds(value));
+        }
+    }
+
+    fn put(&mut self, text: std::fmt::Arguments) {
+        // Writing to a String cannot fail.
+        let _ = self.text.write_fmt(text);
+    }
+}
+
+/// A label value as the format wants it.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::telemetry::{OutputStatus, Runway};
+
+    #[test]
+    fn values_are_in_base_units_and_labels_are_escaped() {
+        let status = Status {
+            version: "0.1.0",
+            phase: Phase::Live,
+            render_ms: Percentiles { p50: 2.5, ..Default::default() },
+            runway_s: Runway { now: 18.5, ..Default::default() },
+            cpu_ms_per_frame: Some(18.0),
+            peak_rss_mb: Some(412.5),
+            outputs: vec![
+                OutputStatus { uri: "file:a\"b\\c\nd".into(), ..Default::default() },
+                OutputStatus { bitrate_kbps: 6000.0, ..Default::default() },
+            ],
+            ..Default::default()
+        };
+        let text = exposition(&status);
+        for line in [
+            "vfaq_build_info{version=\"0.1.0\"} 1",
+            "vfaq_phase{phase=\"live\"} 1",
+            "vfaq_phase{phase=\"standby\"} 0",
+            "vfaq_render_seconds{quantile=\"0.5\"} 0.0025",
+            "vfaq_runway_seconds 18.5",
+            "vfaq_cpu_seconds_per_frame 0.018",
+            "vfaq_peak_resident_memory_bytes 412500000",
+            r#"vfaq_output_frames_total{output="1",uri="file:a\"b\\c\nd"} 0"#,
+            r#"vfaq_output_bits_per_second{output="2",uri=""} 6000000"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+        assert!(!text.contains("\nvfaq_first_frame_seconds "), "not known yet");
+        assert!(!text.contains("\nvfaq_recording_bytes_total "), "nothing is recorded");
+    }
+
+    #[test]
+    fn every_sample_stands_below_its_help_and_type_and_is_there_once() {
+        let outputs = vec![OutputStatus { uri: "null:".into(), ..Default::default() }; 2];
+        let text = exposition(&Status { outputs, ..Default::default() });
+        let mut families = std::collections::HashSet::new();
+        let mut series = std::collections::HashSet::new();
+        let mut family = String::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                family = rest.split(' ').next().unwrap().to_owned();
+                assert!(family.starts_with("vfaq_") && families.insert(family.clone()), "{line}");
+            } else if !line.starts_with("# TYPE ") {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                assert_eq!(name.split('{').next().unwrap(), family);
+                assert!(value.parse::<f64>().is_ok() && series.insert(name.to_owned()), "{line}");
+            }
+        }
+        assert!(text.ends_with('\n'));
+    }
+}

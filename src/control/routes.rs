@@ -1,0 +1,143 @@
+//! The routes; `docs/http.md` describes them.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::error::Refusal;
+use super::{Desk, guard, metrics};
+use crate::base::error::Error;
+use crate::param::{self, Applies, Kind, Param};
+
+/// Largest body of a request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+type Show = State<Arc<dyn Desk>>;
+
+pub fn router(desk: Arc<dyn Desk>) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(prometheus))
+        .route("/preview.jpg", get(preview))
+        .route("/api/v1/state", get(state))
+        .route("/api/v1/go", post(go))
+        .route("/api/v1/params", get(params))
+        .route("/api/v1/params/{*address}", put(set_param))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(guard::guard))
+        .with_state(desk)
+}
+
+async fn page() -> impl IntoResponse {
+    let policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                  frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html")))
+}
+
+async fn healthz(State(desk): Show) -> Response {
+    match desk.healthy() {
+        Ok(()) => "ok".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason).into_response(),
+    }
+}
+
+async fn prometheus(State(desk): Show) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::exposition(&desk.status()))
+}
+
+async fn preview(State(desk): Show) -> Result<Response, Refusal> {
+    let jpeg = desk
+        .preview_jpeg()
+        .ok_or_else(|| Error::unavailable("there is no picture yet; ask again in a moment"))?;
+    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Bytes::from_owner(jpeg)).into_response())
+}
+
+async fn state(State(desk): Show) -> Response {
+    Json(&*desk.status()).into_response()
+}
+
+async fn go(State(desk): Show) -> Result<Response, Refusal> {
+    let started = desk.go()?;
+    Ok(Json(json!({"started": started})).into_response())
+}
+
+async fn params(State(desk): Show) -> Json<Value> {
+    let status = desk.status();
+    let entry = |param: &Param| {
+        let value = status.params.get(param.address).cloned();
+        describe(param, value.unwrap_or(json!(param.default)))
+    };
+    Json(param::REGISTRY.iter().map(entry).collect())
+}
+
+fn describe(param: &Param, value: Value) -> Value {
+    let (kind, min, max) = match param.kind {
+        Kind::Float { min, max } => ("float", min, max),
+        Kind::Bool => ("bool", 0.0, 1.0),
+    };
+    let applies = match param.applies {
+        Applies::Now => "now",
+        Applies::Cycle => "cycle",
+    };
+    json!({
+        "address": param.address, "label": param.label, "kind": kind, "min": min, "max": max,
+        "default": param.default, "unit": param.unit, "smoothing_ms": param.smoothing_ms,
+        "applies": applies, "value": value,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    value: f32,
+}
+
+async fn set_param(
+    State(desk): Show,
+    Path(address): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
+    let address = format!("/{address}");
+    param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
+    let body = body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body is over {MAX_BODY} bytes"),
+        ),
+        _ => Refusal::usage("the body could not be read whole"),
+    })?;
+    let change: Change = serde_json::from_slice(&body).map_err(|e| {
+        Refusal::usage(format!("{address}: the body must be like {{\"value\": 1.2}}: {e}"))
+    })?;
+    let accepted = desk.set_param(&address, change.value, "http")?;
+    let receipt = json!({
+        "address": accepted.param.address, "value": accepted.value,
+        "generation": accepted.generation,
+    });
+    Ok(Json(receipt).into_response())
+}
+
+async fn unknown_path(uri: Uri) -> Refusal {
+    Refusal::not_found(format!("there is nothing at {}", uri.path()))
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{} does not answer to {method}", uri.path()),
+    )
+}
