@@ -1,0 +1,210 @@
+//! From what was asked for to a show that can start: everything checked, nothing running.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Listen, LiveOptions, Play};
+use crate::archive::{self, PlayableCycle, Project, ResumePoint};
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Kind, Result};
+use crate::config::{BackendConfig, BackendKind, Config, Encoder, preset};
+use crate::control;
+use crate::generate::mock::{Mock, MockOptions};
+use crate::generate::Backend;
+use crate::media::CycleId;
+use crate::param::Values;
+use crate::stream::encoder;
+use crate::stream::output::Target;
+use crate::worqspace::{self, PromptBundle};
+
+/// Earlier clips that a resumed show has at hand until something new is ready.
+const EARLIER_CLIPS: u32 = 3;
+
+/// A show that has been checked.
+pub struct Show {
+    pub options: LiveOptions,
+    pub config: Config,
+    pub bundle: PromptBundle,
+    pub project: Arc<Project>,
+    pub encoder: Encoder,
+    pub targets: Vec<Target>,
+    pub recording: Option<PathBuf>,
+    pub params: Values,
+    pub listener: Option<TcpListener>,
+    pub material: Material,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where the cycles come from.
+pub enum Material {
+    Generated { backends: Backends, resume: ResumePoint, earlier: Vec<PlayableCycle> },
+    Prepared { cycles: Vec<PlayableCycle>, play: Play },
+}
+
+pub struct Backends {
+    pub image: Arc<dyn Backend>,
+    pub video: Arc<dyn Backend>,
+}
+
+/// Checks and opens everything that a show needs.
+pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
+    let opened = worqspace::open(&options.worqspace)?;
+    let mut config = opened.config;
+    let bundle = opened.bundle;
+    for warning in &opened.warnings {
+        tracing::warn!("{warning}");
+    }
+    override_settings(&mut config, &bundle, &options);
+
+    let mut targets = Vec::new();
+    let uris = config.live.outputs.iter().map(|uri| uri.0.as_str());
+    for uri in uris.chain(options.to.iter().map(String::as_str)) {
+        let target = Target::parse(uri)?;
+        target.check()?;
+        if target != Target::Null && targets.contains(&target) {
+            return Err(Error::usage(format!("output {} is named twice", target.shown())));
+        }
+        targets.push(target);
+    }
+    let params = starting_params(&options)?;
+    let encoder = encoder::choose(&config.live.encoder_preference)?;
+    tracing::info!(
+        "encoding with {}, {} kb/s",
+        encoder::factory(encoder),
+        config.live.bitrate_kbps
+    );
+
+    let project = Arc::new(open_project(&options, &config, &opened.config_text, &*clock)?);
+    let material = material(&options, &config, &project)?;
+    let recording = config.live.record.then(|| project.next_recording()).transpose()?;
+    if recording.is_some() {
+        check_room(project.folder(), config.live.min_free_mb)?;
+    }
+    let listener = config.live.listen.map(control::bind).transpose()?;
+    if config.live.interpolation == crate::config::Interpolation::Flow {
+        tracing::info!(
+            "live.interpolation: flow blends in this release; motion interpolation is to come"
+        );
+    }
+    if config.live.join.kind == crate::config::JoinKind::Morph {
+        tracing::info!("live.join.kind: morph fades in this release");
+    }
+    Ok(Show {
+        options,
+        config,
+        bundle,
+        project,
+        encoder,
+        targets,
+        recording,
+        params,
+        listener,
+        material,
+        clock,
+    })
+}
+
+/// The command line wins over the brief, the brief over the settings.
+fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveOptions) {
+    if let Some(kind) = options.backend.or(bundle.backend) {
+        config.image_backend.kind = kind;
+        config.video_backend.kind = kind;
+    }
+    if options.no_record {
+        config.live.record = false;
+    }
+    match options.listen {
+        Some(Listen::Off) => config.live.listen = None,
+        Some(Listen::On(address)) => config.live.listen = Some(address),
+        None => {}
+    }
+    if let Some(output) = &options.output {
+        config.paths.output_dir = output.clone();
+    }
+}
+
+fn starting_params(options: &LiveOptions) -> Result<Values> {
+    let mut values = Values::default();
+    if let Some(name) = &options.preset {
+        let preset = preset::load(name, &[options.worqspace.join("presets")])?;
+        for (param, value) in preset.look {
+            values[param.id] = value;
+        }
+        tracing::info!("preset {}: {}", preset.name, preset.title);
+    }
+    Ok(values)
+}
+
+fn open_project(
+    options: &LiveOptions,
+    config: &Config,
+    config_text: &str,
+    clock: &dyn Clock,
+) -> Result<Project> {
+    let folder = match &options.name {
+        Some(name) => archive::named_folder(&options.worqspace, name)?,
+        None => config.paths.output_dir.clone(),
+    };
+    Project::open(archive::Open {
+        folder: &folder,
+        briqs_dir: config.paths.briqs_dir.as_deref(),
+        fresh: options.fresh,
+        must_exist: options.play.is_some(),
+        config_text,
+        now: clock.wall(),
+    })
+}
+
+fn material(options: &LiveOptions, config: &Config, project: &Project) -> Result<Material> {
+    if let Some(play) = options.play {
+        return Ok(Material::Prepared { cycles: project.playable()?, play });
+    }
+    let backends = Backends {
+        image: backend(&config.image_backend, "image")?,
+        video: backend(&config.video_backend, "video")?,
+    };
+    let resume = project.resume_point()?;
+    let earlier = match resume.last_raw {
+        Some((CycleId(last), _)) => {
+            let mut cycles = project.playable().unwrap_or_default();
+            cycles.retain(|c| c.cycle.0 <= last && c.cycle.0 + EARLIER_CLIPS > last);
+            cycles
+        }
+        None => Vec::new(),
+    };
+    Ok(Material::Generated { backends, resume, earlier })
+}
+
+fn backend(config: &BackendConfig, what: &str) -> Result<Arc<dyn Backend>> {
+    match config.kind {
+        BackendKind::Mock => Ok(Arc::new(Mock::new(MockOptions {
+            delay: config.mock_delay,
+            fail_rate: config.mock_fail_rate,
+            label: config.mock_label,
+        }))),
+        BackendKind::Comfyui | BackendKind::Diffusers | BackendKind::Replicate => {
+            Err(Error::unavailable(format!(
+                "the {what} backend {} is not in this release; set backend.type: mock, or start \
+                 with -b mock",
+                config.kind.name()
+            )))
+        }
+    }
+}
+
+/// A recording needs room from the start.
+fn check_room(folder: &Path, min_free_mb: u64) -> Result<()> {
+    match archive::disk::free_bytes(folder) {
+        Some(free) if free >> 20 < min_free_mb => Err(Error::new(
+            Kind::Io,
+            format!(
+                "{}: {} MB are free, and recording ends below {min_free_mb} MB; free some room, \
+                 lower live.min_free_mb, or start with --no-record",
+                folder.display(),
+                free >> 20
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
