@@ -243,16 +243,17 @@ impl Stage {
         let source = (first.width, first.height);
         let canvas = (out.y.width as u32, out.y.height as u32);
         let geometry = Geometry::new(fit, source, canvas, zoom);
+        // Also when this frame needs neither: the next one may, and must not allocate then.
+        self.scaler.set(geometry, Geometry::new(fit, source, canvas, 1.0));
+        resize(&mut self.prepared, source);
         if geometry.is_identity() {
             let rows = (0..first.height as usize, 0..first.chroma_height());
             prepare(self.cpu, mix, grade, rows, out);
             return;
         }
-        self.scaler.set(geometry, Geometry::new(fit, source, canvas, 1.0));
         if mix.len == 1 && grade.is_neutral() {
             self.scaler.scale(first, out);
         } else {
-            resize(&mut self.prepared, source);
             let rows = self.scaler.source_rows(first);
             prepare(self.cpu, mix, grade, rows, &mut self.prepared.as_mut());
             self.scaler.scale(&self.prepared, out);

@@ -1,48 +1,59 @@
 //! The kernels in AVX2. Each returns how many output values it has written; what is left at the
 //! end of a row is done by its plain twin.
 //!
-//! Holds: memory is only read and written through references to arrays of the vector's size, so
-//! the one thing a caller must see to is that the processor has AVX2. Within a 128-bit lane
+//! Holds: memory is only read and written through slices and arrays, so the one thing a caller
+//! must see to is that the processor has AVX2. Within a 128-bit lane
 //! `unpack` and `pack` undo each other's order; where lanes come out crossed it is said.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::super::look::{ChromaGrade, LumaGrade};
 use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range};
 
+// Arrays become vectors by value: the load and store intrinsics go through pointer copies whose
+// overlap checks cost a development build three times the arithmetic.
+
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load(bytes: &[u8; 32]) -> __m256i {
-    // SAFETY: 32 readable bytes, no alignment needed.
-    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    // SAFETY: both are 32 bytes without invalid values.
+    unsafe { transmute(*bytes) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_i16(values: &[i16; 16]) -> __m256i {
-    // SAFETY: 32 readable bytes, no alignment needed.
-    unsafe { _mm256_loadu_si256(values.as_ptr().cast()) }
+    // SAFETY: both are 32 bytes without invalid values.
+    unsafe { transmute(*values) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn load_half(bytes: &[u8; 16]) -> __m128i {
-    // SAFETY: 16 readable bytes, no alignment needed.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    // SAFETY: both are 16 bytes without invalid values.
+    unsafe { transmute(*bytes) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_half_i16(values: &[i16; 8]) -> __m128i {
+    // SAFETY: both are 16 bytes without invalid values.
+    unsafe { transmute(*values) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store(bytes: &mut [u8; 32], value: __m256i) {
-    // SAFETY: 32 writable bytes, no alignment needed.
-    unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), value) }
+    // SAFETY: both are 32 bytes without invalid values.
+    *bytes = unsafe { transmute::<__m256i, [u8; 32]>(value) };
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn store_i16(values: &mut [i16; 16], value: __m256i) {
-    // SAFETY: 32 writable bytes, no alignment needed.
-    unsafe { _mm256_storeu_si256(values.as_mut_ptr().cast(), value) }
+    // SAFETY: both are 32 bytes without invalid values.
+    *values = unsafe { transmute::<__m256i, [i16; 16]>(value) };
 }
 
 /// Two 16-bit factors for `madd`, in every 32-bit place.
@@ -162,6 +173,7 @@ pub fn columns_4(row: &[u8], blocks: &[Block], dst: &mut [[i16; 16]]) {
     let next = _mm256_set1_epi8(1);
     for (block, out) in blocks.iter().zip(dst) {
         let (Some(low), Some(high)) = (window(block.base[0]), window(block.base[1])) else {
+            // Never: the row is padded by a window.
             return;
         };
         let pixels =
@@ -182,34 +194,38 @@ pub fn columns_4(row: &[u8], blocks: &[Block], dst: &mut [[i16; 16]]) {
     }
 }
 
+/// The products of coefficients and pixels from `start` on; their sum is that of four parts.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dot(row: &[u8], start: i32, coefs: &[[i16; 8]]) -> __m128i {
+    let (pixels, _) = row[start as usize..].as_chunks::<8>();
+    let mut sum = _mm_setzero_si128();
+    for (pixels, coefs) in pixels[..coefs.len()].iter().zip(coefs) {
+        let pixels = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*pixels)));
+        let centred = _mm_sub_epi16(pixels, _mm_set1_epi16(128));
+        sum = _mm_add_epi32(sum, _mm_madd_epi16(centred, load_half_i16(coefs)));
+    }
+    sum
+}
+
 #[target_feature(enable = "avx2")]
 pub fn columns(row: &[u8], starts: &[i32], taps: usize, coefs: &[i16], dst: &mut [i16]) -> usize {
-    let centre = _mm_set1_epi16(128);
     let (starts, _) = starts.as_chunks::<4>();
     let coefs = coefs.chunks_exact(4 * taps);
     let (dst, _) = dst.as_chunks_mut::<4>();
     let mut done = 0;
     for ((starts, coefs), out) in starts.iter().zip(coefs).zip(dst) {
-        let mut sums = [_mm_setzero_si128(); 4];
-        for ((sum, &start), coefs) in sums.iter_mut().zip(starts).zip(coefs.chunks_exact(taps)) {
-            let pixels = row[start as usize..][..taps].as_chunks::<8>().0;
-            for (pixels, coefs) in pixels.iter().zip(coefs.as_chunks::<8>().0) {
-                // SAFETY: 8 and 16 readable bytes, no alignment needed.
-                let (pixels, coefs) = unsafe {
-                    (
-                        _mm_loadl_epi64(pixels.as_ptr().cast()),
-                        _mm_loadu_si128(coefs.as_ptr().cast()),
-                    )
-                };
-                let pixels = _mm_sub_epi16(_mm_cvtepu8_epi16(pixels), centre);
-                *sum = _mm_add_epi32(*sum, _mm_madd_epi16(pixels, coefs));
-            }
-        }
-        let sums =
-            _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
+        let (coefs, _) = coefs.as_chunks::<8>();
+        let n = taps / 8;
+        let a = dot(row, starts[0], &coefs[..n]);
+        let b = dot(row, starts[1], &coefs[n..2 * n]);
+        let c = dot(row, starts[2], &coefs[2 * n..3 * n]);
+        let d = dot(row, starts[3], &coefs[3 * n..4 * n]);
+        let sums = _mm_hadd_epi32(_mm_hadd_epi32(a, b), _mm_hadd_epi32(c, d));
         let sums = _mm_srai_epi32::<7>(_mm_add_epi32(sums, _mm_set1_epi32(64)));
-        // SAFETY: 8 writable bytes, no alignment needed.
-        unsafe { _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packs_epi32(sums, sums)) };
+        let packed = _mm_cvtsi128_si64(_mm_packs_epi32(sums, sums));
+        // SAFETY: both are 8 bytes without invalid values.
+        *out = unsafe { transmute::<i64, [i16; 4]>(packed) };
         done += 4;
     }
     done
@@ -257,11 +273,8 @@ pub fn rows(ring: &[i16], rows: &[usize], coefs: &[i16], range: Range, dst: &mut
 #[inline]
 #[target_feature(enable = "avx2")]
 fn halves(values: &[i16; 32]) -> [__m256i; 2] {
-    // SAFETY: 64 readable bytes, no alignment needed.
-    unsafe {
-        let at = values.as_ptr().cast::<__m256i>();
-        [_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))]
-    }
+    let (halves, _) = values.as_chunks::<16>();
+    [load_i16(&halves[0]), load_i16(&halves[1])]
 }
 
 /// Filtered sums to bytes: the 128 added again, rounded, clamped.

@@ -1,0 +1,88 @@
+//! The render thread's steady state, under an allocator that counts: once a source size has been
+//! seen, nothing is allocated or freed, whatever the parameters do.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use vfaq::config::{Fit, Interpolation};
+use vfaq::media::Frame;
+use vfaq::render::{Layer, Look, Picture, Renderer, preview};
+
+struct Counting;
+
+thread_local! {
+    // Per thread, so that the test harness's own threads do not count.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Fails only while the thread ends.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: everything is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Renders 120 frames of a crossfade from one size to another, every parameter moving, and
+/// returns how often the allocator was called after the first.
+fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
+    let [a, b, c, d] = [sizes[0], sizes[0], sizes[1], sizes[1]].map(|(w, h)| Frame::black(w, h));
+    let (mut out, mut small) = (Frame::black(canvas.0, canvas.1), Frame::black(80, 45));
+    let mut renderer = Renderer::new(canvas, fit, Interpolation::Blend);
+    let mut before = 0;
+    for n in 0..120 {
+        if n == 1 {
+            before = CALLS.get();
+        }
+        let wave = |period: f32| (n as f32 / period).sin();
+        let look = Look {
+            brightness: wave(7.0),
+            contrast: 1.0 + wave(9.0),
+            saturation: 1.0 + wave(11.0),
+            hue_deg: 180.0 * wave(13.0),
+            // The first frame is not the one with the largest tables.
+            zoom: 2.5 + 1.5 * wave(5.0),
+            blackout: n % 40 == 39,
+        };
+        let phase = n as f32 / 120.0;
+        let base = Layer { a: &a, b: &b, phase };
+        let over = Layer { a: &c, b: &d, phase: 1.0 - phase };
+        let picture = Picture { base, over: Some((over, 0.1 + 0.8 * phase)) };
+        let mut target = out.as_mut();
+        renderer.render(&picture, &look, &mut target);
+        preview(&target, &mut small);
+    }
+    CALLS.get() - before
+}
+
+#[test]
+fn rendering_allocates_nothing() {
+    let wide = (256, 144);
+    for canvas in [(480, 270), (160, 90)] {
+        for fit in [Fit::Cover, Fit::Contain, Fit::Stretch] {
+            assert_eq!(calls([wide, wide], canvas, fit), 0, "one size, {canvas:?}, {fit:?}");
+            assert_eq!(calls([wide, (144, 144)], canvas, fit), 0, "two, {canvas:?}, {fit:?}");
+        }
+    }
+}
