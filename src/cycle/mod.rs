@@ -1,1 +1,18 @@
-//! .
+//! One cycle, from the performer's brief to an archived clip: the InstruQtor writes the prompt,
+//! the ConstruQtor has image and video made, the InspeQtor shapes the archived video and suggests
+//! the next small change. [`make`] and [`finish`] lead a cycle through all of it.
+//!
+//! Holds: what happens to a cycle stands in its briq, saved at each stage. A cycle grows out of a
+//! frame of the *raw* clip before; a loop is only a way to keep one.
+
+mod briq;
+pub mod construqtor;
+pub mod inspeqtor;
+pub mod instruqtor;
+mod run;
+
+pub use briq::{Briq, BriqStatus, Spec};
+pub use run::{Made, Order, Previous, Settings, Stage, Workshop, finish, make, run_cycle};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! What cycles a project folder holds, wherever this program or its predecessor put them: raw
+//! clips in `videos/` or `images/`, backends' files under a briq's name, videos in the root, and
+//! paths of another machine, of which the file name still tells.
+//!
+//! Holds: nothing here writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::project::{Project, list};
+use super::{FactoryState, mp4, read_json};
+use crate::base::error::{Error, Result};
+use crate::cycle::{Briq, BriqStatus};
+use crate::media::CycleId;
+
+/// A cycle that can be aired as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayableCycle {
+    pub cycle: CycleId,
+    /// Its raw clip, or else its video.
+    pub path: PathBuf,
+    /// Empty if its briq is lost.
+    pub prompt: String,
+}
+
+/// Where generation goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResumePoint {
+    pub next_cycle: CycleId,
+    /// The cycle that the next one grows out of; `None`: begin from the brief.
+    pub last_raw: Option<(CycleId, PathBuf)>,
+    /// `None`: the project never had one.
+    pub base_seed: Option<i64>,
+    /// The briq of `last_raw`.
+    pub last_briq: Option<Briq>,
+}
+
+/// What a file is to its cycle; the order is that of preference for airing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    Raw,
+    /// What a backend of the predecessor wrote, `<briq_id>_video.mp4`: the same as the raw clip.
+    BackendClip,
+    CycleVideo,
+    Image,
+}
+
+#[derive(Debug)]
+pub(super) struct Holdings {
+    /// `videos`, `images`, root: the order of preference between files of one role.
+    folders: [PathBuf; 3],
+    /// By cycle; sorted.
+    files: BTreeMap<u32, Vec<(Role, usize, PathBuf)>>,
+    briqs: BTreeMap<u32, Vec<PathBuf>>,
+}
+
+impl Holdings {
+    pub fn scan(folder: &Path, briqs_dir: &Path) -> Result<Self> {
+        let folders = [folder.join("videos"), folder.join("images"), folder.to_owned()];
+        let mut files: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for (place, folder) in folders.iter().enumerate() {
+            for name in list(folder)? {
+                if let Some((cycle, role)) = parse_name(&name) {
+                    files.entry(cycle).or_default().push((role, place, folder.join(name)));
+                }
+            }
+        }
+        files.values_mut().for_each(|files| files.sort());
+        let mut briqs: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        for name in list(briqs_dir)? {
+            let Some(id) = name.strip_suffix(".json") else { continue };
+            let path = briqs_dir.join(&name);
+            let cycle = match briq_cycle(id) {
+                Some((cycle, _)) => cycle,
+                None => match read_json::<Briq>(&path) {
+                    Ok(briq) => briq.cycle_index,
+                    Err(_) => continue,
+                },
+            };
+            briqs.entry(cycle).or_default().push(path);
+        }
+        Ok(Holdings { folders, files, briqs })
+    }
+
+    /// One above every number that a file or briq bears.
+    pub fn next_free_cycle(&self) -> u32 {
+        let highest = self.files.keys().last().max(self.briqs.keys().last());
+        highest.map_or(0, |highest| highest + 1)
+    }
+
+    fn briqs_of(&self, cycle: u32) -> Vec<Briq> {
+        let read = |path: &PathBuf| {
+            read_json::<Briq>(path)
+                .inspect_err(|e| tracing::warn!("{e}; it is left out, its files are not"))
+                .ok()
+        };
+        self.briqs.get(&cycle).into_iter().flatten().filter_map(read).collect()
+    }
+
+    /// Where a file that a briq or the state names is now: under its bare name in this project,
+    /// or else as it stands if that is absolute.
+    fn locate(&self, recorded: &str) -> Option<PathBuf> {
+        let name = recorded.rsplit(['/', '\\']).next().filter(|name| !name.is_empty())?;
+        let here = self.folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+        let as_is = || Some(PathBuf::from(recorded)).filter(|p| p.is_absolute() && p.is_file());
+        here.or_else(as_is)
+    }
+
+    fn with_role(&self, cycle: u32, role: Role) -> impl Iterator<Item = PathBuf> {
+        let files = self.files.get(&cycle).into_iter().flatten();
+        files.filter(move |(r, ..)| *r == role).map(|(.., path)| path.clone())
+    }
+
+    /// Every file that may be the cycle's raw clip, best first.
+    fn raws(&self, cycle: u32, briqs: &[Briq]) -> Vec<PathBuf> {
+        let recorded = briqs.iter().filter_map(|briq| self.locate(briq.raw_video_path.as_ref()?));
+        self.with_role(cycle, Role::Raw)
+            .chain(self.with_role(cycle, Role::BackendClip))
+            .chain(recorded)
+            .collect()
+    }
+
+    /// Every file that may be the cycle's video, best first.
+    fn videos(&self, cycle: u32, briqs: &[Briq], state: &FactoryState) -> Vec<PathBuf> {
+        let recorded =
+            briqs.iter().filter_map(|briq| self.locate(briq.looped_video_path.as_ref()?));
+        let listed = state
+            .cycle_video_paths
+            .iter()
+            .filter(|path| listed_cycle(path) == Some(cycle))
+            .filter_map(|path| self.locate(path));
+        self.with_role(cycle, Role::CycleVideo).chain(recorded).chain(listed).collect()
+    }
+}
+
+impl Project {
+    /// The cycle's whole raw clip, wherever it is.
+    pub fn find_raw(&self, cycle: CycleId) -> Result<Option<PathBuf>> {
+        let holdings = self.holdings()?;
+        Ok(first_whole(&holdings.raws(cycle.0, &holdings.briqs_of(cycle.0))))
+    }
+
+    /// The cycle's whole video, wherever it is.
+    pub fn find_cycle_video(&self, cycle: CycleId) -> Result<Option<PathBuf>> {
+        let holdings = self.holdings()?;
+        let briqs = holdings.briqs_of(cycle.0);
+        Ok(first_whole(&holdings.videos(cycle.0, &briqs, self.state())))
+    }
+
+    /// The still that the cycle's clip starts from, wherever it is.
+    pub fn find_source_image(&self, cycle: CycleId) -> Result<Option<PathBuf>> {
+        let holdings = self.holdings()?;
+        let briqs = holdings.briqs_of(cycle.0);
+        let recorded = briqs.iter().filter_map(|b| holdings.locate(b.source_image_path.as_ref()?));
+        Ok(recorded.chain(holdings.with_role(cycle.0, Role::Image)).next())
+    }
+
+    /// The cycles that can be aired without a generator, in order. One whose files are missing,
+    /// empty or cut off is left out with a warning; none at all is an error.
+    pub fn playable(&self) -> Result<Vec<PlayableCycle>> {
+        let holdings = self.holdings()?;
+        let listed = self.state().cycle_video_paths.iter().filter_map(|path| listed_cycle(path));
+        let mut numbers: Vec<u32> =
+            holdings.files.keys().chain(holdings.briqs.keys()).copied().chain(listed).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+
+        let mut playable = Vec::new();
+        for number in numbers {
+            let briqs = holdings.briqs_of(number);
+            let candidates =
+                [holdings.raws(number, &briqs), holdings.videos(number, &briqs, self.state())]
+                    .concat();
+            let briq = briqs
+                .iter()
+                .find(|briq| briq.status == BriqStatus::Complete)
+                .or_else(|| briqs.first());
+            match first_whole(&candidates) {
+                Some(path) => playable.push(PlayableCycle {
+                    cycle: CycleId(number),
+                    path,
+                    prompt: briq.map(|briq| briq.prompt.clone()).unwrap_or_default(),
+                }),
+                None if candidates.is_empty() && briq.is_some_and(Briq::has_raw) => {
+                    tracing::warn!("cycle {number} is left out: its clip is missing");
+                }
+                None => {}
+            }
+        }
+        if playable.is_empty() {
+            return Err(Error::unavailable(format!(
+                "the project {} has no cycle that can be played; make some with `vfaq live` \
+                 without --play",
+                self.folder().display()
+            )));
+        }
+        Ok(playable)
+    }
+
+    /// The cycle after the last one whose raw clip was finished and is still there; a cycle that
+    /// was in the making is made again. A finished cycle of which only the looped video is left
+    /// cannot be grown from, but its number is not given out again, so that it is not overwritten.
+    pub fn resume_point(&self) -> Result<ResumePoint> {
+        let holdings = self.holdings()?;
+        let first = self.state().first_cycle;
+        let mut next_cycle = first;
+        let mut last = None;
+        let numbers: BTreeSet<u32> =
+            holdings.files.keys().chain(holdings.briqs.keys()).copied().collect();
+        for number in numbers.range(first..).rev().copied() {
+            let briqs = holdings.briqs_of(number);
+            let listed = &self.state().completed_briqs;
+            // A raw clip gets its name when it is whole; without a briq that says otherwise it
+            // was finished.
+            let finished = briqs.is_empty()
+                || briqs.iter().any(|briq| briq.has_raw() || listed.contains(&briq.briq_id));
+            if !finished {
+                continue;
+            }
+            if let Some(raw) = first_whole(&holdings.raws(number, &briqs)) {
+                next_cycle = next_cycle.max(number + 1);
+                let briq = briqs.into_iter().find(Briq::has_raw);
+                last = Some(((CycleId(number), raw), briq));
+                break;
+            }
+            if first_whole(&holdings.videos(number, &briqs, self.state())).is_some() {
+                next_cycle = next_cycle.max(number + 1);
+            }
+        }
+        let (last_raw, last_briq) = last.unzip();
+        // Before the seed was kept in the state, that of cycle 0 was the base.
+        let base_seed = self
+            .state()
+            .base_seed
+            .or_else(|| holdings.briqs_of(0).first().filter(|_| first == 0).map(|briq| briq.seed));
+        Ok(ResumePoint {
+            next_cycle: CycleId(next_cycle),
+            last_raw,
+            base_seed,
+            last_briq: last_briq.flatten(),
+        })
+    }
+}
+
+/// The first file that is whole; those before it are warned about.
+fn first_whole(candidates: &[PathBuf]) -> Option<PathBuf> {
+    let whole = |path: &&PathBuf| {
+        mp4::check_whole(path)
+            .inspect_err(|wrong| tracing::warn!("{} is left out: it {wrong}", path.display()))
+            .is_ok()
+    };
+    candidates.iter().find(whole).cloned()
+}
+
+/// `cycle0007_raw.mp4`, `cycle0007_video.mp4`, `briq_0007_1a2b3c4d_video.mp4`,
+/// `briq_0007_1a2b3c4d_image.png`.
+fn parse_name(name: &str) -> Option<(u32, Role)> {
+    if let Some(rest) = name.strip_prefix("cycle") {
+        let (cycle, rest) = leading_number(rest)?;
+        return match rest {
+            "_raw.mp4" => Some((cycle, Role::Raw)),
+            "_video.mp4" => Some((cycle, Role::CycleVideo)),
+            _ => None,
+        };
+    }
+    let (cycle, rest) = briq_cycle(name)?;
+    if rest.ends_with("_video.mp4") {
+        Some((cycle, Role::BackendClip))
+    } else if rest.ends_with("_image.png") {
+        Some((cycle, Role::Image))
+    } else {
+        None
+    }
+}
+
+/// The cycle of a `cycleNNNN_video.mp4` in the state's list.
+fn listed_cycle(path: &str) -> Option<u32> {
+    parse_name(path.rsplit(['/', '\\']).next()?).map(|(cycle, _)| cycle)
+}
+
+/// The number in `briq_NNNN_...`, and what follows it.
+fn briq_cycle(id: &str) -> Option<(u32, &str)> {
+    let (cycle, rest) = leading_number(id.strip_prefix("briq_")?)?;
+    rest.starts_with('_').then_some((cycle, rest))
+}
+
+fn leading_number(text: &str) -> Option<(u32, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    // A number at the very end would leave no room for the next one.
+    let number = text[..end].parse().ok().filter(|number| *number < u32::MAX)?;
+    Some((number, &text[end..]))
+}

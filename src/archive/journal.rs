@@ -1,0 +1,338 @@
+//! `journal.jsonl`: what was on air and what was steered, one JSON object a line, only ever
+//! appended to. `docs/archive.md` is the schema for readers outside this program.
+//!
+//! Holds: frames count from 0 after each `session_start`. A file on disk is whole lines, but for
+//! the last one after a crash; opening it to write cuts such a torn line off first.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::{Error, Kind, Result};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// ISO 8601, UTC.
+    pub at: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    SessionStart {
+        /// The project's session id.
+        session: String,
+        /// Of the program.
+        version: String,
+        /// `1920x1080`.
+        canvas: String,
+        /// `60/1`.
+        fps: String,
+    },
+    SessionEnd {
+        session: String,
+        /// Frames of the session.
+        frames: u64,
+    },
+    /// From output frame `frame` on, until the next shot, this is on air.
+    Shot {
+        frame: u64,
+        /// Bottom first: one, or two while one fades into the other.
+        layers: Vec<Layer>,
+        /// Share of the second layer in frame `frame`, 0 to 1.
+        mix: f64,
+        /// What `mix` grows by with each output frame, up to 1.
+        mix_step: f64,
+    },
+    /// A change was accepted.
+    Param {
+        address: String,
+        value: f64,
+        /// Who sent it: `http`, `osc`, ...
+        source: String,
+        generation: u64,
+    },
+    /// From output frame `frame` on, changes up to `generation` are seen.
+    ParamApplied { frame: u64, generation: u64 },
+    Cycle {
+        cycle: u32,
+        status: CycleStatus,
+        /// How long it took to make.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+        /// Why it failed or was not used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
+
+/// A clip within a shot. Its position in frame `f` of the output is
+/// `from_frame + phase + (f - frame) * speed`, in frames of the clip.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// `None`: the built-in stand-in.
+    pub cycle: Option<u32>,
+    /// Frame of the raw clip at `frame`.
+    pub from_frame: u32,
+    /// How far it is on the way to the next frame of the clip, 0 up to 1.
+    pub phase: f64,
+    /// Frames of the clip for each output frame; negative runs backwards.
+    pub speed: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CycleStatus {
+    /// Its raw clip is finished.
+    Generated,
+    Failed,
+    /// Finished but taken out of the plan before it aired.
+    Unused,
+}
+
+/// A last line that a crash cut short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// From 1.
+    pub line: usize,
+    pub text: String,
+}
+
+/// Reads a journal. A last line that was cut short is handed back as it is; any other unreadable
+/// line is an error that names it.
+pub fn read(path: &Path) -> Result<(Vec<Entry>, Option<Torn>)> {
+    let bytes =
+        fs::read(path).map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
+    let mut entries = Vec::new();
+    for (index, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
+        match serde_json::from_slice(line) {
+            Ok(entry) => entries.push(entry),
+            Err(_) if !line.ends_with(b"\n") => {
+                let text = String::from_utf8_lossy(line).into_owned();
+                return Ok((entries, Some(Torn { line: index + 1, text })));
+            }
+            Err(e) => {
+                return Err(Error::new(
+                    Kind::Io,
+                    format!(
+                        "{} line {} is no journal entry; remove or mend that line",
+                        path.display(),
+                        index + 1
+                    ),
+                )
+                .with_source(e));
+            }
+        }
+    }
+    Ok((entries, None))
+}
+
+/// Lines that wait for a disk that does not take them; what comes on top is counted and dropped.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Far longer than any line.
+const TAIL_BYTES: u64 = 64 * 1024;
+
+/// The appending end. Only the archive's thread has one.
+pub(super) struct Writer {
+    file: File,
+    /// Bytes of whole lines in the file; the file's cursor stands here.
+    length: u64,
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |e| Error::io(format!("cannot open {}", path.display()), e);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let start = length.saturating_sub(TAIL_BYTES);
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        file.read_to_end(&mut tail).map_err(failed)?;
+        let mut writer = Writer { file, length, buffer: Vec::new() };
+        let line = tail.iter().rposition(|b| *b == b'\n').map_or(0, |newline| newline + 1);
+        let last = &tail[line..];
+        if !last.is_empty() {
+            if serde_json::from_slice::<Entry>(last).is_ok() {
+                writer.buffer.push(b'\n');
+            } else {
+                tracing::warn!(
+                    "{}: the last line was cut short by a crash and is left out: {}",
+                    path.display(),
+                    String::from_utf8_lossy(last)
+                );
+                writer.length = start + line as u64;
+                writer.file.set_len(writer.length).map_err(failed)?;
+            }
+        }
+        writer.file.seek(SeekFrom::Start(writer.length)).map_err(failed)?;
+        Ok(writer)
+    }
+
+    /// Takes a line in; `false` if there is no room for it.
+    #[must_use]
+    pub fn add(&mut self, entry: &Entry) -> bool {
+        let before = self.buffer.len();
+        if before > BUFFER_BYTES || serde_json::to_writer(&mut self.buffer, entry).is_err() {
+            self.buffer.truncate(before);
+            return false;
+        }
+        self.buffer.push(b'\n');
+        true
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes what waits. After an error it still waits, and the file is whole lines.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.buffer).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.length += self.buffer.len() as u64;
+                self.buffer.clear();
+                Ok(())
+            }
+            Err(e) => {
+                self.file.set_len(self.length)?;
+                self.file.seek(SeekFrom::Start(self.length))?;
+                Err(e)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event() -> impl Strategy<Value = Event> {
+        let layer = (any::<Option<u32>>(), any::<u32>(), 0..64u32, -16..16i32).prop_map(
+            |(cycle, from_frame, phase, speed)| Layer {
+                cycle,
+                from_frame,
+                phase: f64::from(phase) / 64.0,
+                speed: f64::from(speed) / 8.0,
+            },
+        );
+        prop_oneof![
+            (any::<u64>(), prop::collection::vec(layer, 1..3), 0..9u32).prop_map(
+                |(frame, layers, mix)| Event::Shot {
+                    frame,
+                    layers,
+                    mix: f64::from(mix) / 8.0,
+                    mix_step: 0.0
+                }
+            ),
+            ("/[a-z]{1,9}", any::<i16>(), ".{0,9}", any::<u64>()).prop_map(
+                |(address, value, source, generation)| Event::Param {
+                    address,
+                    value: f64::from(value) / 4.0,
+                    source,
+                    generation
+                }
+            ),
+            any::<(u64, u64)>()
+                .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
+            (any::<u32>(), any::<Option<u8>>(), any::<Option<String>>()).prop_map(
+                |(cycle, seconds, reason)| Event::Cycle {
+                    cycle,
+                    status: CycleStatus::Unused,
+                    seconds: seconds.map(f64::from),
+                    reason
+                }
+            ),
+            (".{0,9}", any::<u64>())
+                .prop_map(|(session, frames)| Event::SessionEnd { session, frames }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// A crash may cut the file anywhere: every whole line before is read, and what is
+        /// written afterwards is read too.
+        #[test]
+        fn a_journal_cut_anywhere_loses_at_most_its_last_line(
+            events in prop::collection::vec(event(), 1..8),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("journal.jsonl");
+            let at = "2026-11-22T20:15:00.123Z";
+            let entries: Vec<Entry> =
+                events.into_iter().map(|event| Entry { at: at.into(), event }).collect();
+            let mut writer = Writer::open(&path).unwrap();
+            for entry in &entries {
+                prop_assert!(writer.add(entry));
+            }
+            writer.flush().unwrap();
+            prop_assert_eq!(&read(&path).unwrap(), &(entries.clone(), None));
+
+            let bytes = fs::read(&path).unwrap();
+            let cut = cut.index(bytes.len());
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let whole_lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
+            let (read_back, torn) = read(&path).unwrap();
+            prop_assert!(read_back.len() >= whole_lines);
+            prop_assert_eq!(&read_back[..], &entries[..read_back.len()]);
+            prop_assert!(torn.is_none_or(|torn| torn.line == read_back.len() + 1));
+
+            let mut writer = Writer::open(&path).unwrap();
+            prop_assert!(writer.add(&entries[0]));
+            writer.flush().unwrap();
+            let (after, torn) = read(&path).unwrap();
+            prop_assert_eq!(torn, None);
+            prop_assert_eq!(after.len(), read_back.len() + 1);
+            prop_assert_eq!(after.last(), Some(&entries[0]));
+        }
+    }
+
+    #[test]
+    fn the_schema_is_the_documented_one() {
+        let entry = Entry {
+            at: "2026-11-22T20:15:00.123Z".into(),
+            event: Event::Shot {
+                frame: 90,
+                layers: vec![Layer { cycle: Some(7), from_frame: 3, phase: 0.5, speed: 0.125 }],
+                mix: 0.0,
+                mix_step: 0.0,
+            },
+        };
+        assert_eq!(
+            serde_json::to_string(&entry).unwrap(),
+            "{\"at\":\"2026-11-22T20:15:00.123Z\",\"event\":\"shot\",\"frame\":90,\"layers\":\
+             [{\"cycle\":7,\"from_frame\":3,\"phase\":0.5,\"speed\":0.125}],\"mix\":0.0,\
+             \"mix_step\":0.0}"
+        );
+    }
+
+    #[test]
+    fn a_damaged_line_in_the_middle_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let good = "{\"at\":\"\",\"event\":\"param_applied\",\"frame\":1,\"generation\":2}";
+        fs::write(&path, format!("{good}\nrubbish\n{good}\n")).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+}

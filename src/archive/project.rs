@@ -1,0 +1,268 @@
+//! A project's folder: made or opened, checked to be writable, and locked.
+//!
+//! Holds: while a [`Project`] lives, no other program opens the same folder; the lock dies with
+//! the process, however that ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+use super::holdings::Holdings;
+use super::{FactoryState, read_json};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::fsio::write_atomic;
+use crate::media::CycleId;
+
+const STATE: &str = "factory_state.json";
+const SNAPSHOT: &str = "config_snapshot.yaml";
+const RECORDING: &str = "final_60fps_1080p";
+
+/// The folder of the project `name` in a worqspace. A name is one plain folder name.
+pub fn named_folder(worqspace: &Path, name: &str) -> Result<PathBuf> {
+    let mut parts = Path::new(name).components();
+    let plain = matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
+    if !plain || name.contains(['/', '\\', ':']) || name.contains(char::is_control) {
+        return Err(Error::usage(format!(
+            "'{name}' is no project name; use letters, digits, '-' and '_', without '/' and '..'"
+        )));
+    }
+    Ok(worqspace.join("qonstructions").join(name))
+}
+
+/// How a project is to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Open<'a> {
+    /// The project's folder: from [`named_folder`], or the one of `-o`.
+    pub folder: &'a Path,
+    /// `paths.briqs_dir` of the configuration.
+    pub briqs_dir: Option<&'a Path>,
+    /// Start anew in numbers above all that is there, ignoring the saved state.
+    pub fresh: bool,
+    /// Refuse a folder that does not exist, instead of making it.
+    pub must_exist: bool,
+    /// The configuration as the user wrote it, `${ENV}` unexpanded.
+    pub config_text: &'a str,
+    pub now: SystemTime,
+}
+
+#[derive(Debug)]
+pub struct Project {
+    folder: PathBuf,
+    briqs: PathBuf,
+    /// As it was when the project was opened.
+    state: FactoryState,
+    /// Holding the file open holds the lock.
+    _lock: File,
+}
+
+impl Project {
+    /// Opens the project, or begins it. Fails before it has changed anything of the user's if the
+    /// folder cannot be written (`Io`), another program has it (`Unavailable`), or its state file
+    /// is damaged (`Io`).
+    pub fn open(options: Open<'_>) -> Result<Project> {
+        let folder = options.folder.to_owned();
+        if options.must_exist && !folder.is_dir() {
+            return Err(Error::usage(format!(
+                "there is no project at {}; check the name, or make it with `vfaq live` first",
+                folder.display()
+            )));
+        }
+        let briqs = options.briqs_dir.map_or_else(|| folder.join("briqs"), Path::to_owned);
+        for part in [&folder, &briqs, &folder.join("images"), &folder.join("videos")] {
+            make_writable(part)?;
+        }
+        let lock = lock(&folder)?;
+
+        let state_file = folder.join(STATE);
+        let fresh_state = || FactoryState::new(options.now, folder.display().to_string());
+        let state = if options.fresh {
+            set_aside(&folder)?;
+            let first_cycle = Holdings::scan(&folder, &briqs)?.next_free_cycle();
+            FactoryState { first_cycle, current_cycle: first_cycle, ..fresh_state() }
+        } else if state_file.exists() {
+            read_json(&state_file).map_err(|e| {
+                Error::new(
+                    Kind::Io,
+                    "the project's state cannot be used; mend the file, or start anew with \
+                     --fresh (it is kept under another name, and so is every cycle)",
+                )
+                .with_source(e)
+            })?
+        } else {
+            fresh_state()
+        };
+        let snapshot = folder.join(SNAPSHOT);
+        if !snapshot.exists() {
+            write_atomic(&snapshot, options.config_text.as_bytes())?;
+        }
+        Ok(Project { folder, briqs, state, _lock: lock })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The state as it was when the project was opened; from then on the archive owns it.
+    pub fn state(&self) -> &FactoryState {
+        &self.state
+    }
+
+    pub fn state_file(&self) -> PathBuf {
+        self.folder.join(STATE)
+    }
+
+    pub fn journal_file(&self) -> PathBuf {
+        self.folder.join("journal.jsonl")
+    }
+
+    pub fn briq_file(&self, briq_id: &str) -> PathBuf {
+        self.briqs.join(format!("{briq_id}.json"))
+    }
+
+    /// Where the cycle's raw clip is written; [`Project::find_raw`] says where one is.
+    pub fn raw_clip(&self, cycle: CycleId) -> PathBuf {
+        self.folder.join(format!("videos/cycle{cycle}_raw.mp4"))
+    }
+
+    /// Where the cycle's video, looped or passed through, is written.
+    pub fn cycle_video(&self, cycle: CycleId) -> PathBuf {
+        self.folder.join(format!("videos/cycle{cycle}_video.mp4"))
+    }
+
+    /// Where the still that a cycle's clip starts from is written.
+    pub fn source_image(&self, briq_id: &str) -> PathBuf {
+        self.folder.join(format!("images/{briq_id}_image.png"))
+    }
+
+    /// Where the frame of the cycle before, out of which this cycle grows, is written.
+    pub fn chained_frame(&self, cycle: CycleId) -> PathBuf {
+        self.folder.join(format!("images/cycle{cycle}_video_frame.png"))
+    }
+
+    /// `path` as the project's files say it: relative to the folder, with `/`, so that the project
+    /// can be moved; paths outside as they are.
+    pub fn recorded_path(&self, path: &Path) -> String {
+        match path.strip_prefix(&self.folder) {
+            Ok(inside) => {
+                let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
+                parts.join("/")
+            }
+            Err(_) => path.display().to_string(),
+        }
+    }
+
+    /// The file of the next recording: `final_60fps_1080p.mp4`, or the first of
+    /// `final_60fps_1080p_002.mp4`, `_003`, ... of which neither the file nor a part nor an entry
+    /// in the state exists.
+    pub fn next_recording(&self) -> Result<PathBuf> {
+        let mut taken: Vec<String> = list(&self.folder)?;
+        taken.extend(self.state.recordings.iter().map(|recording| recording.file.clone()));
+        let mut number = 1;
+        loop {
+            let stem = match number {
+                1 => RECORDING.to_owned(),
+                n => format!("{RECORDING}_{n:03}"),
+            };
+            let (file, part) = (format!("{stem}.mp4"), format!("{stem}.part"));
+            if !taken.iter().any(|name| *name == file || name.starts_with(&part)) {
+                return Ok(self.folder.join(file));
+            }
+            number += 1;
+        }
+    }
+
+    pub(super) fn holdings(&self) -> Result<Holdings> {
+        Holdings::scan(&self.folder, &self.briqs)
+    }
+}
+
+/// The file of part `part` (from 1) of a recording: the recording itself, then
+/// `final_60fps_1080p.part002.mp4` and so on.
+pub fn recording_part(recording: &Path, part: u32) -> PathBuf {
+    match part {
+        0 | 1 => recording.to_owned(),
+        n => recording.with_extension(format!("part{n:03}.mp4")),
+    }
+}
+
+/// File names in a folder; none if there is no such folder.
+pub(super) fn list(folder: &Path) -> Result<Vec<String>> {
+    let failed = |e| Error::io(format!("cannot list {}", folder.display()), e);
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry.map_err(failed)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn make_writable(folder: &Path) -> Result<()> {
+    let failed = |e| {
+        let what = format!(
+            "cannot write in the folder {}; check its permissions, or choose another with -o",
+            folder.display()
+        );
+        Error::io(what, e)
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    tempfile::Builder::new().prefix(".vfaq-").tempfile_in(folder).map_err(failed)?;
+    Ok(())
+}
+
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join(".lock");
+    let failed = |e| Error::io(format!("cannot lock {}", path.display()), e);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+            let who = if known { format!("process {}", holder.trim()) } else { "another".into() };
+            return Err(Error::unavailable(format!(
+                "the project {} is in use by {who}; end that show first, or choose another \
+                 project with -n or -o",
+                folder.display()
+            )));
+        }
+        // Some network file systems have no locks; a show there is worth more than the lock.
+        Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {
+            tracing::warn!("{} cannot be locked here: {e}", folder.display());
+        }
+        Err(TryLockError::Error(e)) => return Err(failed(e)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+    write!(file, "{}", std::process::id()).and_then(|()| file.flush()).map_err(failed)?;
+    Ok(file)
+}
+
+/// Gives the state file, if there is one, the next free of the names `factory_state_001.json`, ...
+fn set_aside(folder: &Path) -> Result<()> {
+    let from = folder.join(STATE);
+    if !from.exists() {
+        return Ok(());
+    }
+    let mut number = 1;
+    let to = loop {
+        let to = folder.join(format!("factory_state_{number:03}.json"));
+        if !to.exists() {
+            break to;
+        }
+        number += 1;
+    };
+    fs::rename(&from, &to)
+        .map_err(|e| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), e))
+}

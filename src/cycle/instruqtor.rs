@@ -1,0 +1,248 @@
+//! The InstruQtor: from the performer's brief and the cycle before to the next briq.
+//!
+//! Holds: for equal input the briq is equal, but for its id. The prompt is the brief's own words,
+//! always whole, and at most three small changes behind them, so it never grows without bound.
+
+use std::time::SystemTime;
+
+use super::briq::join;
+use super::{Briq, Previous, Settings, Spec};
+use crate::archive::random_hex;
+use crate::base::clock::iso8601;
+use crate::media::CycleId;
+use crate::worqspace::{Mode, PromptBundle};
+
+/// Changes that a prompt bears at once: with the built-in rotation one colour, one mood and one
+/// effect, of which each cycle replaces the oldest.
+const WINDOW: usize = 3;
+
+/// Characters of one change; suggestions also come from older archives, where they may be long.
+const CHANGE_CHARS: usize = 120;
+
+const COLOURS: &[&str] = &[
+    "deep indigo and violet light",
+    "teal and turquoise glow",
+    "molten amber and gold",
+    "crimson and magenta haze",
+    "emerald green shimmer",
+    "silver and midnight blue",
+    "rose and coral dawn",
+    "electric cyan accents",
+    "burnt orange embers",
+    "lavender and pearl mist",
+    "black and white with one red accent",
+];
+
+const MOODS: &[&str] = &[
+    "calm and dreamy mood",
+    "mysterious and dark mood",
+    "euphoric and bright mood",
+    "hypnotic and trance-like mood",
+    "tender and warm mood",
+    "cold and vast mood",
+    "wild and energetic mood",
+    "solemn and cosmic mood",
+];
+
+const EFFECTS: &[&str] = &[
+    "slowly flowing liquid forms",
+    "swirling smoke",
+    "pulsing waves of light",
+    "drifting particles and sparks",
+    "soft glowing nebula clouds",
+    "rippling water reflections",
+    "crystal facets turning",
+    "fine woven threads of light",
+    "spiralling vortex",
+    "aurora curtains",
+    "fractured mirror geometry",
+    "rising bubbles and foam",
+    "rolling fog",
+];
+
+/// What a briq is written from.
+pub struct Instruction<'a> {
+    pub cycle: CycleId,
+    pub bundle: &'a PromptBundle,
+    pub settings: &'a Settings<'a>,
+    pub base_seed: i64,
+    /// `None`: the cycle begins from the brief.
+    pub previous: Option<&'a Previous>,
+    pub now: SystemTime,
+}
+
+/// Writes the briq of a cycle.
+pub fn instruct(instruction: &Instruction<'_>) -> Briq {
+    let Instruction { cycle, bundle, settings, base_seed, previous, now } = *instruction;
+    let generation = settings.generation;
+    let evolution = previous.map_or_else(Vec::new, |previous| evolve(previous, cycle));
+    let words = bundle.prompt.split_whitespace().collect::<Vec<_>>().join(" ");
+    let prompt = join(std::iter::once(&words).chain(&evolution));
+    let (mode, base_image) = match (previous, bundle.mode) {
+        (Some(_), _) => ("video", None),
+        (None, Mode::Image) => ("image", bundle.base_image.as_ref()),
+        // Mode `video` has nothing to go on from in a first cycle.
+        (None, Mode::Text | Mode::Video) => ("text", None),
+    };
+    let mut briq = Briq {
+        briq_id: format!("briq_{cycle}_{}", random_hex(8)),
+        cycle_index: cycle.0,
+        created_at: iso8601(now),
+        mode: mode.into(),
+        prompt,
+        negative_prompt: bundle.negative_prompt.clone(),
+        style_tags: phrases(&bundle.style_hints),
+        quality_tags: settings.quality_tags.to_vec(),
+        style_hints: bundle.style_hints.clone(),
+        motion_prompt: bundle.motion_prompt.clone(),
+        motion_hint: join(phrases(&bundle.motion_prompt)),
+        seed: base_seed.wrapping_add(i64::from(cycle.0).wrapping_mul(settings.chaining.seed_step)),
+        base_image_path: base_image.map(|path| path.display().to_string()),
+        spec: Spec {
+            width: generation.width,
+            height: generation.height,
+            cfg_scale: generation.cfg_scale,
+            steps: generation.steps,
+            sampler: generation.sampler.clone(),
+            video_frames: generation.video_frames,
+            video_fps: generation.video_fps.as_f64(),
+            clip_seconds: generation.clip_seconds,
+            motion_bucket_id: generation.motion_bucket_id,
+            noise_aug_strength: generation.noise_aug_strength,
+            denoise_strength: settings.chaining.denoise_strength,
+            ..Default::default()
+        },
+        evolution,
+        ..Default::default()
+    };
+    briq.video_prompt = join([&briq.full_prompt(), &briq.motion_hint]);
+    briq
+}
+
+/// The change that belongs to a cycle: colour, mood and effect in turn, each list in a circle.
+/// Their lengths have no common divisor, so the same picture of three comes back only after 1144
+/// times three cycles.
+pub fn suggestion(cycle: CycleId) -> &'static str {
+    let index = cycle.0 as usize;
+    let list = [COLOURS, MOODS, EFFECTS][index % 3];
+    list[index / 3 % list.len()]
+}
+
+/// The changes before, and the one that the InspeQtor suggested; without one, the rotation's.
+fn evolve(previous: &Previous, cycle: CycleId) -> Vec<String> {
+    let briq = previous.briq.as_ref();
+    let suggested = briq
+        .and_then(|briq| briq.suggested_prompt_delta.as_deref())
+        .filter(|delta| !delta.trim().is_empty())
+        .unwrap_or_else(|| suggestion(cycle));
+    let change = suggested.split_whitespace().collect::<Vec<_>>().join(" ");
+    let change: String = change.chars().take(CHANGE_CHARS).collect();
+    let mut changes = briq.map_or_else(Vec::new, |briq| briq.evolution.clone());
+    changes.retain(|old| *old != change);
+    changes.push(change);
+    changes.drain(..changes.len().saturating_sub(WINDOW));
+    changes
+}
+
+/// The phrases of a Markdown text: what stands between commas and line ends, without headings,
+/// code blocks and bullets; each once.
+fn phrases(text: &str) -> Vec<String> {
+    let mut phrases: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("```") {
+            in_code = !in_code;
+            continue;
+        }
+        if in_code || line.starts_with('#') || line.starts_with("<!--") {
+            continue;
+        }
+        let line = line.trim_start_matches(['-', '*', '+', '>', ' ']);
+        for phrase in line.split(',') {
+            let phrase = phrase.trim().trim_end_matches(['.', ';']).trim_end();
+            if !phrase.is_empty() && !phrases.iter().any(|p| p.eq_ignore_ascii_case(phrase)) {
+                phrases.push(phrase.to_owned());
+            }
+        }
+    }
+    phrases
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cycle::tests::{bundle, previous, with_settings};
+
+    fn chain(cycles: u32, tweak: impl Fn(&mut Briq)) -> Vec<Briq> {
+        let mut briqs: Vec<Briq> = Vec::new();
+        with_settings(|settings| {
+            for n in 0..cycles {
+                let before = briqs.last().cloned().map(previous);
+                let mut briq = instruct(&Instruction {
+                    cycle: CycleId(n),
+                    bundle: &bundle(),
+                    settings,
+                    base_seed: 1000,
+                    previous: before.as_ref(),
+                    now: SystemTime::UNIX_EPOCH,
+                });
+                tweak(&mut briq);
+                briqs.push(briq);
+            }
+        });
+        briqs
+    }
+
+    #[test]
+    fn cycle_zero_is_the_brief_alone() {
+        let briq = &chain(1, |_| {})[0];
+        assert!(briq.briq_id.starts_with("briq_0000_") && briq.briq_id.len() == 18);
+        assert_eq!((briq.mode.as_str(), briq.seed), ("text", 1000));
+        assert_eq!(briq.full_prompt(), "masterpiece, a glass forest, grainy film, soft light");
+        assert_eq!(
+            briq.video_prompt,
+            "masterpiece, a glass forest, grainy film, soft light, slow dolly forward"
+        );
+        assert_eq!(briq.negative_prompt, "text, watermark");
+    }
+
+    #[test]
+    fn each_cycle_makes_one_small_change_and_the_prompt_stays_short() {
+        let briqs = chain(200, |_| {});
+        for pair in briqs.windows(2) {
+            let [a, b] = pair else { unreachable!() };
+            assert!(b.prompt.starts_with("a glass forest, "));
+            let new: Vec<_> = b.evolution.iter().filter(|e| !a.evolution.contains(e)).collect();
+            assert_eq!(new.len(), 1, "{:?} -> {:?}", a.evolution, b.evolution);
+            assert!(b.evolution.len() <= WINDOW && b.prompt.len() < 160);
+            assert_eq!(b.seed - a.seed, 2);
+            assert_eq!(b.mode, "video");
+        }
+        assert_eq!(chain(200, |_| {}).last().unwrap().prompt, briqs.last().unwrap().prompt);
+    }
+
+    #[test]
+    fn hints_become_phrases() {
+        let text = "# Style\n\n- grainy film, Soft light\n* soft light\n\n```\ncode\n```\nslow.\n";
+        assert_eq!(phrases(text), ["grainy film", "Soft light", "slow"]);
+        assert!(phrases("").is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever an archive or a language model suggests.
+        #[test]
+        fn evolution_is_bounded(suggested in ".{0,400}", cycles in 1..30u32) {
+            let briqs = chain(cycles, |briq| {
+                briq.suggested_prompt_delta = Some(format!("{} {suggested}", briq.cycle_index));
+            });
+            for briq in briqs {
+                prop_assert!(briq.evolution.len() <= WINDOW);
+                prop_assert!(briq.prompt.chars().count() <= 14 + WINDOW * (CHANGE_CHARS + 2));
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Leads a cycle through its stages: pending, constructing, constructed, inspecting, complete; or
+//! failed. The briq is saved at each.
+//!
+//! In a live show the raw clip is what airs, so [`make`] hands it out as soon as it is archived;
+//! [`finish`] shapes the archived video afterwards, in no hurry.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use image::RgbImage;
+
+use super::construqtor::{Built, Source, Tools, construct};
+use super::inspeqtor::inspect;
+use super::instruqtor::{Instruction, instruct};
+use super::{Briq, BriqStatus};
+use crate::archive::journal::{CycleStatus, Event};
+use crate::archive::{FailedCycle, Handle, Project};
+use crate::base::clock::{Clock, iso8601};
+use crate::base::error::{Error, Kind, Result};
+use crate::config::{ChainFrame, Chaining, Config, Generation, Looping};
+use crate::generate::Backend;
+use crate::generate::convert::frame_to_rgb;
+use crate::media::{ClipEncoder, CycleId};
+use crate::worqspace::PromptBundle;
+
+/// Everything that cycles are made with; the same for a whole show.
+#[derive(Clone)]
+pub struct Workshop {
+    pub project: Arc<Project>,
+    pub archive: Handle,
+    pub image: Arc<dyn Backend>,
+    pub video: Arc<dyn Backend>,
+    pub encoder: Arc<dyn ClipEncoder>,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The parts of the configuration that a cycle is made by.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    pub generation: &'a Generation,
+    pub chaining: &'a Chaining,
+    pub looping: &'a Looping,
+    pub quality_tags: &'a [String],
+    /// Attempts after the first.
+    pub max_retries: u32,
+}
+
+impl<'a> From<&'a Config> for Settings<'a> {
+    fn from(config: &'a Config) -> Self {
+        Settings {
+            generation: &config.generation,
+            chaining: &config.chaining,
+            looping: &config.looping,
+            quality_tags: &config.prompt_drift.quality_tags,
+            max_retries: config.cycle.max_retries,
+        }
+    }
+}
+
+/// One cycle to be made.
+pub struct Order<'a> {
+    pub cycle: CycleId,
+    pub bundle: &'a PromptBundle,
+    pub settings: Settings<'a>,
+    pub base_seed: i64,
+    /// `None`: begin from the brief.
+    pub previous: Option<&'a Previous>,
+    /// Between attempts.
+    pub retry_delay: Duration,
+}
+
+/// The cycle that the next one grows out of.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// `None`: lost, or never written by an older program.
+    pub briq: Option<Briq>,
+    /// Its raw clip.
+    pub raw: PathBuf,
+    /// The frame of the raw clip that is carried on.
+    pub frame: RgbImage,
+}
+
+/// Where a cycle is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Image,
+    Video,
+    Archive,
+    /// An attempt failed; the next one, of this number (the first retry is 1), follows.
+    Retry {
+        number: u32,
+        error: String,
+    },
+}
+
+impl Stage {
+    /// As the status shows it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Stage::Image => "image",
+            Stage::Video => "video",
+            Stage::Archive => "archive",
+            Stage::Retry { .. } => "retry",
+        }
+    }
+}
+
+/// A cycle whose raw clip is archived; after [`finish`], its video too.
+#[derive(Debug)]
+pub struct Made {
+    pub briq: Briq,
+    pub built: Arc<Built>,
+    /// Retries that it took.
+    pub retries: u32,
+}
+
+impl Made {
+    /// What the next cycle grows out of.
+    pub fn previous(&self, chain: ChainFrame) -> Previous {
+        let frames = &self.built.frames;
+        let index = match chain {
+            ChainFrame::Last => frames.len() - 1,
+            ChainFrame::Middle => frames.len() / 2,
+        };
+        Previous {
+            briq: Some(self.briq.clone()),
+            raw: self.built.clip.path.clone(),
+            frame: frame_to_rgb(&frames[index]),
+        }
+    }
+}
+
+/// [`make`], then [`finish`].
+pub async fn run_cycle(
+    workshop: &Workshop,
+    order: &Order<'_>,
+    on_stage: &(dyn Fn(Stage) + Send + Sync),
+) -> Result<Made> {
+    let made = make(workshop, order, on_stage).await?;
+    finish(workshop, made, order.settings.looping).await
+}
+
+/// Writes the briq and makes the raw clip, with as many retries as the settings allow. After the
+/// last one the cycle is recorded as failed and its error returned. An error of the user's input
+/// is not tried again.
+pub async fn make(
+    workshop: &Workshop,
+    order: &Order<'_>,
+    on_stage: &(dyn Fn(Stage) + Send + Sync),
+) -> Result<Made> {
+    let Workshop { project, archive, clock, .. } = workshop;
+    let mut briq = instruct(&Instruction {
+        cycle: order.cycle,
+        bundle: order.bundle,
+        settings: &order.settings,
+        base_seed: order.base_seed,
+        previous: order.previous,
+        now: clock.wall(),
+    });
+    briq.base_video_path = order.previous.map(|previous| project.recorded_path(&previous.raw));
+    briq.backend_used = if workshop.image.name() == workshop.video.name() {
+        workshop.image.name().into()
+    } else {
+        format!("{}+{}", workshop.image.name(), workshop.video.name())
+    };
+    archive.save_briq(&briq);
+    archive.update_state(|state| {
+        state.current_cycle = order.cycle.0;
+        state.active_briq_id = Some(briq.briq_id.clone());
+        state.base_seed = Some(order.base_seed);
+    });
+
+    let tools = Tools {
+        image: &*workshop.image,
+        video: &*workshop.video,
+        encoder: workshop.encoder.clone(),
+        project,
+    };
+    let mut retries = 0;
+    loop {
+        enter(workshop, &mut briq, BriqStatus::Constructing);
+        let began = clock.now();
+        let source = match (order.previous, &briq.base_image_path) {
+            (Some(previous), _) => Source::Chained(previous.frame.clone()),
+            (None, Some(path)) => Source::Image(path.into()),
+            (None, None) => Source::Text,
+        };
+        match construct(&mut briq, source, &tools, on_stage).await {
+            Ok(built) => {
+                briq.generation_time = (clock.now() - began).as_secs_f64();
+                briq.error_message = None;
+                enter(workshop, &mut briq, BriqStatus::Constructed);
+                archive.journal(Event::Cycle {
+                    cycle: order.cycle.0,
+                    status: CycleStatus::Generated,
+                    seconds: Some(briq.generation_time),
+                    reason: None,
+                });
+                return Ok(Made { briq, built: Arc::new(built), retries });
+            }
+            Err(error) if error.kind == Kind::Usage || retries >= order.settings.max_retries => {
+                return Err(fail(workshop, briq, error));
+            }
+            Err(error) => {
+                retries += 1;
+                let error = error.to_string();
+                tracing::warn!("cycle {} failed, retry {retries} follows: {error}", order.cycle.0);
+                briq.error_message = Some(error.clone());
+                on_stage(Stage::Retry { number: retries, error });
+                tokio::time::sleep(order.retry_delay).await;
+            }
+        }
+    }
+}
+
+/// Makes the archived video of a cycle, completes its briq and enters it in the state. If that
+/// fails the cycle is recorded as failed, while its raw clip stays.
+pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Result<Made> {
+    let Workshop { project, archive, encoder, .. } = workshop;
+    let Made { mut briq, built, retries } = made;
+    enter(workshop, &mut briq, BriqStatus::Inspecting);
+    let seconds = match inspect(&mut briq, &built, looping, encoder.clone(), project).await {
+        Ok(seconds) => seconds,
+        Err(error) => return Err(fail(workshop, briq, error)),
+    };
+    enter(workshop, &mut briq, BriqStatus::Complete);
+    archive.update_state(|state| {
+        let cycle = briq.cycle_index;
+        state.current_cycle = state.current_cycle.max(cycle + 1);
+        state.active_briq_id.take_if(|active| *active == briq.briq_id);
+        state.completed_briqs.push(briq.briq_id.clone());
+        state.remember_prompt(&briq.prompt);
+        state.total_generation_time += briq.generation_time;
+        state.total_video_duration += seconds;
+        let video = project.recorded_path(&project.cycle_video(CycleId(cycle)));
+        if !state.cycle_video_paths.contains(&video) {
+            state.cycle_video_paths.push(video);
+        }
+        state.failed_cycles.retain(|failed| failed.cycle() != Some(cycle));
+    });
+    Ok(Made { briq, built, retries })
+}
+
+fn enter(workshop: &Workshop, briq: &mut Briq, status: BriqStatus) {
+    briq.status = status;
+    workshop.archive.save_briq(briq);
+}
+
+/// Records the cycle as failed; hands the error back with its number.
+fn fail(workshop: &Workshop, mut briq: Briq, error: Error) -> Error {
+    let cycle_index = briq.cycle_index;
+    let text = error.to_string();
+    briq.error_message = Some(text.clone());
+    enter(workshop, &mut briq, BriqStatus::Failed);
+    let failed = FailedCycle::Detailed {
+        cycle_index,
+        briq_id: briq.briq_id.clone(),
+        failed_at: iso8601(workshop.clock.wall()),
+        error: text.clone(),
+    };
+    workshop.archive.update_state(|state| {
+        state.active_briq_id.take_if(|active| *active == briq.briq_id);
+        state.failed_cycles.retain(|failed| failed.cycle() != Some(cycle_index));
+        state.failed_cycles.push(failed);
+    });
+    workshop.archive.journal(Event::Cycle {
+        cycle: cycle_index,
+        status: CycleStatus::Failed,
+        seconds: None,
+        reason: Some(text),
+    });
+    error.context(format!("cycle {cycle_index}"))
+}
