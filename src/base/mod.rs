@@ -4,5 +4,6 @@
 pub mod clock;
 pub mod error;
 pub mod fsio;
+pub mod summary;
 pub mod telemetry;
 pub mod time;

@@ -76,7 +76,7 @@ impl Display {
         Ok(Display { latest, keys, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The newest status wins; it is drawn within [`TICK`].
+    /// The newest status wins; it is drawn within `TICK`.
     pub fn update(&self, status: &Status) {
         *lock(&self.latest) = Some(status.clone());
     }

@@ -3,8 +3,8 @@
 //! Holds: this room asks its [`Desk`] and tells it; it knows nothing of how a show works. Only
 //! loopback is served, only under a loopback name, and a web page of another origin can change
 //! nothing. A client that reads slowly holds its own connection and nothing else: there are at
-//! most [`MAX_CONNECTIONS`] of them, a further one is closed at once, and the end of the show
-//! waits for none longer than [`DRAIN`].
+//! most `MAX_CONNECTIONS` of them, a further one is closed at once, and the end of the show
+//! waits for none longer than `DRAIN`.
 
 mod error;
 mod guard;
@@ -76,7 +76,7 @@ pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Serves until `shutdown` is done, then lets requests in progress end for up to [`DRAIN`].
+/// Serves until `shutdown` is done, then lets requests in progress end for up to `DRAIN`.
 pub async fn serve(
     listener: TcpListener,
     desk: Arc<dyn Desk>,

@@ -1,0 +1,267 @@
+//! What a show came to: the file of `--summary`, described by `docs/summary.schema.json`.
+//!
+//! Holds: every key is always there; what never was is null. Numbers with a point are rounded to
+//! three digits behind it.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::error::{Error, Result};
+use crate::base::fsio::write_atomic;
+use crate::base::telemetry::{Cycles, Frames, OutputState, Percentiles, Status};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    pub duration_s: f64,
+    pub first_frame_ms: Option<f64>,
+    pub frames: Frames,
+    pub cycles: Cycles,
+    pub underruns: u64,
+    pub runway_s: RunwaySummary,
+    pub render_ms: TimingSummary,
+    pub encode_ms: TimingSummary,
+    pub cpu_ms_per_frame: Option<f64>,
+    pub peak_rss_mb: Option<f64>,
+    pub encoder: String,
+    /// `None` if nothing was recorded.
+    pub recording: Option<RecordingSummary>,
+    /// The recording is not among them.
+    pub outputs: Vec<OutputSummary>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RunwaySummary {
+    pub min: f64,
+    pub mean: f64,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TimingSummary {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordingSummary {
+    pub path: String,
+    pub frames: u64,
+    /// Files that belong to it, in order.
+    pub parts: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputSummary {
+    /// With secrets hidden.
+    pub uri: String,
+    pub state: OutputState,
+    pub frames: u64,
+    pub bytes: u64,
+    pub reconnects: u64,
+}
+
+impl From<&Status> for Summary {
+    /// Of the last status of a show.
+    fn from(status: &Status) -> Self {
+        Summary {
+            duration_s: rounded(status.show_time_s),
+            first_frame_ms: status.first_frame_ms.map(rounded),
+            frames: status.frames,
+            cycles: status.cycles,
+            underruns: status.underruns,
+            runway_s: RunwaySummary {
+                min: rounded(status.runway_s.min),
+                mean: rounded(status.runway_s.mean),
+            },
+            render_ms: (&status.render_ms).into(),
+            encode_ms: (&status.encode_ms).into(),
+            cpu_ms_per_frame: status.cpu_ms_per_frame.map(rounded),
+            peak_rss_mb: status.peak_rss_mb.map(rounded),
+            encoder: status.encoder.clone(),
+            recording: status.recording.as_ref().map(|recording| RecordingSummary {
+                path: recording.path.clone(),
+                frames: recording.frames,
+                parts: recording.parts.clone(),
+            }),
+            outputs: status
+                .outputs
+                .iter()
+                .map(|output| OutputSummary {
+                    uri: output.uri.clone(),
+                    state: output.state,
+                    frames: output.frames,
+                    bytes: output.bytes,
+                    reconnects: output.reconnects,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<&Percentiles> for TimingSummary {
+    fn from(ms: &Percentiles) -> Self {
+        TimingSummary { p50: rounded(ms.p50), p95: rounded(ms.p95), p99: rounded(ms.p99) }
+    }
+}
+
+impl Summary {
+    /// Writes it to `path` as JSON: a file whole or not at all; what is no plain file (a link, a
+    /// pipe, `/dev/stdout`) is written straight.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut json = serde_json::to_vec_pretty(self)
+            .map_err(|e| Error::internal("cannot write the summary as JSON").with_source(e))?;
+        json.push(b'\n');
+        // Renaming would put a file in the place of the link or device.
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.is_file() => std::fs::write(path, &json)
+                .map_err(|e| Error::io(format!("cannot write {}", path.display()), e)),
+            _ => write_atomic(path, &json),
+        }
+        .map_err(|e| e.context("--summary"))
+    }
+}
+
+/// To three digits behind the point.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::telemetry::{OutputStatus, RecordingStatus, Runway};
+    use serde_json::{Value, json};
+
+    fn show() -> Status {
+        Status {
+            show_time_s: 60.000_04,
+            first_frame_ms: Some(812.3456),
+            frames: Frames { rendered: 3600, source: 480, blended: 3120, ..Default::default() },
+            runway_s: Runway { now: 18.0, min: 9.5, mean: 17.25, target: 24.0 },
+            encoder: "x264 superfast".into(),
+            recording: Some(RecordingStatus {
+                path: "show/final_60fps_1080p.mp4".into(),
+                frames: 3600,
+                parts: vec!["show/final_60fps_1080p.mp4".into()],
+                ..Default::default()
+            }),
+            outputs: vec![OutputStatus { uri: "null:".into(), frames: 3600, ..Default::default() }],
+            ..Default::default()
+        }
+    }
+
+    fn schema() -> Value {
+        serde_json::from_str(include_str!("../../docs/summary.schema.json")).unwrap()
+    }
+
+    /// Checks `value` against the few keywords that the schema uses; `path` is for the message.
+    fn check(root: &Value, schema: &Value, value: &Value, path: &str) -> Result<(), String> {
+        for keyword in schema.as_object().unwrap().keys() {
+            let known = [
+                "$schema",
+                "$defs",
+                "$ref",
+                "title",
+                "description",
+                "type",
+                "required",
+                "minimum",
+                "additionalProperties",
+                "properties",
+                "items",
+                "enum",
+            ];
+            assert!(known.contains(&keyword.as_str()), "{keyword} is not checked here");
+        }
+        assert!(schema["description"].is_string(), "{path} is not described");
+        if let Some(target) = schema["$ref"].as_str() {
+            check(root, root.pointer(&target[1..]).unwrap(), value, path)?;
+        }
+        let fits = |name: &Value| match name.as_str().unwrap() {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "number" => value.is_number(),
+            "integer" => value.is_u64(),
+            "null" => value.is_null(),
+            other => panic!("type {other} is not checked here"),
+        };
+        let typed = match &schema["type"] {
+            Value::Array(names) => names.iter().any(fits),
+            Value::Null => true,
+            name => fits(name),
+        };
+        let below = value.as_f64().zip(schema["minimum"].as_f64()).is_some_and(|(v, min)| v < min);
+        let listed = schema["enum"].as_array().is_none_or(|all| all.contains(value));
+        if !typed || below || !listed {
+            return Err(format!("{path} is {value}"));
+        }
+        for item in value.as_array().into_iter().flatten() {
+            check(root, &schema["items"], item, &format!("{path}[]"))?;
+        }
+        if let (Some(fields), None) = (value.as_object(), schema.get("$ref")) {
+            assert_eq!(schema["additionalProperties"], json!(false), "{path}");
+            let all: Vec<_> = schema["properties"].as_object().unwrap().keys().collect();
+            assert_eq!(json!(all), schema["required"], "{path}: every key is always there");
+            for name in all {
+                let field = fields.get(name).ok_or(format!("{path}.{name} is missing"))?;
+                check(root, &schema["properties"][name], field, &format!("{path}.{name}"))?;
+            }
+            if let Some(extra) = fields.keys().find(|k| schema["properties"].get(k).is_none()) {
+                return Err(format!("{path}.{extra} is not in the schema"));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_summary_fits_the_schema_and_nothing_else_does() {
+        let schema = schema();
+        let good = serde_json::to_value(Summary::from(&show())).unwrap();
+        check(&schema, &schema, &good, "summary").unwrap();
+        let empty = serde_json::to_value(Summary::from(&Status::default())).unwrap();
+        check(&schema, &schema, &empty, "summary").unwrap();
+        for (pointer, bad) in [
+            ("/underruns", json!(-1)),
+            ("/recording/frames", json!("3600")),
+            ("/outputs/0/state", json!("asleep")),
+            ("/render_ms", json!({"p50": 1.0, "p95": 2.0})),
+            ("/cycles", json!(null)),
+        ] {
+            let mut summary = good.clone();
+            *summary.pointer_mut(pointer).unwrap() = bad;
+            assert!(check(&schema, &schema, &summary, "summary").is_err(), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_the_json_and_a_second_show_replaces_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        Summary::from(&Status::default()).write(&path).unwrap();
+        Summary::from(&show()).write(&path).unwrap();
+        let read: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read["duration_s"], json!(60.0));
+        assert_eq!(read["first_frame_ms"], json!(812.346));
+        assert_eq!(read["frames"]["rendered"], json!(3600));
+        assert_eq!(read["recording"]["parts"], json!(["show/final_60fps_1080p.mp4"]));
+        assert_eq!(read["outputs"][0]["state"], json!("starting"));
+        let error = Summary::from(&show()).write(&folder.path().join("no/where.json")).unwrap_err();
+        assert!(error.to_string().contains("no/where.json"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_devices_stay_what_they_are() {
+        Summary::from(&show()).write(Path::new("/dev/null")).unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Summary::from(&show()).write(&link).unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&file).unwrap().contains("duration_s"));
+    }
+}
