@@ -93,7 +93,7 @@ impl Desk for ShowDesk {
     fn preview_jpeg(&self) -> Option<Arc<[u8]>> {
         let mut preview = lock(&self.preview);
         if preview.newest.update() {
-            match render::jpeg(preview.newest.peek_output_buffer(), QUALITY) {
+            match render::jpeg(preview.newest.output_buffer(), QUALITY) {
                 Ok(jpeg) => preview.jpeg = Some(jpeg.into()),
                 Err(error) => tracing::debug!("no preview: {error}"),
             }
@@ -106,9 +106,10 @@ impl Desk for ShowDesk {
         match status.phase {
             Phase::Draining | Phase::Ended => Err("the show is ending".into()),
             _ if status.first_frame_ms.is_none() => Err("no picture has been sent yet".into()),
-            _ if status.fps < status.target_fps / 2.0 => {
-                Err(format!("the picture runs at {:.0} of {:.0} fps", status.fps, status.target_fps))
-            }
+            _ if status.fps < status.target_fps / 2.0 => Err(format!(
+                "the picture runs at {:.0} of {:.0} fps",
+                status.fps, status.target_fps
+            )),
             _ => Ok(()),
         }
     }

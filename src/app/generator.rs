@@ -90,11 +90,8 @@ impl Generator {
     /// a later session makes it again.
     pub async fn run(self) {
         let clock = self.workshop.clock.clone();
-        let base_seed = self
-            .resume
-            .base_seed
-            .or(self.bundle.seed)
-            .unwrap_or_else(|| seed_of(&*clock));
+        let base_seed =
+            self.resume.base_seed.or(self.bundle.seed).unwrap_or_else(|| seed_of(&*clock));
         let mut previous = self.previous().await;
         let mut cycle = self.resume.next_cycle;
         let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
@@ -180,7 +177,11 @@ impl Generator {
             ChainFrame::Last => frames.len() - 1,
             ChainFrame::Middle => frames.len() / 2,
         };
-        Some(Previous { briq: self.resume.last_briq.clone(), raw, frame: frame_to_rgb(&frames[index]) })
+        Some(Previous {
+            briq: self.resume.last_briq.clone(),
+            raw,
+            frame: frame_to_rgb(&frames[index]),
+        })
     }
 
     fn notice(&self, text: Option<String>) {

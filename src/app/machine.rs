@@ -18,7 +18,7 @@ pub fn cpu_time() -> Option<Duration> {
     None
 }
 
-/// The most memory that the process has had, in MiB; `None` where it cannot be told.
+/// The most memory that the process has had, in millions of bytes; `None` where it cannot be told.
 pub fn peak_rss_mb() -> Option<f64> {
     #[cfg(unix)]
     {
@@ -26,7 +26,7 @@ pub fn peak_rss_mb() -> Option<f64> {
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
         // Linux counts in KiB, the BSDs and macOS in bytes.
         let unit = if cfg!(target_os = "linux") { 1024.0 } else { 1.0 };
-        Some(usage.max_rss() as f64 * unit / f64::from(1 << 20))
+        Some(usage.max_rss() as f64 * unit / 1e6)
     }
     #[cfg(not(unix))]
     None

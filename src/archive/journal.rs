@@ -39,16 +39,8 @@ pub enum Event {
         /// Frames of the session.
         frames: u64,
     },
-    /// From output frame `frame` on, until the next shot, this is on air.
-    Shot {
-        frame: u64,
-        /// Bottom first: one, or two while one fades into the other.
-        layers: Vec<Layer>,
-        /// Share of the second layer in frame `frame`, 0 to 1.
-        mix: f64,
-        /// What `mix` grows by with each output frame, up to 1.
-        mix_step: f64,
-    },
+    /// From output frame `frame` on a clip moves in a new way.
+    Shot(Shot),
     /// A change was accepted.
     Param {
         address: String,
@@ -71,18 +63,36 @@ pub enum Event {
     },
 }
 
-/// A clip within a shot. Its position in frame `f` of the output is
-/// `from_frame + phase + (f - frame) * speed`, in frames of the clip.
+/// What a clip does from output frame `frame` on. At most two clips are on air: the one that was
+/// joined in last, and while it fades in the one before.
+///
+/// In output frame `f` it shows source frame `position + speed * (f - frame)`; in a turn, for
+/// `turn_frames`, `position + speed * turn_frames * sin(pi * (f - frame) / turn_frames) / pi`;
+/// never beyond its first or last frame. With `fade_frames` it is joined in: with
+/// `s = (f - frame + 1) / (fade_frames + 1)` its share is `s * s * (3 - 2 * s)`, then all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Layer {
+pub struct Shot {
+    pub frame: u64,
     /// `None`: the built-in stand-in.
     pub cycle: Option<u32>,
-    /// Frame of the raw clip at `frame`.
-    pub from_frame: u32,
-    /// How far it is on the way to the next frame of the clip, 0 up to 1.
-    pub phase: f64,
-    /// Frames of the clip for each output frame; negative runs backwards.
+    pub role: Role,
+    /// In frames of the raw clip.
+    pub position: f64,
+    /// Frames of the raw clip for each output frame; negative runs backwards.
     pub speed: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_frames: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fade_frames: Option<u32>,
+}
+
+/// Why a clip is on air.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Fresh,
+    Replay,
+    StandIn,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -226,22 +236,17 @@ mod tests {
     use super::*;
 
     fn event() -> impl Strategy<Value = Event> {
-        let layer = (any::<Option<u32>>(), any::<u32>(), 0..64u32, -16..16i32).prop_map(
-            |(cycle, from_frame, phase, speed)| Layer {
-                cycle,
-                from_frame,
-                phase: f64::from(phase) / 64.0,
-                speed: f64::from(speed) / 8.0,
-            },
-        );
         prop_oneof![
-            (any::<u64>(), prop::collection::vec(layer, 1..3), 0..9u32).prop_map(
-                |(frame, layers, mix)| Event::Shot {
+            (any::<u64>(), any::<Option<u32>>(), 0..6400u32, -16..16i32).prop_map(
+                |(frame, cycle, position, speed)| Event::Shot(Shot {
                     frame,
-                    layers,
-                    mix: f64::from(mix) / 8.0,
-                    mix_step: 0.0
-                }
+                    cycle,
+                    role: if cycle.is_some() { Role::Fresh } else { Role::StandIn },
+                    position: f64::from(position) / 64.0,
+                    speed: f64::from(speed) / 8.0,
+                    turn_frames: (frame % 3 == 0).then_some(36.0),
+                    fade_frames: (frame % 2 == 0).then_some(30),
+                })
             ),
             ("/[a-z]{1,9}", any::<i16>(), ".{0,9}", any::<u64>()).prop_map(
                 |(address, value, source, generation)| Event::Param {
@@ -311,19 +316,18 @@ mod tests {
     fn the_schema_is_the_documented_one() {
         let entry = Entry {
             at: "2026-11-22T20:15:00.123Z".into(),
-            event: Event::Shot {
+            event: Event::Shot(Shot {
                 frame: 90,
-                layers: vec![Layer { cycle: Some(7), from_frame: 3, phase: 0.5, speed: 0.125 }],
-                mix: 0.0,
-                mix_step: 0.0,
-            },
+                cycle: Some(7),
+                role: Role::Fresh,
+                position: 0.0,
+                speed: 0.125,
+                turn_frames: None,
+                fade_frames: Some(30),
+            }),
         };
-        assert_eq!(
-            serde_json::to_string(&entry).unwrap(),
-            "{\"at\":\"2026-11-22T20:15:00.123Z\",\"event\":\"shot\",\"frame\":90,\"layers\":\
-             [{\"cycle\":7,\"from_frame\":3,\"phase\":0.5,\"speed\":0.125}],\"mix\":0.0,\
-             \"mix_step\":0.0}"
-        );
+        let line = r#"{"at":"2026-11-22T20:15:00.123Z","event":"shot","frame":90,"cycle":7,"role":"fresh","position":0.0,"speed":0.125,"fade_frames":30}"#;
+        assert_eq!(serde_json::to_string(&entry).unwrap(), line);
     }
 
     #[test]

@@ -69,3 +69,9 @@ pub fn iso8601(at: SystemTime) -> String {
     );
     time::OffsetDateTime::from(at).format(&format).unwrap_or_default()
 }
+
+/// Date and time now, for log lines, which no test turns.
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the clock")]
+pub fn wall_now() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,11 +1,113 @@
-//! The command line.
+//! The command line: one file per subcommand, each of which parses, calls and prints.
+//!
+//! Holds: everything on standard output is for the user; log lines go to standard error and into
+//! the project. Exit codes are those of `base::error::Kind`; 130 after a second interrupt.
 
+mod completions;
+mod config;
+#[cfg(feature = "gst")]
+mod doctor;
 pub mod keyboard;
 mod line;
+#[cfg(feature = "gst")]
+mod live;
+mod log;
 pub mod status;
 pub mod terminal;
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::base::error::{Kind, Result};
+
+/// AI visuals that never stop: generated ahead, played at 60 fps, recorded and steered live.
+#[derive(Parser)]
+#[command(
+    name = "vfaq",
+    version,
+    propagate_version = true,
+    after_help = "\
+Examples:
+  vfaq live                          a live show of ./worqspace on the built-in generator
+  vfaq live -n friday --for 1h30m    record a set as the project 'friday'
+  vfaq live -n friday --play         play that set again, without a generator
+  vfaq config check                  check config.yaml and the prompt files, and start nothing
+  vfaq doctor                        can this machine do a show?"
+)]
+struct Cli {
+    #[command(flatten)]
+    folders: Folders,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Accepted before and after the subcommand.
+#[derive(Args, Clone, Debug)]
+pub struct Folders {
+    /// The folder with tasq.md and config.yaml
+    #[arg(short, long, global = true, value_name = "DIR", default_value = "worqspace")]
+    pub worqspace: PathBuf,
+
+    /// The folder of a show without a name [default: paths.output_dir, ./qodeyard]
+    #[arg(short, long, global = true, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+
+    /// More log lines; twice for all of them (RUST_LOG says it in detail)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a live show
+    #[cfg(feature = "gst")]
+    Live(live::LiveArgs),
+    /// Look after the settings
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Say whether this machine can do a show, and what to install
+    #[cfg(feature = "gst")]
+    Doctor,
+    /// Print completions for a shell: source <(vfaq completions bash)
+    Completions(completions::CompletionsArgs),
+}
+
 /// Runs `vfaq`.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let clock = crate::base::clock::SystemClock::new();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // Help and version are no errors; everything else is a fault of usage.
+            let code = if error.use_stderr() { Kind::Usage.exit_code() } else { 0 };
+            return ExitCode::from(code);
+        }
+    };
+    log::start(cli.folders.verbose);
+    match run(cli, clock) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vfaq: {error}");
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<()> {
+    #[cfg(not(feature = "gst"))]
+    let _ = clock;
+    match cli.command {
+        #[cfg(feature = "gst")]
+        Command::Live(args) => live::run(&cli.folders, args, clock),
+        Command::Config(command) => config::run(&cli.folders, &command),
+        #[cfg(feature = "gst")]
+        Command::Doctor => doctor::run(&cli.folders),
+        Command::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
+    }
 }

@@ -65,6 +65,18 @@ pub enum BackendKind {
     Replicate,
 }
 
+impl BackendKind {
+    /// As in `config.yaml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendKind::Mock => "mock",
+            BackendKind::Comfyui => "comfyui",
+            BackendKind::Diffusers => "diffusers",
+            BackendKind::Replicate => "replicate",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendConfig {
     pub kind: BackendKind,

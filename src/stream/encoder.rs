@@ -4,7 +4,7 @@
 //! voaacenc). Both H.264 encoders make no B frames: at the `superfast` preset they cost more than
 //! they bring, and without them decoding order is presentation order.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -140,15 +140,15 @@ pub fn trial(encoder: Encoder, settings: &VideoSettings, frames: u32) -> Result<
     let chain = [&source, &filter, &element, &sink];
     pipeline.add_many(chain).map_err(Error::fault)?;
     gst::Element::link_many(chain).map_err(Error::fault)?;
-    let start = Instant::now();
+    let start_ns = super::clock_ns();
     let result = pipeline
         .set_state(gst::State::Playing)
         .map_err(Error::fault)
         .and_then(|_| wait_for_end(&pipeline, Duration::from_secs(10)));
-    let took = start.elapsed();
+    let took_s = (super::clock_ns() - start_ns) as f64 / 1e9;
     take_down(&pipeline);
     result.map_err(|e| e.context(factory(encoder)))?;
-    Ok(Trial { fps: f64::from(frames) / took.as_secs_f64() })
+    Ok(Trial { fps: f64::from(frames) / took_s })
 }
 
 /// What a trial encode measured.

@@ -134,8 +134,13 @@ impl LivePipeline {
     /// Waits up to `patience` for the end.
     pub fn poll_end(&self, patience: Duration) -> Option<End> {
         let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
-        let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
-        let message = self.pipeline.bus()?.timed_pop_filtered(patience, &wanted)?;
+        let bus = self.pipeline.bus()?;
+        let message = if patience.is_zero() {
+            bus.pop_filtered(&wanted)?
+        } else {
+            let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
+            bus.timed_pop_filtered(patience, &wanted)?
+        };
         Some(posted_error(&message).map_or(End::Finished, End::Failed))
     }
 }

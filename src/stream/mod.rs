@@ -28,6 +28,16 @@ pub fn init() -> Result<()> {
     gst::init().map_err(|e| Error::unavailable("GStreamer does not start").with_source(e))
 }
 
+/// The time of the clock that pipelines run by, in nanoseconds.
+pub fn clock_ns() -> u64 {
+    gst::SystemClock::obtain().time().nseconds()
+}
+
+/// Makes the calling thread, and threads that it starts, yield to the picture.
+pub fn background_thread() {
+    priority::set_current_thread(priority::Importance::Background);
+}
+
 /// Makes an element, or says what to install.
 fn make(factory: &str) -> Result<gst::Element> {
     gst::ElementFactory::make(factory).build().map_err(|_| missing(factory))

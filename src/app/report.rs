@@ -1,0 +1,277 @@
+//! What a running show says of itself: one [`Status`] put together from everybody's counters.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::generator::GeneratorInfo;
+use super::machine;
+use crate::archive;
+use crate::base::telemetry::{
+    Cycles, Frames, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway, Status,
+};
+use crate::base::time::FrameRate;
+use crate::param::{REGISTRY, Values};
+use crate::playout::PlayoutCounters;
+use crate::ring;
+use crate::show::Topic;
+use crate::stream::live::LiveTelemetry;
+use crate::stream::output::Output;
+use crate::stream::picture::PictureControl;
+
+/// A problem, or its end, from any thread.
+#[derive(Debug)]
+pub struct Notice {
+    pub topic: Topic,
+    pub text: Option<String>,
+}
+
+/// The fps that are shown are those of this time.
+const FPS_WINDOW: Duration = Duration::from_secs(3);
+
+/// Where the numbers are found.
+pub struct Sources {
+    pub telemetry: Arc<LiveTelemetry>,
+    pub playout: Arc<PlayoutCounters>,
+    pub picture: Arc<PictureControl>,
+    pub generator: Option<Arc<GeneratorInfo>>,
+    pub runway: ring::Runway,
+    pub runway_target_s: f64,
+    pub fps: FrameRate,
+    pub canvas: (u32, u32),
+    pub encoder: String,
+    pub project: String,
+    /// Time of the program's clock at which GStreamer's clock showed 0.
+    pub clock_offset: i128,
+}
+
+/// Puts the status together; keeps what needs a memory.
+pub struct Reporter {
+    sources: Sources,
+    prompts: HashMap<u32, Arc<str>>,
+    sent: VecDeque<(Duration, u64)>,
+    bytes: HashMap<usize, VecDeque<(Duration, u64)>>,
+    runway: RunwayStatistics,
+    /// CPU time and frames when the first frame was on air.
+    cpu_base: Option<(Duration, u64)>,
+    cpu_ms_per_frame: Option<f64>,
+}
+
+#[derive(Default)]
+struct RunwayStatistics {
+    min: f64,
+    sum: f64,
+    count: u64,
+}
+
+impl Reporter {
+    pub fn new(sources: Sources) -> Self {
+        Reporter {
+            sources,
+            prompts: HashMap::new(),
+            sent: VecDeque::new(),
+            bytes: HashMap::new(),
+            runway: RunwayStatistics::default(),
+            cpu_base: None,
+            cpu_ms_per_frame: None,
+        }
+    }
+
+    pub fn set_generator(&mut self, info: Arc<GeneratorInfo>) {
+        self.sources.generator = Some(info);
+    }
+
+    /// A clip is ready: its prompt will be asked for.
+    pub fn remember_prompt(&mut self, cycle: u32, prompt: Arc<str>) {
+        self.prompts.insert(cycle, prompt);
+    }
+
+    pub fn status(
+        &mut self,
+        now: Duration,
+        phase: Phase,
+        warnings: Vec<String>,
+        values: &Values,
+        recording: Option<&Output>,
+        outputs: &[Output],
+    ) -> Status {
+        self.measure_cpu();
+        self.measure_runway(phase);
+        let sources = &self.sources;
+        let sent = sources.telemetry.source.sent.get();
+        let fps = rate(&mut self.sent, now, sent, FPS_WINDOW).unwrap_or(0.0);
+        let bytes = &mut self.bytes;
+        let mut kbps = |slot: usize, output: &Output| {
+            let seen = bytes.entry(slot).or_default();
+            rate(seen, now, output.info.bytes.get(), FPS_WINDOW).unwrap_or(0.0) * 8.0 / 1000.0
+        };
+        let recording = recording.map(|output| recording_status(output, kbps(0, output)));
+        let outputs = (1..)
+            .zip(outputs)
+            .map(|(slot, output)| OutputStatus {
+                uri: output.target.shown(),
+                state: output.info.state(),
+                frames: output.info.frames.get(),
+                bytes: output.info.bytes.get(),
+                bitrate_kbps: kbps(slot, output),
+                reconnects: 0,
+                error: output.info.error(),
+            })
+            .collect();
+        let sources = &self.sources;
+        let mut params = serde_json::Map::new();
+        for param in REGISTRY {
+            params.insert(param.address.into(), values[param.id].into());
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            project: sources.project.clone(),
+            phase,
+            show_time_s: sources.picture.show_frames() as f64 * sources.fps.frame_seconds(),
+            first_frame_ms: self.first_frame_ms(),
+            canvas: format!("{}x{}", sources.canvas.0, sources.canvas.1),
+            fps,
+            target_fps: sources.fps.as_f64(),
+            encoder: sources.encoder.clone(),
+            on_air: self.on_air(),
+            generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
+            frames: self.frames(phase),
+            cycles: self.cycles(),
+            underruns: sources.playout.underruns.get(),
+            runway_s: Runway {
+                now: sources.runway.seconds(),
+                min: self.runway.min,
+                mean: self.runway.sum / self.runway.count.max(1) as f64,
+                target: sources.runway_target_s,
+            },
+            lateness_ms: sources.telemetry.lateness.percentiles(),
+            render_ms: sources.telemetry.render.percentiles(),
+            encode_ms: sources.telemetry.encode.percentiles(),
+            cpu_ms_per_frame: self.cpu_ms_per_frame,
+            peak_rss_mb: machine::peak_rss_mb(),
+            recording,
+            outputs,
+            params,
+            warnings,
+        }
+    }
+
+    /// Frames that the picture held so far.
+    pub fn held(&self) -> u64 {
+        self.sources.telemetry.source.held.get()
+    }
+
+    /// Whether something is shown again because nothing new is ready.
+    pub fn replaying(&self) -> bool {
+        self.sources.playout.replaying.get() > 0
+    }
+
+    /// What a cycle takes, lately, in seconds.
+    pub fn cycle_takes_s(&self) -> Option<f64> {
+        self.sources.generator.as_ref()?.expected_s()
+    }
+
+    fn first_frame_ms(&self) -> Option<f64> {
+        let sent_ns = self.sources.telemetry.source.first_sent.get().checked_sub(1)?;
+        Some((i128::from(sent_ns) + self.sources.clock_offset) as f64 / 1e6)
+    }
+
+    fn on_air(&self) -> OnAir {
+        let cycle = self.sources.playout.on_air.get().checked_sub(1).map(|c| c as u32);
+        let prompt = cycle.and_then(|c| self.prompts.get(&c)).map_or("", |p| p);
+        OnAir { cycle, prompt: prompt.into(), replay: self.replaying() }
+    }
+
+    fn frames(&self, phase: Phase) -> Frames {
+        let source = &self.sources.telemetry.source;
+        let (drawn, interpolated) = (source.source.get(), source.interpolated.get());
+        let (blended, held) = (source.blended.get(), source.held.get());
+        // While frames are on their way to the encoder, they are not missing.
+        let dropped = match phase {
+            Phase::Ended => {
+                source.sent.get().saturating_sub(self.sources.telemetry.encoder_in.get())
+            }
+            _ => 0,
+        };
+        Frames {
+            rendered: drawn + interpolated + blended + held,
+            source: drawn,
+            interpolated,
+            blended,
+            held,
+            dropped,
+            late: source.late.get(),
+        }
+    }
+
+    fn cycles(&self) -> Cycles {
+        let playout = &self.sources.playout;
+        let generator = self.sources.generator.as_deref();
+        Cycles {
+            generated: generator.map_or(0, |g| g.generated.get()),
+            played: playout.played.get(),
+            replayed: playout.replayed.get(),
+            stand_in: playout.stand_in.get(),
+            failed: generator.map_or(0, |g| g.failed.get()),
+        }
+    }
+
+    fn measure_cpu(&mut self) {
+        let frames = self.sources.telemetry.source.sent.get();
+        let Some(cpu) = machine::cpu_time().filter(|_| frames > 0) else { return };
+        let (base_cpu, base_frames) = *self.cpu_base.get_or_insert((cpu, frames));
+        if frames > base_frames {
+            let spent_ms = (cpu - base_cpu).as_secs_f64() * 1000.0;
+            self.cpu_ms_per_frame = Some(spent_ms / (frames - base_frames) as f64);
+        }
+    }
+
+    /// From the first cycle on air to the end; before, there is no runway to speak of.
+    fn measure_runway(&mut self, phase: Phase) {
+        if phase != Phase::Live || self.sources.playout.played.get() == 0 {
+            return;
+        }
+        let now = self.sources.runway.seconds();
+        let statistics = &mut self.runway;
+        statistics.min = if statistics.count == 0 { now } else { statistics.min.min(now) };
+        statistics.sum += now;
+        statistics.count += 1;
+    }
+}
+
+fn recording_status(output: &Output, bitrate_kbps: f64) -> RecordingStatus {
+    let parts: Vec<String> = output.info.parts().iter().map(|p| p.display().to_string()).collect();
+    let path = match &output.target {
+        crate::stream::output::Target::File(path) => path.display().to_string(),
+        crate::stream::output::Target::Null => String::new(),
+    };
+    let room_s = archive::disk::free_bytes(std::path::Path::new(&path))
+        .filter(|_| bitrate_kbps > 0.0 && output.info.state() == OutputState::Live)
+        .map(|free| free as f64 * 8.0 / 1000.0 / bitrate_kbps);
+    RecordingStatus {
+        path,
+        state: output.info.state(),
+        frames: output.info.frames.get(),
+        bytes: output.info.bytes.get(),
+        bitrate_kbps,
+        parts,
+        error: output.info.error(),
+        room_s,
+    }
+}
+
+/// What a counter grew by per second over the last `window`.
+fn rate(
+    seen: &mut VecDeque<(Duration, u64)>,
+    now: Duration,
+    value: u64,
+    window: Duration,
+) -> Option<f64> {
+    while seen.front().is_some_and(|(at, _)| *at + window < now) {
+        seen.pop_front();
+    }
+    seen.push_back((now, value));
+    let (then, before) = *seen.front()?;
+    let elapsed = now.checked_sub(then).filter(|d| *d > Duration::ZERO)?;
+    Some((value - before) as f64 / elapsed.as_secs_f64())
+}

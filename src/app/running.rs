@@ -1,0 +1,635 @@
+//! A show from its start to its end: starts the parts in order, runs the director, and takes the
+//! parts down in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::desk::ShowDesk;
+use super::generator::{self, Generator, GeneratorInfo};
+use super::prepare_show::{Material, Show};
+use super::report::{Notice, Reporter, Sources};
+use super::{Command, Play, Surroundings, runtime};
+use crate::archive::journal::{self, Event as JournalEvent};
+use crate::archive::{self, Archive, Recording, RecordingKind};
+use crate::audio;
+use crate::base::clock::{Clock, iso8601};
+use crate::base::error::{Error, Result};
+use crate::base::summary::Summary;
+use crate::base::telemetry::{OutputState, Phase, Status};
+use crate::config::{AudioSource, Config, JoinKind};
+use crate::control::{self, Desk};
+use crate::generate::mock;
+use crate::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
+use crate::param::{self, Smoother};
+use crate::playout::{self, PlayoutCounters, Role, ShotEvent, Timeline, TimelineSettings};
+use crate::prepare::{self, Outcome, Preparer};
+use crate::render::{self, Renderer};
+use crate::ring::{self, Capacity, Feeder, Starter};
+use crate::show::{Director, Effect, Event, Topic};
+use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
+use crate::stream::encoder::{self, VideoSettings};
+use crate::stream::fanout::Fanout;
+use crate::stream::live::{End, LivePipeline, LiveTelemetry};
+use crate::stream::output::Output;
+use crate::stream::picture::{Applied, Picture, PictureControl};
+use crate::stream::sound::{FileSound, SoundFeed};
+use crate::stream::source::SourceSetup;
+
+/// How often the status is put together.
+const STATUS_EVERY: Duration = Duration::from_millis(250);
+/// How often the disk is looked at.
+const DISK_EVERY: Duration = Duration::from_secs(1);
+/// The main loop's patience.
+const TICK: Duration = Duration::from_millis(50);
+/// From the end of the picture to everything encoded; then files are closed as they are.
+const DRAIN_LIMIT: Duration = Duration::from_millis(2500);
+/// Entries that may wait on their way from the render thread to the journal.
+const EVENTS: usize = 1024;
+/// Notices and commands that may wait for the main loop.
+const NOTICES: usize = 64;
+/// Memory of a show beside its clips: the program, encoder, buffers, generator.
+const BESIDE_CLIPS_MB: u32 = 260;
+/// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
+const STAND_IN: (u32, u32, u32) = (320, 180, 24);
+
+/// A show on air.
+struct Running<'a> {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    pipeline: LivePipeline,
+    fanout: Arc<Fanout>,
+    recording: Option<Output>,
+    outputs: Vec<Output>,
+    picture: Arc<PictureControl>,
+    starter: Starter,
+    reporter: Reporter,
+    desk: Arc<ShowDesk>,
+    archive: archive::Handle,
+    director: Director,
+    notices: Receiver<Notice>,
+    ready: Receiver<Clip>,
+    session_frames: Arc<LiveTelemetry>,
+    held_seen: (Duration, u64),
+    on_status: &'a mut dyn FnMut(&Status),
+}
+
+/// Runs a show that has been checked.
+pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
+    let Show { options, config, bundle, project, clock, .. } = show;
+    let live = &config.live;
+    let archive = Archive::start(project.clone(), clock.clone())?;
+    (surroundings.on_project)(project.folder());
+    let runtime = runtime()?;
+
+    // The ring, and the picture at its end.
+    let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
+    let clip_bytes = (live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(40) as usize) << 20;
+    let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
+    let starter = feeder.starter();
+    let runway = feeder.runway();
+    let (shot_tx, shots) = bounded(EVENTS);
+    let playout_counters = Arc::new(PlayoutCounters::default());
+    let timeline = Timeline::new(
+        TimelineSettings { fps: live.fps, join_seconds, history_bytes: clip_bytes / 3 },
+        player,
+        stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
+        shot_tx,
+        playout_counters.clone(),
+    );
+    let (store, reader) = param::channel(show.params);
+    let preview_frame = {
+        let (width, height) = render::preview_size(live.canvas);
+        Frame::black(width, height)
+    };
+    let (preview_in, preview_out) = triple_buffer::triple_buffer(&preview_frame);
+    let (applied_tx, applied) = bounded(EVENTS);
+    let picture = Arc::new(PictureControl::default());
+    let telemetry = Arc::new(LiveTelemetry::default());
+    let fanout = Fanout::new();
+    let (sound_file, sound) = open_sound(&live.audio)?;
+    let settings = VideoSettings {
+        canvas: live.canvas,
+        fps: live.fps,
+        bitrate_kbps: live.bitrate_kbps,
+        keyframe_seconds: live.keyframe_seconds,
+    };
+    let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
+    let pipeline = {
+        let (picture, fanout, telemetry) = (picture.clone(), fanout.clone(), telemetry.clone());
+        let source = |feed: SoundFeed| SourceSetup {
+            canvas: live.canvas,
+            fps: live.fps,
+            frames: Box::new(Picture {
+                timeline,
+                params: reader,
+                smoother: Smoother::new(show.params),
+                renderer: Renderer::new(live.canvas, live.fit, live.interpolation),
+                fps: live.fps,
+                frames_to_show,
+                control: picture,
+                applied: applied_tx,
+                preview: preview_in,
+                sound: feed,
+                fanout: fanout.clone(),
+                generation: 0,
+            }),
+            counters: telemetry.source.clone(),
+            lateness: telemetry.lateness.recorder(),
+            render: telemetry.render.recorder(),
+        };
+        LivePipeline::build((show.encoder, settings), sound, &fanout, &telemetry, source)?
+    };
+
+    // Those who are told.
+    let (command_tx, own_commands) = bounded(NOTICES);
+    let desk = Arc::new(ShowDesk::new(store, preview_out, command_tx, archive.handle()));
+    let (notice_tx, notices) = bounded(NOTICES);
+    let (ready_tx, ready) = bounded(NOTICES);
+    let journal_thread = spawn_journal(shots, applied, archive.handle())?;
+    let mut reporter = Reporter::new(Sources {
+        telemetry: telemetry.clone(),
+        playout: playout_counters,
+        picture: picture.clone(),
+        generator: None,
+        runway: runway.clone(),
+        runway_target_s: live.buffer_seconds,
+        fps: live.fps,
+        canvas: live.canvas,
+        encoder: encoder::factory(show.encoder).into(),
+        project: project_name(&options.name, project.folder()),
+        clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
+    });
+
+    // On air.
+    archive.handle().journal(JournalEvent::SessionStart {
+        session: archive.handle().state().session_id,
+        version: env!("CARGO_PKG_VERSION").into(),
+        canvas: format!("{}x{}", live.canvas.0, live.canvas.1),
+        fps: live.fps.to_string(),
+    });
+    let outputs = show
+        .targets
+        .iter()
+        .map(|target| Output::start(target.clone(), &fanout))
+        .collect::<Result<Vec<_>>>()?;
+    let recording =
+        show.recording.clone().map(|path| start_recording(path, &fanout)).transpose()?;
+    let mut director = Director::new();
+    if !options.standby {
+        // The playout leaves standby with its first frame.
+        director.handle(Event::Go, clock.now());
+        let _ = starter.go();
+    }
+    pipeline.start()?;
+
+    if let Some(listener) = show.listener {
+        if let Ok(address) = listener.local_addr() {
+            (surroundings.on_listening)(address);
+        }
+        let desk: Arc<dyn Desk> = desk.clone();
+        runtime.spawn(async move {
+            if let Err(error) = control::serve(listener, desk, std::future::pending()).await {
+                tracing::error!("HTTP ended: {error}");
+            }
+        });
+    }
+    let preparer = start_preparing(feeder, &notice_tx, ready_tx)?;
+    let generator_task = match show.material {
+        Material::Generated { backends, resume, earlier } => {
+            let info = Arc::new(GeneratorInfo::default());
+            reporter.set_generator(info.clone());
+            for cycle in &earlier {
+                let _ =
+                    preparer.prepare(generator::archived(cycle, &config, Origin::Earlier, false));
+            }
+            let workshop = generator::workshop(
+                backends,
+                project.clone(),
+                archive.handle(),
+                Arc::new(GstClipEncoder),
+                clock.clone(),
+            );
+            let generator = Generator {
+                config: config.clone(),
+                bundle,
+                workshop,
+                decoder: Arc::new(GstClipDecoder),
+                resume,
+                preparer,
+                runway,
+                info,
+                notices: notice_tx,
+            };
+            Some(runtime.spawn(generator.run()))
+        }
+        Material::Prepared { cycles, play } => {
+            start_playing(cycles, play, config.clone(), preparer)?;
+            None
+        }
+    };
+
+    let mut running = Running {
+        clock: clock.clone(),
+        pipeline,
+        fanout,
+        recording,
+        outputs,
+        picture,
+        starter,
+        reporter,
+        desk,
+        archive: archive.handle(),
+        director,
+        notices,
+        ready,
+        session_frames: telemetry,
+        held_seen: (Duration::ZERO, 0),
+        on_status: surroundings.on_status,
+        config,
+    };
+    if let Some(recording) = &running.recording {
+        running.note_recording(recording, false);
+    }
+    let ended = running.until_the_end(&surroundings.commands, &own_commands);
+
+    // Off air: first the files that the audience keeps, then everything else.
+    if let Some(task) = generator_task {
+        task.abort();
+    }
+    let last = running.finish();
+    drop(running);
+    drop(sound_file);
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    let _ = journal_thread.join();
+    let archived = archive.close();
+    if let Some(path) = &options.summary {
+        Summary::from(&last).write(path)?;
+    }
+    ended.and(archived)
+}
+
+impl Running<'_> {
+    /// The main loop: runs the director until the picture has ended.
+    fn until_the_end(
+        &mut self,
+        commands: &Receiver<Command>,
+        own: &Receiver<Command>,
+    ) -> Result<()> {
+        let (mut next_status, mut next_disk) = (Duration::ZERO, DISK_EVERY);
+        let mut drain_since = None;
+        loop {
+            crossbeam_channel::select! {
+                recv(commands) -> command => match command {
+                    Ok(command) => self.command(command),
+                    // Whoever started the show is gone.
+                    Err(_) => self.event(Event::Stop),
+                },
+                recv(own) -> command => if let Ok(command) = command {
+                    self.command(command);
+                },
+                recv(self.notices) -> notice => if let Ok(notice) = notice {
+                    self.event(Event::Problem(notice.topic, notice.text));
+                },
+                recv(self.ready) -> clip => if let Ok(clip) = clip {
+                    self.reporter.remember_prompt(clip.cycle.0, clip.prompt);
+                },
+                default(TICK) => {}
+            }
+            let now = self.clock.now();
+            match self.pipeline.poll_end(Duration::ZERO) {
+                Some(End::Finished) => return Ok(()),
+                Some(End::Failed(error)) => {
+                    return Err(error.context("the picture stopped by a fault"));
+                }
+                None => {}
+            }
+            if self.director.phase() == Phase::Draining {
+                let since = *drain_since.get_or_insert(now);
+                if now > since + DRAIN_LIMIT {
+                    tracing::warn!(
+                        "the encoder did not drain in time; files are closed as they are"
+                    );
+                    return Ok(());
+                }
+            }
+            if now >= next_disk {
+                next_disk = now + DISK_EVERY;
+                self.watch_disk();
+                self.watch_timing(now);
+                self.watch_runway();
+                self.watch_outputs();
+            }
+            if now >= next_status {
+                next_status = now + STATUS_EVERY;
+                self.publish(now);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Go => self.event(Event::Go),
+            Command::Stop => self.event(Event::Stop),
+            Command::ToggleBlackout => self.desk.toggle_blackout("key"),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.director.handle(event, self.clock.now()) {
+            match effect {
+                Effect::StartPlayout => {
+                    tracing::info!("go");
+                    let _ = self.starter.go();
+                }
+                Effect::Drain => {
+                    tracing::info!("ending: finishing files and saving the state");
+                    self.picture.stop.store(true, Ordering::Release);
+                }
+                Effect::Warn(text) => tracing::warn!("{text}"),
+                Effect::Clear(text) => tracing::info!("over: {text}"),
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Duration) -> Status {
+        let status = self.reporter.status(
+            now,
+            self.director.phase(),
+            self.director.warnings(),
+            &self.desk.values(),
+            self.recording.as_ref(),
+            &self.outputs,
+        );
+        (self.on_status)(&status);
+        self.desk.status.store(Arc::new(status.clone()));
+        status
+    }
+
+    /// Ends the recording cleanly before its disk is full.
+    fn watch_disk(&mut self) {
+        let Some(recording) = &self.recording else { return };
+        if recording.info.state() != OutputState::Live {
+            return;
+        }
+        let min_mb = self.config.live.min_free_mb;
+        let folder = recording.info.parts().pop().unwrap_or_default();
+        let Some(free) = archive::disk::free_bytes(folder.parent().unwrap_or(Path::new(".")))
+        else {
+            return;
+        };
+        let free_mb = free >> 20;
+        if free_mb < min_mb {
+            recording.detach(&self.fanout);
+            self.event(Event::Problem(
+                Topic::Disk,
+                Some(format!(
+                    "the recording has ended: {free_mb} MB are free on its disk \
+                     (live.min_free_mb: {min_mb}); the show goes on"
+                )),
+            ));
+        } else if free_mb < min_mb * 2 {
+            let text = format!("{free_mb} MB are free; recording ends at {min_mb} MB");
+            self.event(Event::Problem(Topic::Disk, Some(text)));
+        }
+    }
+
+    /// Says when this machine cannot keep up.
+    fn watch_timing(&mut self, now: Duration) {
+        let held = self.reporter.held();
+        let (since, before) = self.held_seen;
+        if now < since + Duration::from_secs(5) {
+            return;
+        }
+        let more = held - before;
+        self.held_seen = (now, held);
+        let text = (more > 15).then(|| {
+            format!("this machine is too slow at the moment: {more} pictures held in 5 s")
+        });
+        self.event(Event::Problem(Topic::Timing, text));
+    }
+
+    fn watch_runway(&mut self) {
+        let text = self.reporter.replaying().then(|| {
+            let takes = self
+                .reporter
+                .cycle_takes_s()
+                .map_or(String::new(), |s| format!(" (a cycle takes {s:.1} s)"));
+            format!("the generator is behind{takes}; earlier cycles are shown again")
+        });
+        self.event(Event::Problem(Topic::Runway, text));
+        if let Some(error) = self.archive.last_error() {
+            self.event(Event::Problem(Topic::Archive, Some(error)));
+        } else {
+            self.event(Event::Problem(Topic::Archive, None));
+        }
+    }
+
+    fn watch_outputs(&mut self) {
+        let mut problems = Vec::new();
+        if let Some(error) = self.recording.as_ref().and_then(|r| r.info.error()) {
+            problems.push((Topic::Recording, format!("the recording has failed: {error}")));
+        }
+        for (i, output) in self.outputs.iter().enumerate() {
+            if let Some(error) = output.info.error() {
+                let text = format!("output {} has failed: {error}", output.target.shown());
+                problems.push((Topic::Output(i), text));
+            }
+        }
+        for (topic, text) in problems {
+            self.event(Event::Problem(topic, Some(text)));
+        }
+    }
+
+    /// Finishes outputs and recording; returns the last status.
+    fn finish(&mut self) -> Status {
+        let was_draining = self.director.phase();
+        self.event(Event::Ended);
+        self.fanout.close();
+        for output in self.outputs.iter_mut().chain(&mut self.recording) {
+            output.join();
+        }
+        if let Some(recording) = &self.recording {
+            self.note_recording(recording, recording.info.error().is_none());
+        }
+        self.archive.journal(JournalEvent::SessionEnd {
+            session: self.archive.state().session_id,
+            frames: self.session_frames.source.sent.get(),
+        });
+        tracing::debug!("ended out of {was_draining:?}");
+        self.publish(self.clock.now())
+    }
+
+    /// Enters the recording in the project's state.
+    fn note_recording(&self, recording: &Output, complete: bool) {
+        let crate::stream::output::Target::File(path) = &recording.target else { return };
+        let name = |path: &Path| {
+            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        let file = name(path);
+        let parts: Vec<String> = recording.info.parts().iter().map(|p| name(p)).collect();
+        let frames = recording.info.frames.get();
+        let started_at = iso8601(self.clock.wall());
+        self.archive.update_state(|state| {
+            match state.recordings.iter_mut().find(|r| r.file == file) {
+                Some(known) => {
+                    known.frames = frames;
+                    known.parts = parts;
+                    known.complete = complete;
+                }
+                None => state.recordings.push(Recording {
+                    file,
+                    kind: RecordingKind::Live,
+                    started_at,
+                    frames,
+                    parts,
+                    complete,
+                    ..Default::default()
+                }),
+            }
+        });
+    }
+}
+
+fn project_name(name: &Option<String>, folder: &Path) -> String {
+    name.clone().unwrap_or_else(|| folder.display().to_string())
+}
+
+/// The picture before the first cycle.
+fn stand_in(prompt: &str, seed: i64) -> Arc<PreparedClip> {
+    let (width, height, frames) = STAND_IN;
+    let frames = mock::stand_in(prompt, seed, width, height, frames);
+    let format = VideoFormat { width, height, fps: crate::base::time::FrameRate::whole(8) };
+    let clip = Clip {
+        cycle: CycleId(0),
+        path: Default::default(),
+        format,
+        frames: frames.len() as u32,
+        prompt: prompt.into(),
+    };
+    Arc::new(PreparedClip { origin: Origin::StandIn, clip, reversed: false, frames })
+}
+
+fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<audio::Reader>)> {
+    match source {
+        AudioSource::Silence => Ok((None, None)),
+        AudioSource::File(path) => {
+            let (file, reader) = FileSound::start(path)?;
+            Ok((Some(file), Some(reader)))
+        }
+    }
+}
+
+fn start_recording(path: std::path::PathBuf, fanout: &Arc<Fanout>) -> Result<Output> {
+    let first = path.clone();
+    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), fanout)
+}
+
+fn start_preparing(
+    feeder: Feeder,
+    notices: &Sender<Notice>,
+    ready: Sender<Clip>,
+) -> Result<Preparer> {
+    let notices = notices.clone();
+    let outcomes = move |outcome| match outcome {
+        Outcome::Ready(clip) => {
+            // Only a prompt on the screen is lost when the main loop is busy.
+            let _ = ready.try_send(clip);
+        }
+        Outcome::Failed(clip, error) => {
+            let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
+            let _ = notices.try_send(Notice { topic: Topic::Clip, text });
+        }
+    };
+    // The thread ends with the playout; the process does not wait for a clip in its hands.
+    prepare::start(feeder, Arc::new(GstClipDecoder), crate::stream::background_thread, outcomes)
+        .map(|(preparer, _)| preparer)
+}
+
+/// Feeds a prepared set, over and over. The thread ends with the playout.
+fn start_playing(
+    cycles: Vec<archive::PlayableCycle>,
+    play: Play,
+    config: Config,
+    preparer: Preparer,
+) -> Result<()> {
+    let feed = move || {
+        loop {
+            for cycle in &cycles {
+                if preparer
+                    .prepare(generator::archived(cycle, &config, Origin::Cycle, false))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            if play == Play::Bounce {
+                for cycle in cycles.iter().rev() {
+                    let job = generator::archived(cycle, &config, Origin::Cycle, true);
+                    if preparer.prepare(job).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("play".into())
+        .spawn(feed)
+        .map(drop)
+        .map_err(|e| Error::internal("cannot start playing").with_source(e))
+}
+
+/// Carries what the render thread says into the journal.
+fn spawn_journal(
+    shots: Receiver<ShotEvent>,
+    applied: Receiver<Applied>,
+    archive: archive::Handle,
+) -> Result<JoinHandle<()>> {
+    let shot = |event: ShotEvent| {
+        JournalEvent::Shot(journal::Shot {
+            frame: event.frame,
+            cycle: event.cycle,
+            role: match event.role {
+                Role::Fresh => journal::Role::Fresh,
+                Role::Replay => journal::Role::Replay,
+                Role::StandIn => journal::Role::StandIn,
+            },
+            position: event.position,
+            speed: event.speed,
+            turn_frames: event.turn_frames,
+            fade_frames: event.fade_frames,
+        })
+    };
+    std::thread::Builder::new()
+        .name("journal".into())
+        .spawn(move || {
+            let (mut shots, mut applied) = (shots, applied);
+            let never = crossbeam_channel::never();
+            let mut open = 2;
+            // Ends when the render thread has dropped both of its ends.
+            while open > 0 {
+                crossbeam_channel::select! {
+                    recv(shots) -> event => match event {
+                        Ok(event) => archive.journal(shot(event)),
+                        Err(_) => { shots = never_shots(); open -= 1; }
+                    },
+                    recv(applied) -> receipt => match receipt {
+                        Ok(Applied { frame, generation }) => {
+                            archive.journal(JournalEvent::ParamApplied { frame, generation });
+                        }
+                        Err(_) => { applied = never.clone(); open -= 1; }
+                    },
+                }
+            }
+        })
+        .map_err(|e| Error::internal("cannot start the journal").with_source(e))
+}
+
+fn never_shots() -> Receiver<playout::ShotEvent> {
+    crossbeam_channel::never()
+}

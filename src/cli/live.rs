@@ -1,0 +1,242 @@
+//! `vfaq live`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use crossbeam_channel::{Sender, bounded};
+
+use super::keyboard::Key;
+use super::terminal::{Display, Kind, restore, say};
+use super::{Folders, log};
+use crate::app::{self, Command, Listen, LiveOptions, Play, Surroundings};
+use crate::base::clock::SystemClock;
+use crate::base::error::{Error, Result};
+use crate::base::time::parse_duration;
+use crate::config::{self, BackendKind};
+
+/// Exit code of a second interrupt.
+const INTERRUPTED: i32 = 130;
+
+/// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  vfaq live                               until Ctrl-C; recorded to ./qodeyard
+  vfaq live -n friday --for 1h30m         a named project, an hour and a half
+  vfaq live --to file:copy.mp4 --to null: further outputs
+  vfaq live -n friday --play=bounce       a prepared set: no generator needed
+  vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
+  vfaq live --preset neon                 start with a look
+
+Keys: g go, b blackout, q stop, ? help. Ctrl-C finishes files and ends; again: at once.")]
+pub struct LiveArgs {
+    /// Project name; its folder is WORQSPACE/qonstructions/NAME, and a show there is resumed
+    #[arg(short, long)]
+    name: Option<String>,
+
+    /// Generator, for image and video
+    #[arg(short, long, value_parser = backend)]
+    backend: Option<BackendKind>,
+
+    /// A further output: file:PATH.mp4, or null: (encode and count); may be repeated
+    #[arg(long, value_name = "URI")]
+    to: Vec<String>,
+
+    /// Do not record
+    #[arg(long)]
+    no_record: bool,
+
+    /// End the show after this time: 90, 90s, 10m, 1h30m
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    length: Option<Duration>,
+
+    /// Begin anew in a project that has cycles (they are kept), instead of going on
+    #[arg(long, conflicts_with = "play")]
+    fresh: bool,
+
+    /// Air the project's cycles, without a generator; at the end from the start again, or back
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true,
+        default_missing_value = "loop")]
+    play: Option<PlayArg>,
+
+    /// Fill the ring and wait for go, with a standby picture on the outputs
+    #[arg(long)]
+    standby: bool,
+
+    /// Start with this look, from WORQSPACE/presets or a shipped one
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+
+    /// Address of page and API, port 0 for any free one; off: none [default: live.listen]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    listen: Option<Listen>,
+
+    /// Write numbers of the show to this file at its end, as JSON (docs/summary.schema.json)
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PlayArg {
+    Loop,
+    Bounce,
+}
+
+fn duration(text: &str) -> Result<Duration> {
+    parse_duration(text)
+}
+
+fn backend(text: &str) -> std::result::Result<BackendKind, String> {
+    let kind = config::kind::backend();
+    kind.read(text).ok_or_else(|| format!("there is no such generator; allowed: {}", kind.allowed))
+}
+
+fn listen(text: &str) -> std::result::Result<Listen, String> {
+    if text == "off" {
+        return Ok(Listen::Off);
+    }
+    text.parse::<SocketAddr>()
+        .map(Listen::On)
+        .map_err(|_| "write an address and a port, such as 127.0.0.1:8787, or off".into())
+}
+
+pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> {
+    if let Some(name) = &args.name {
+        config::project_name(name)?;
+    }
+    let options = LiveOptions {
+        worqspace: folders.worqspace.clone(),
+        name: args.name,
+        output: folders.output.clone(),
+        backend: args.backend,
+        to: args.to,
+        no_record: args.no_record,
+        length: args.length,
+        fresh: args.fresh,
+        play: args.play.map(|how| match how {
+            PlayArg::Loop => Play::Loop,
+            PlayArg::Bounce => Play::Bounce,
+        }),
+        standby: args.standby,
+        preset: args.preset,
+        listen: args.listen,
+        summary: args.summary,
+    };
+    let (commands, received) = bounded(16);
+    let mut interrupts = Interrupts { commands: commands.clone(), seen: 0 };
+    let (signal_tx, signals) = bounded(4);
+    watch_signals(signal_tx)?;
+
+    // The display starts with the first status: what is wrong before belongs on a plain terminal.
+    let mut display: Option<Display> = None;
+    let (key_tx, keys) = bounded::<Key>(16);
+    std::thread::Builder::new()
+        .name("keys".into())
+        .spawn(move || {
+            loop {
+                crossbeam_channel::select! {
+                    recv(signals) -> signal => match signal {
+                        Ok(()) => interrupts.stop(),
+                        Err(_) => return,
+                    },
+                    recv(keys) -> key => match key {
+                        Ok(Key::Interrupt) => interrupts.stop(),
+                        Ok(Key::Drain) => interrupts.send(Command::Stop),
+                        Ok(Key::Go) => interrupts.send(Command::Go),
+                        Ok(Key::Blackout) => interrupts.send(Command::ToggleBlackout),
+                        Err(_) => return,
+                    },
+                }
+            }
+        })
+        .map_err(|e| Error::internal("cannot listen to keys").with_source(e))?;
+
+    let result = app::live(
+        options,
+        Surroundings {
+            clock: Arc::new(clock),
+            commands: received,
+            on_status: &mut |status| {
+                if display.is_none() {
+                    display = Display::start(Kind::detect()).ok();
+                }
+                if let Some(display) = &display {
+                    for key in display.keys().try_iter() {
+                        let _ = key_tx.try_send(key);
+                    }
+                    display.update(status);
+                }
+            },
+            on_listening: &mut |address| say(&format!("listening on http://{address}")),
+            on_project: &mut |folder| log::into_project(folder),
+        },
+    );
+    drop(display);
+    drop(commands);
+    result
+}
+
+/// Counts interrupts: the first ends the show cleanly, the second ends the process.
+struct Interrupts {
+    commands: Sender<Command>,
+    seen: u32,
+}
+
+impl Interrupts {
+    fn stop(&mut self) {
+        self.seen += 1;
+        if self.seen > 1 {
+            restore();
+            eprintln!("vfaq: ended at once; what was recorded plays");
+            std::process::exit(INTERRUPTED);
+        }
+        self.send(Command::Stop);
+    }
+
+    fn send(&self, command: Command) {
+        // A full queue holds the same wishes already.
+        let _ = self.commands.try_send(command);
+    }
+}
+
+/// Passes on SIGINT, SIGTERM and SIGHUP, from a small runtime of its own.
+fn watch_signals(signals: Sender<()>) -> Result<()> {
+    let failed = |e| Error::internal("cannot listen to signals").with_source(e);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            // A system without signals leaves the keys.
+            let _ = runtime.block_on(pass_on_signals(signals));
+        })
+        .map(drop)
+        .map_err(failed)
+}
+
+#[cfg(unix)]
+async fn pass_on_signals(signals: Sender<()>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        let _ = signals.try_send(());
+    }
+}
+
+#[cfg(not(unix))]
+async fn pass_on_signals(signals: Sender<()>) -> std::io::Result<()> {
+    loop {
+        tokio::signal::ctrl_c().await?;
+        let _ = signals.try_send(());
+    }
+}

@@ -1,0 +1,101 @@
+//! Log lines: to the terminal, and from the moment that there is a project into its `vfaq.log`.
+//!
+//! Holds: neither way ever stops the show; a log that cannot be written is given up silently.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard};
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::terminal::LogWriter;
+
+/// A log of an earlier show that is longer than this is put aside.
+const ROTATE_BYTES: u64 = 8 << 20;
+/// Lines from before there is a project.
+const EARLY_BYTES: usize = 64 << 10;
+
+static FILE: Mutex<LogFile> = Mutex::new(LogFile::Early(Vec::new()));
+
+enum LogFile {
+    Early(Vec<u8>),
+    Open(File),
+    None,
+}
+
+fn file() -> MutexGuard<'static, LogFile> {
+    FILE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Starts logging. `RUST_LOG` wins over `verbose`.
+pub fn start(verbose: u8) {
+    let level = match verbose {
+        0 => "info",
+        1 => "vfaq=debug,info",
+        _ => "vfaq=trace,debug",
+    };
+    let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let terminal = fmt::layer()
+        .with_writer(LogWriter)
+        .with_target(false)
+        .with_timer(Clock)
+        .with_ansi(std::io::IsTerminal::is_terminal(&io::stderr()))
+        .with_filter(filter());
+    let file = fmt::layer()
+        .with_writer(|| ToFile)
+        .with_timer(Clock)
+        .with_ansi(false)
+        .with_filter(filter());
+    // A second start (in a test) keeps the first.
+    let _ = tracing_subscriber::registry().with(terminal).with(file).try_init();
+}
+
+/// From now on log lines go into `folder/vfaq.log` too, those from before first.
+pub fn into_project(folder: &Path) {
+    let path = folder.join("vfaq.log");
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() > ROTATE_BYTES) {
+        let _ = std::fs::rename(&path, folder.join("vfaq.1.log"));
+    }
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let mut log = file();
+    if let LogFile::Early(early) = &*log {
+        *log = match opened {
+            Ok(mut open) => {
+                let _ = open.write_all(early);
+                LogFile::Open(open)
+            }
+            Err(_) => LogFile::None,
+        };
+    }
+}
+
+struct ToFile;
+
+impl Write for ToFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match &mut *file() {
+            LogFile::Early(early) if early.len() + line.len() <= EARLY_BYTES => {
+                early.extend_from_slice(line);
+            }
+            LogFile::Open(open) => open.write_all(line).unwrap_or_default(),
+            LogFile::Early(_) | LogFile::None => {}
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Date and time as people read them.
+struct Clock;
+
+impl fmt::time::FormatTime for Clock {
+    fn format_time(&self, w: &mut fmt::format::Writer<'_>) -> std::fmt::Result {
+        w.write_str(&crate::base::clock::iso8601(crate::base::clock::wall_now()))
+    }
+}
