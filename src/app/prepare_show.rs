@@ -67,6 +67,9 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         }
         targets.push(target);
     }
+    if let Some(summary) = &options.summary {
+        check_summary(summary)?;
+    }
     let params = starting_params(&options)?;
     let encoder = encoder::choose(&config.live.encoder_preference)?;
     tracing::info!(
@@ -191,6 +194,21 @@ fn backend(config: &BackendConfig, what: &str) -> Result<Arc<dyn Backend>> {
             )))
         }
     }
+}
+
+/// The summary is written last; that it cannot be is better known first.
+fn check_summary(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return Err(Error::usage(format!("--summary {}: this is a folder", path.display())));
+    }
+    // A device or a pipe is written straight, its folder never.
+    if path.exists() && !path.is_file() {
+        return Ok(());
+    }
+    tempfile::tempfile_in(folder).map(drop).map_err(|e| {
+        Error::io(format!("--summary {}: its folder cannot be written", path.display()), e)
+    })
 }
 
 /// A recording needs room from the start.

@@ -48,12 +48,16 @@ const DISK_EVERY: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(50);
 /// From the end of the picture to everything encoded; then files are closed as they are.
 const DRAIN_LIMIT: Duration = Duration::from_millis(2500);
+/// For a clip that is being encoded or decoded when the show ends.
+const WORKERS_LIMIT: Duration = Duration::from_millis(1000);
 /// Entries that may wait on their way from the render thread to the journal.
 const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
 const NOTICES: usize = 64;
 /// Memory of a show beside its clips: the program, encoder, buffers, generator.
 const BESIDE_CLIPS_MB: u32 = 260;
+/// Half of what may wait for the recording.
+const RECORDING_ALARM_MB: u64 = 32;
 /// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
 const STAND_IN: (u32, u32, u32) = (320, 180, 24);
 
@@ -73,6 +77,8 @@ struct Running<'a> {
     director: Director,
     notices: Receiver<Notice>,
     ready: Receiver<Clip>,
+    /// Keeps both channels open: a closed one would keep the main loop busy.
+    _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
     held_seen: (Duration, u64),
     on_status: &'a mut dyn FnMut(&Status),
@@ -198,7 +204,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             }
         });
     }
-    let preparer = start_preparing(feeder, &notice_tx, ready_tx)?;
+    let (preparer, preparing) = start_preparing(feeder, notice_tx.clone(), ready_tx.clone())?;
     let generator_task = match show.material {
         Material::Generated { backends, resume, earlier } => {
             let info = Arc::new(GeneratorInfo::default());
@@ -223,7 +229,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 preparer,
                 runway,
                 info,
-                notices: notice_tx,
+                notices: notice_tx.clone(),
             };
             Some(runtime.spawn(generator.run()))
         }
@@ -247,6 +253,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         director,
         notices,
         ready,
+        _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
         on_status: surroundings.on_status,
@@ -264,7 +271,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let last = running.finish();
     drop(running);
     drop(sound_file);
-    runtime.shutdown_timeout(Duration::from_millis(500));
+    runtime.shutdown_timeout(WORKERS_LIMIT);
+    let _ = preparing.recv_timeout(WORKERS_LIMIT);
     let _ = journal_thread.join();
     let archived = archive.close();
     if let Some(path) = &options.summary {
@@ -431,8 +439,14 @@ impl Running<'_> {
 
     fn watch_outputs(&mut self) {
         let mut problems = Vec::new();
-        if let Some(error) = self.recording.as_ref().and_then(|r| r.info.error()) {
-            problems.push((Topic::Recording, format!("the recording has failed: {error}")));
+        if let Some(recording) = &self.recording {
+            let waiting_mb = recording.load.bytes.get() >> 20;
+            if let Some(error) = recording.info.error() {
+                problems.push((Topic::Recording, format!("the recording has failed: {error}")));
+            } else if waiting_mb >= RECORDING_ALARM_MB {
+                let text = format!("the disk is slow: {waiting_mb} MB of recording wait for it");
+                problems.push((Topic::Recording, text));
+            }
         }
         for (i, output) in self.outputs.iter().enumerate() {
             if let Some(error) = output.info.error() {
@@ -529,25 +543,29 @@ fn start_recording(path: std::path::PathBuf, fanout: &Arc<Fanout>) -> Result<Out
     Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), fanout)
 }
 
+/// Starts the worker; the second value closes when it has ended.
 fn start_preparing(
     feeder: Feeder,
-    notices: &Sender<Notice>,
+    notices: Sender<Notice>,
     ready: Sender<Clip>,
-) -> Result<Preparer> {
-    let notices = notices.clone();
-    let outcomes = move |outcome| match outcome {
-        Outcome::Ready(clip) => {
-            // Only a prompt on the screen is lost when the main loop is busy.
-            let _ = ready.try_send(clip);
-        }
-        Outcome::Failed(clip, error) => {
-            let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
-            let _ = notices.try_send(Notice { topic: Topic::Clip, text });
+) -> Result<(Preparer, Receiver<()>)> {
+    let (running, ended) = bounded(0);
+    let outcomes = move |outcome| {
+        let _ = &running;
+        match outcome {
+            Outcome::Ready(clip) => {
+                // Only a prompt on the screen is lost when the main loop is busy.
+                let _ = ready.try_send(clip);
+            }
+            Outcome::Failed(clip, error) => {
+                let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
+                let _ = notices.try_send(Notice { topic: Topic::Clip, text });
+            }
         }
     };
-    // The thread ends with the playout; the process does not wait for a clip in its hands.
-    prepare::start(feeder, Arc::new(GstClipDecoder), crate::stream::background_thread, outcomes)
-        .map(|(preparer, _)| preparer)
+    let decoder = Arc::new(GstClipDecoder);
+    let preparer = prepare::start(feeder, decoder, crate::stream::background_thread, outcomes)?;
+    Ok((preparer, ended))
 }
 
 /// Feeds a prepared set, over and over. The thread ends with the playout.

@@ -5,7 +5,6 @@
 //! goes into the ring next is decoded. A clip that cannot be decoded is reported and left out.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -65,24 +64,24 @@ impl Preparer {
 }
 
 /// Starts the worker. `low_priority` is called on its thread first; `outcomes` are reported as
-/// they come. It ends when every [`Preparer`] is gone or the playout is.
+/// they come. It ends when every [`Preparer`] is gone or the playout is, and drops `outcomes`.
 pub fn start(
     feeder: Feeder,
     decoder: Arc<dyn ClipDecoder>,
     low_priority: fn(),
     outcomes: impl Fn(Outcome) + Send + 'static,
-) -> Result<(Preparer, JoinHandle<()>)> {
+) -> Result<Preparer> {
     let (jobs, queue) = bounded(WAITING);
     let waiting_ms = Arc::new(Gauge::default());
     let worker = Worker { queue, feeder, decoder, waiting_ms: waiting_ms.clone() };
-    let thread = std::thread::Builder::new()
+    std::thread::Builder::new()
         .name("prepare".into())
         .spawn(move || {
             low_priority();
             worker.run(&outcomes);
         })
         .map_err(|e| Error::internal("cannot start preparing clips").with_source(e))?;
-    Ok((Preparer { jobs, waiting_ms }, thread))
+    Ok(Preparer { jobs, waiting_ms })
 }
 
 struct Worker {
