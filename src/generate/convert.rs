@@ -89,8 +89,7 @@ pub fn frame_to_rgb(frame: &Frame) -> RgbImage {
     // One row of each chroma plane, three parts of the nearer row and one of the farther.
     let mut u_mix = vec![0i32; cw];
     let mut v_mix = vec![0i32; cw];
-    for (y, (out, luma)) in
-        picture.chunks_exact_mut(3 * w).zip(frame.y.chunks_exact(w)).enumerate()
+    for (y, (out, luma)) in picture.chunks_exact_mut(3 * w).zip(frame.y.chunks_exact(w)).enumerate()
     {
         let near = y / 2;
         let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(ch - 1) };

@@ -3,12 +3,13 @@
 //! Holds: sums of light are made on a scale whose square root is sRGB's.
 
 use image::RgbImage;
-use image::imageops::{FilterType, resize};
 
+use super::blend::shrink;
 use super::colour::{Lab, to_srgb};
 use super::flow::Sheet;
+use super::matter::stretch;
 use super::noise::{hash, lerp, smoothstep};
-use super::paint::{Node, stretch};
+use super::paint::Node;
 use super::style::Style;
 
 const HUES: usize = 48;
@@ -71,30 +72,30 @@ impl Colours {
     /// For every node the place along the palette and the light that come closest to `picture`.
     pub fn hold(&self, picture: &RgbImage, sheet: &Sheet) -> Vec<[f32; 2]> {
         let (columns, rows) = (32, 18);
-        let small = resize(picture, columns, rows, FilterType::Triangle);
-        let coarse: Vec<[f32; 2]> = small
-            .pixels()
+        let coarse: Vec<[f32; 2]> = shrink(picture, columns, rows)
+            .iter()
             .map(|p| {
-                let lab = Lab::from_rgb(p.0);
+                let lab = Lab::from_rgb(p.map(|c| c as u8));
                 // Weighted by nearness rather than the single nearest: no sudden edges.
                 let (mut sum, mut weights) = (0.0, 1e-6);
                 for (i, m) in self.middles.iter().enumerate() {
                     let (scale, own) = (m.chroma().max(0.02), lab.chroma().max(0.01));
-                    let d = (lab.a / own - m.a / scale).powi(2) + (lab.b / own - m.b / scale).powi(2);
-                    let weight = (-4.0 * d).exp();
+                    let d =
+                        (lab.a / own - m.a / scale).powi(2) + (lab.b / own - m.b / scale).powi(2);
+                    let weight = (-14.0 * d).exp();
                     sum += weight * i as f32;
                     weights += weight;
                 }
-                [sum / weights / (HUES - 1) as f32, (lab.l - 0.12) * 1.15]
+                [sum / weights / (HUES - 1) as f32, (lab.l - 0.2) * 1.15]
             })
             .collect();
         sheet.map(|x, y| {
             let gx = (x / sheet.aspect * columns as f32 - 0.5).clamp(0.0, columns as f32 - 1.001);
             let gy = (y * rows as f32 - 0.5).clamp(0.0, rows as f32 - 1.001);
-            let i = gy as usize * columns as usize + gx as usize;
+            let i = gy as usize * columns + gx as usize;
             let (fx, fy) = (gx.fract(), gy.fract());
             let mix = |k: usize| {
-                let below = i + columns as usize;
+                let below = i + columns;
                 lerp(
                     lerp(coarse[i][k], coarse[i + 1][k], fx),
                     lerp(coarse[below][k], coarse[below + 1][k], fx),
@@ -150,7 +151,8 @@ impl Colours {
             for k in 0..3 {
                 stretch(&mut spread, &ends[k], halo.sheet.step);
                 let from = channels[k].iter().zip(&spread).zip(sparks).zip(dither);
-                for (level, (((&base, &spread), &spark), &noise)) in levels[k].iter_mut().zip(from) {
+                for (level, (((&base, &spread), &spark), &noise)) in levels[k].iter_mut().zip(from)
+                {
                     let sum = base + spark * self.accent[k];
                     // Screen: light adds up, but never over white.
                     let sum = sum + glow * spread * (1.0 - sum).max(0.08);

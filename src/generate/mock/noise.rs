@@ -35,11 +35,6 @@ impl Rng {
     pub fn signed(&mut self) -> f32 {
         2.0 * self.unit() - 1.0
     }
-
-    /// Roughly normal: mean 0, deviation 1.
-    pub fn normal(&mut self) -> f32 {
-        (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732
-    }
 }
 
 /// Rounds down. `f32::floor` is a library call on processors before SSE4.1.

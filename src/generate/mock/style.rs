@@ -261,31 +261,28 @@ fn colours(reading: &Reading, rng: &mut Rng) -> (Vec<Lab>, Lab, Lab) {
     if palette.is_empty() {
         palette.push(Lab::from_lch(0.55 + 0.15 * rng.unit(), 0.17, rng.unit() * TAU));
     }
-    // Few colours: their neighbours, and one from across the circle.
     let first = palette[0];
-    let hue = first.b.atan2(first.a);
-    let rich = first.chroma().max(0.09);
     let side = if rng.unit() < 0.5 { 1.0 } else { -1.0 };
-    let company = [
-        (0.62 * side, 0.14 + 0.08 * rng.unit(), 1.0),
-        (2.6 * side + 0.5 * rng.signed(), 0.08 * rng.signed(), 0.95),
-        (-0.55 * side, -0.12 * rng.unit(), 0.9),
-    ];
-    for (turn, brighter, strength) in company {
-        if palette.len() >= 4 {
-            break;
-        }
-        let l = (first.l + brighter).clamp(0.35, 0.88);
-        palette.push(Lab::from_lch(l, rich * strength, hue + turn));
+    let relative = |of: Lab, turn: f32, brighter: f32| {
+        let hue = of.b.atan2(of.a) + turn;
+        Lab::from_lch((of.l + brighter).clamp(0.35, 0.88), of.chroma().max(0.09), hue)
+    };
+    if let [one] = palette[..] {
+        // One colour: its neighbours, and one from across the circle.
+        palette.push(relative(one, 0.62 * side, 0.14 + 0.08 * rng.unit()));
+        palette.push(relative(one, 2.6 * side + 0.5 * rng.signed(), 0.08 * rng.signed()));
+    }
+    // Few colours: shades of them.
+    for i in 0..4usize.saturating_sub(palette.len()) {
+        let (turn, brighter) = if i == 0 { (0.28 * side, 0.1) } else { (-0.3 * side, -0.06) };
+        palette.push(relative(palette[i], turn, brighter));
     }
     // Each next to the one most like it, so that transitions are short.
     for i in 1..palette.len() {
         let from = palette[i - 1];
         let distance = |c: &Lab| (c.a - from.a).hypot(c.b - from.b);
-        if let Some((j, _)) = palette[i..]
-            .iter()
-            .enumerate()
-            .min_by(|x, y| distance(x.1).total_cmp(&distance(y.1)))
+        if let Some((j, _)) =
+            palette[i..].iter().enumerate().min_by(|x, y| distance(x.1).total_cmp(&distance(y.1)))
         {
             palette.swap(i, i + j);
         }
@@ -331,8 +328,7 @@ mod tests {
     #[test]
     fn a_later_shift_is_felt() {
         let before = Style::read("deep teal and blue smoke", "");
-        let after =
-            Style::read("deep teal and blue smoke, shifting toward warmer amber tones", "");
+        let after = Style::read("deep teal and blue smoke, shifting toward warmer amber tones", "");
         assert!(warmth(&after) > warmth(&before) + 0.04);
         let amber = Lab::from_srgb(0xFFA31A);
         assert!(after.palette.iter().any(|c| (c.a - amber.a).hypot(c.b - amber.b) < 0.06));
@@ -345,10 +341,7 @@ mod tests {
         let plain = Style::read("red and blue smoke with sparks", "");
         assert!(style.sparks < plain.sparks);
         let nearest = |s: &Style| {
-            s.palette
-                .iter()
-                .map(|c| (c.a - red.a).hypot(c.b - red.b))
-                .fold(f32::MAX, f32::min)
+            s.palette.iter().map(|c| (c.a - red.a).hypot(c.b - red.b)).fold(f32::MAX, f32::min)
         };
         assert!(nearest(&style) > nearest(&plain) + 0.02);
         assert_eq!(Style::read("calm, no sparks", "").sparks, 0.0);
