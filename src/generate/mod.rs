@@ -2,7 +2,6 @@
 
 mod backend;
 pub mod convert;
-mod lookahead;
 pub mod mock;
 
 pub use backend::{Backend, ImageRequest, Init, VideoRequest};
