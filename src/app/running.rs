@@ -55,7 +55,7 @@ const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
 const NOTICES: usize = 64;
 /// Memory of a show beside its clips: the program, encoder, buffers, generator.
-const BESIDE_CLIPS_MB: u32 = 260;
+const BESIDE_CLIPS_MB: u32 = 340;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
 /// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.

@@ -2,6 +2,7 @@
 
 mod backend;
 pub mod convert;
+mod lookahead;
 pub mod mock;
 
 pub use backend::{Backend, ImageRequest, Init, VideoRequest};
