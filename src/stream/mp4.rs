@@ -30,13 +30,17 @@ pub struct Mp4Writer {
     path: PathBuf,
     /// Show time of the first unit, which gets time 0 in the file.
     start_ns: u64,
+    /// The file, to be flushed to the disk.
+    file: std::fs::File,
+    /// Time in the file up to which it was.
+    flushed_ns: u64,
 }
 
 impl Mp4Writer {
     /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
     pub fn create(path: &Path, caps: &StreamCaps, start_ns: u64) -> Result<Self> {
         // filesink's own error would not say why.
-        std::fs::File::create(path)
+        let file = std::fs::File::create(path)
             .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
@@ -58,12 +62,22 @@ impl Mp4Writer {
         let sink = make("filesink")?;
         sink.set_property("location", path.to_string_lossy().as_ref());
         sink.set_property("async", false);
+        // What is written must be in the kernel's hands when this process is killed.
+        sink.set_property_from_str("buffer-mode", "unbuffered");
         pipeline
             .add_many([video.upcast_ref(), audio.upcast_ref(), &parse, &mux, &sink])
             .map_err(Error::fault)?;
         gst::Element::link_many([video.upcast_ref(), &parse, &mux, &sink]).map_err(Error::fault)?;
         audio.link(&mux).map_err(Error::fault)?;
-        let writer = Mp4Writer { pipeline, video, audio, path: path.to_path_buf(), start_ns };
+        let writer = Mp4Writer {
+            pipeline,
+            video,
+            audio,
+            path: path.to_path_buf(),
+            start_ns,
+            file,
+            flushed_ns: 0,
+        };
         writer
             .pipeline
             .set_state(gst::State::Playing)
@@ -80,6 +94,11 @@ impl Mp4Writer {
             return Err(error);
         }
         let Some(pts_ns) = unit.pts_ns.checked_sub(self.start_ns) else { return Ok(()) };
+        if pts_ns >= self.flushed_ns + u64::from(FRAGMENT_MS) * 1_000_000 {
+            // Against a power cut. It may take its time: the queue before this thread is long.
+            self.flushed_ns = pts_ns;
+            self.flush()?;
+        }
         let mut buffer = unit.buffer.copy();
         {
             let buffer = buffer.make_mut();
@@ -104,8 +123,12 @@ impl Mp4Writer {
         wait_for_end(&self.pipeline, FINISH_LIMIT)
             .map_err(|e| e.context(format!("cannot finish {}", self.path.display())))?;
         take_down(&self.pipeline);
-        std::fs::File::open(&self.path)
-            .and_then(|f| f.sync_all())
+        self.flush()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.file
+            .sync_data()
             .map_err(|e| Error::io(format!("cannot flush {}", self.path.display()), e))
     }
 
