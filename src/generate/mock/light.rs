@@ -280,5 +280,5 @@ fn blur(data: &mut [[f32; 4]], columns: usize, radius: usize) {
 }
 
 fn add(a: [f32; 4], b: [f32; 4], scale: f32) -> [f32; 4] {
-    [0, 1, 2, 3].map(|k| a[k] + scale * b[k])
+    [a[0] + scale * b[0], a[1] + scale * b[1], a[2] + scale * b[2], a[3] + scale * b[3]]
 }

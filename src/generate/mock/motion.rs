@@ -30,7 +30,7 @@ const HALF: usize = STEP / 2;
 const TURNOVER: f32 = 0.62;
 
 /// Frames for which one look at the currents is good.
-const KEY: usize = 3;
+const KEY: usize = 4;
 
 /// What moves how.
 pub struct Clip<'a> {
@@ -312,23 +312,29 @@ struct Walk {
 }
 
 impl Walk {
+    #[inline]
     fn between(from: [i32; 2], to: [i32; 2], steps: usize) -> Self {
-        let by = [0, 1].map(|k| to[k].wrapping_sub(from[k]) / steps as i32);
+        let steps = steps as i32;
+        let by = [to[0].wrapping_sub(from[0]) / steps, to[1].wrapping_sub(from[1]) / steps];
         Walk { at: from, by }
     }
 
     /// Through the old picture, between two neighbouring nodes' fields.
+    #[inline]
     fn old(ends: &[[i32; 5]], steps: usize) -> Self {
         Walk::between([ends[0][0], ends[0][1]], [ends[1][0], ends[1][1]], steps)
     }
 
+    #[inline]
     fn new(ends: &[[i32; 5]], steps: usize) -> Self {
         Walk::between([ends[0][2], ends[0][3]], [ends[1][2], ends[1][3]], steps)
     }
 
     /// The same way through the chroma.
+    #[inline]
     fn halved(self) -> Self {
-        Walk { at: self.at.map(|p| p >> 1), by: self.by.map(|p| p >> 1) }
+        let Walk { at, by } = self;
+        Walk { at: [at[0] >> 1, at[1] >> 1], by: [by[0] >> 1, by[1] >> 1] }
     }
 
     #[inline]
