@@ -53,13 +53,13 @@ fn picture(runtime: &Runtime, prompt: &str) -> RgbImage {
     runtime.block_on(mock().generate_image(&image_request(prompt, None))).expect("it paints")
 }
 
-#[divan::bench(args = PROMPTS)]
+#[divan::bench(args = PROMPTS, sample_count = 20)]
 fn image(bencher: Bencher, prompt: &str) {
     let (runtime, mock, request) = (runtime(), mock(), image_request(prompt, None));
     bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request))));
 }
 
-#[divan::bench(args = PROMPTS)]
+#[divan::bench(args = PROMPTS, sample_count = 20)]
 fn image_from_image(bencher: Bencher, prompt: &str) {
     let (runtime, mock) = (runtime(), mock());
     let init = Init { image: picture(&runtime, "ember fire"), strength: 0.4 };
@@ -67,7 +67,7 @@ fn image_from_image(bencher: Bencher, prompt: &str) {
     bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request))));
 }
 
-#[divan::bench(args = PROMPTS)]
+#[divan::bench(args = PROMPTS, sample_count = 20)]
 fn video_24_frames(bencher: Bencher, prompt: &str) {
     let (runtime, mock) = (runtime(), mock());
     let request = VideoRequest {
@@ -88,18 +88,18 @@ fn video_24_frames(bencher: Bencher, prompt: &str) {
         .bench_local(|| runtime.block_on(mock.generate_video(black_box(&request))));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 20)]
 fn stand_in_320x180_24_frames(bencher: Bencher) {
     bencher.bench_local(|| stand_in(black_box(PROMPTS[0]), 7, 320, 180, 24));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 20)]
 fn to_frame(bencher: Bencher) {
     let image = picture(&runtime(), PROMPTS[0]);
     bencher.bench_local(|| rgb_to_frame(black_box(&image)));
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 20)]
 fn from_frame(bencher: Bencher) {
     let frame = rgb_to_frame(&picture(&runtime(), PROMPTS[0]));
     bencher.bench_local(|| frame_to_rgb(black_box(&frame)));

@@ -11,12 +11,12 @@ use super::paint::Painting;
 
 /// For every rank in [`Painting::reveal`] how much of the painting shows, 0 to 256, when it has
 /// replaced the share `coverage` of the other picture.
-pub fn takeover(coverage: f32) -> [i32; 256] {
+pub fn takeover(coverage: f32) -> [i16; 256] {
     const SOFT: f32 = 0.3;
     let front = coverage.clamp(0.0, 1.0) * (1.0 + SOFT);
     std::array::from_fn(|rank| {
         let ahead = (front - rank as f32 / 255.0) / SOFT;
-        (256.0 * smoothstep(0.0, 1.0, ahead)).round() as i32
+        (256.0 * smoothstep(0.0, 1.0, ahead)).round() as i16
     })
 }
 
@@ -46,11 +46,11 @@ pub fn repaint(init: &RgbImage, painting: &Painting, strength: f32) -> RgbImage 
             let t = (x % 16) as f32 / 16.0;
             // Dark places have little colour to change.
             let light = (i32::from(p[0]) + 2 * i32::from(p[1]) + i32::from(p[2])) as f32 / 400.0;
-            let weight = weights[rank as usize];
+            let weight = i32::from(weights[rank as usize]);
             for k in 0..3 {
                 let old = f32::from(p[k]) + lerp(a[k], b[k], t) * light.min(1.3);
                 let old = old.clamp(0.0, 255.0) as i32;
-                p[k] = (old + ((i32::from(n[k]) - old) * weight + 128 >> 8)) as u8;
+                p[k] = (old + (((i32::from(n[k]) - old) * weight + 128) >> 8)) as u8;
             }
         }
     }

@@ -19,6 +19,18 @@ const SPARSE: usize = 16;
 /// The brightness that the table ends at; above is clipped.
 const TOP: f32 = 1.5;
 
+/// A painting that only lacks colour.
+pub struct Layers<'a> {
+    pub sheet: &'a Sheet,
+    pub nodes: &'a [Node],
+    /// Brightness of every pixel, about 0 to 1.3.
+    pub value: &'a [f32],
+    /// Light of the accent's colour at every pixel.
+    pub sparks: &'a [f32],
+    pub width: usize,
+    pub height: usize,
+}
+
 pub struct Colours {
     /// `HUES` rows of `VALUES`.
     table: Vec<[f32; 4]>,
@@ -107,17 +119,8 @@ impl Colours {
     }
 
     /// The finished picture.
-    #[allow(clippy::too_many_arguments)]
-    pub fn compose(
-        &self,
-        sheet: &Sheet,
-        nodes: &[Node],
-        value: &[f32],
-        sparks: &[f32],
-        halo: &Halo,
-        width: usize,
-        height: usize,
-    ) -> RgbImage {
+    pub fn compose(&self, layers: &Layers, halo: &Halo) -> RgbImage {
+        let Layers { sheet, nodes, value, sparks, width, height } = *layers;
         let mut picture = RgbImage::new(width as u32, height as u32);
         let rgb: &mut [u8] = &mut picture;
         let step = sheet.step;
@@ -208,17 +211,8 @@ impl Halo {
 }
 
 /// Lets light spread from bright places and sparks.
-#[allow(clippy::too_many_arguments)]
-pub fn bloom(
-    style: &Style,
-    colours: &Colours,
-    sheet: &Sheet,
-    nodes: &[Node],
-    value: &[f32],
-    sparks: &[f32],
-    width: usize,
-    height: usize,
-) -> Halo {
+pub fn bloom(style: &Style, colours: &Colours, layers: &Layers) -> Halo {
+    let Layers { sheet, nodes, value, sparks, width, height } = *layers;
     let coarse = sheet.coarser(2);
     let step = coarse.step;
     let mut light = vec![[0.0f32; 4]; coarse.len()];
@@ -286,5 +280,5 @@ fn blur(data: &mut [[f32; 4]], columns: usize, radius: usize) {
 }
 
 fn add(a: [f32; 4], b: [f32; 4], scale: f32) -> [f32; 4] {
-    [0, 1, 2, 3].map(|k| a[k] + scale * b[k])
+    [a[0] + scale * b[0], a[1] + scale * b[1], a[2] + scale * b[2], a[3] + scale * b[3]]
 }

@@ -126,9 +126,10 @@ pub fn patterns(
         let down = (y % STEP) as i32;
         for (i, (a, b)) in spots.take(sheet.columns).enumerate() {
             for (place, (a, b)) in places.iter_mut().zip(a.iter().zip(b)) {
-                place[i] = [0, 1].map(|k| {
+                let between = |k: usize| {
                     a[k].wrapping_add((b[k].wrapping_sub(a[k]) / STEP as i32).wrapping_mul(down))
-                });
+                };
+                place[i] = [between(0), between(1)];
             }
         }
         let [big, lit, calm, body, billow, fine, cloth, cut, stain] = &mut rows;

@@ -23,11 +23,14 @@ pub const LIMIT: f32 = 12.0 / 576.0;
 /// Pixels between nodes.
 const STEP: usize = 16;
 
+/// Chroma samples between nodes.
+const HALF: usize = STEP / 2;
+
 /// How much of the picture the painting has replaced at the end of a clip.
 const TURNOVER: f32 = 0.62;
 
 /// Frames for which one look at the currents is good.
-const KEY: usize = 3;
+const KEY: usize = 4;
 
 /// What moves how.
 pub struct Clip<'a> {
@@ -66,35 +69,6 @@ fn double_quads(first: &[u8], second: &[u8], width: usize) -> Vec<u64> {
     };
     let (first, second) = (quads(first, width), quads(second, width));
     first.into_iter().zip(second).map(|(f, s)| spread(f) | spread(s) << 16).collect()
-}
-
-/// Bilinear, at the fraction of a place in 65536ths of a pixel.
-#[inline]
-fn read(quad: u32, x: i32, y: i32) -> i32 {
-    let (fx, fy) = ((x >> 8 & 255) as u32, (y >> 8 & 255) as u32);
-    let across = (quad & 0x00FF_00FF)
-        .wrapping_mul(256u32.wrapping_sub(fx))
-        .wrapping_add((quad >> 8 & 0x00FF_00FF).wrapping_mul(fx));
-    let top = (across & 0xFFFF).wrapping_mul(256u32.wrapping_sub(fy));
-    (top.wrapping_add((across >> 16).wrapping_mul(fy)).wrapping_add(0x8000) >> 16) as i32
-}
-
-/// The same from two planes at once.
-#[inline]
-fn read_both(quad: u64, x: i32, y: i32) -> (i32, i32) {
-    const EVEN: u64 = 0x00FF_00FF_00FF_00FF;
-    let (fx, fy) = ((x >> 8 & 255) as u64, (y >> 8 & 255) as u32);
-    let across = (quad & EVEN)
-        .wrapping_mul(256u64.wrapping_sub(fx))
-        .wrapping_add((quad >> 8 & EVEN).wrapping_mul(fx))
-        .wrapping_add(0x0080_0080_0080_0080);
-    let across = across >> 8 & EVEN;
-    let (top, bottom) = (across as u32, (across >> 32) as u32);
-    let both = top
-        .wrapping_mul(256u32.wrapping_sub(fy))
-        .wrapping_add(bottom.wrapping_mul(fy))
-        .wrapping_add(0x0080_0080);
-    ((both >> 8 & 0xFF) as i32, (both >> 24) as i32)
 }
 
 /// Where a node's pixel comes from in the old and in the new picture, in 65536ths of a pixel, and
@@ -229,10 +203,10 @@ struct Planes<'a> {
 }
 
 impl Planes<'_> {
-    fn render(&self, sheet: &Sheet, sources: &[Source], weights: &[i32; 256], frame: &mut Frame) {
+    fn render(&self, sheet: &Sheet, sources: &[Source], weights: &[i16; 256], frame: &mut Frame) {
         let (width, cw) = (self.width, self.chroma_width);
         let mut line = vec![[0i32; 5]; sheet.columns];
-        let mut shown = vec![0u16; width];
+        let mut shown = vec![0i16; cw];
         for y in 0..frame.height as usize {
             let down = (y % STEP) as i32;
             let top = &sources[y / STEP * sheet.columns..][..sheet.columns];
@@ -244,88 +218,186 @@ impl Planes<'_> {
                         .wrapping_add((b[k].wrapping_sub(a[k]) / STEP as i32).wrapping_mul(down));
                 }
             }
-            let out = &mut frame.y[y * width..][..width];
-            self.luma_row(&line, weights, out, &mut shown);
+            // Pixels of two rows and columns show together, as their chroma does.
             if y % 2 == 0 {
+                self.weigh(&line, weights, &mut shown);
                 let at = y / 2 * cw;
-                self.chroma_row(
-                    &line,
-                    &shown,
-                    &mut frame.u[at..at + cw],
-                    &mut frame.v[at..at + cw],
-                );
+                let (u, v) = (&mut frame.u[at..at + cw], &mut frame.v[at..at + cw]);
+                self.chroma_row(&line, &shown, u, v);
+            }
+            self.luma_row(&line, &shown, &mut frame.y[y * width..][..width]);
+        }
+    }
+
+    /// How much of the new picture shows at every chroma sample of a row, in 256ths.
+    fn weigh(&self, line: &[[i32; 5]], weights: &[i16; 256], shown: &mut [i16]) {
+        for (shown, ends) in shown.chunks_mut(HALF).zip(line.windows(2)) {
+            let mut new = Walk::new(ends, HALF);
+            let mut delay = ends[0][4];
+            let later = (ends[1][4] - delay) / HALF as i32;
+            for shown in shown {
+                let rank = i32::from(self.rank[new.index(self.width)]);
+                *shown = weights[rank.wrapping_add(delay >> 16).clamp(0, 255) as usize];
+                new.step();
+                delay = delay.wrapping_add(later);
             }
         }
     }
 
-    fn luma_row(&self, line: &[[i32; 5]], weights: &[i32; 256], out: &mut [u8], shown: &mut [u16]) {
-        let width = self.width;
-        let blocks = out.chunks_mut(STEP).zip(shown.chunks_mut(STEP)).zip(line.windows(2));
+    fn luma_row(&self, line: &[[i32; 5]], shown: &[i16], out: &mut [u8]) {
+        let blocks = out.chunks_mut(STEP).zip(shown.chunks(HALF)).zip(line.windows(2));
         for ((out, shown), ends) in blocks {
-            let mut at = ends[0];
-            let by: [i32; 5] =
-                std::array::from_fn(|k| ends[1][k].wrapping_sub(at[k]) / STEP as i32);
-            for (o, shown) in out.iter_mut().zip(shown) {
-                let [ox, oy, nx, ny, delay] = at;
-                let rank =
-                    self.rank[place(nx.wrapping_add(0x8000), ny.wrapping_add(0x8000), width)];
-                let rank = i32::from(rank).wrapping_add(delay >> 16).clamp(0, 255);
-                let weight = weights[rank as usize];
-                let old = || read(self.old[place(ox, oy, width)], ox, oy);
-                let new = || read(self.new[place(nx, ny, width)], nx, ny);
-                // Mostly one of the two is all there is to see.
-                *o = match weight {
-                    0 => old() as u8,
-                    256 => new() as u8,
-                    _ => mix(old(), new(), weight),
-                };
-                *shown = weight as u16;
-                for k in 0..5 {
-                    at[k] = at[k].wrapping_add(by[k]);
-                }
-            }
-        }
-    }
-
-    fn chroma_row(&self, line: &[[i32; 5]], shown: &[u16], u: &mut [u8], v: &mut [u8]) {
-        let width = self.chroma_width;
-        let blocks = u.chunks_mut(STEP / 2).zip(v.chunks_mut(STEP / 2));
-        for (((u, v), shown), ends) in blocks.zip(shown.chunks(STEP)).zip(line.windows(2)) {
-            let mut at = ends[0];
-            let by: [i32; 4] =
-                std::array::from_fn(|k| ends[1][k].wrapping_sub(at[k]) / (STEP / 2) as i32);
-            for ((u, v), weight) in u.iter_mut().zip(v).zip(shown.iter().step_by(2)) {
-                // Places in luma, halved.
-                let [ox, oy, nx, ny] = [at[0] >> 1, at[1] >> 1, at[2] >> 1, at[3] >> 1];
-                let old = || read_both(self.old_chroma[place(ox, oy, width)], ox, oy);
-                let new = || read_both(self.new_chroma[place(nx, ny, width)], nx, ny);
-                let (new_u, new_v) = match weight {
-                    0 => old(),
-                    256 => new(),
-                    weight => {
-                        let ((ou, ov), (nu, nv), weight) = (old(), new(), i32::from(*weight));
-                        (mix(ou, nu, weight).into(), mix(ov, nv, weight).into())
+            let (old, new) = (Walk::old(ends, STEP), Walk::new(ends, STEP));
+            // Mostly one of the two is all there is to see.
+            match Show::of(shown) {
+                Show::Old => read(&self.old, self.width, old, out),
+                Show::New => read(&self.new, self.width, new, out),
+                Show::Both => {
+                    let (mut other, mut weights) = ([0; STEP], [0; STEP]);
+                    read(&self.old, self.width, old, out);
+                    read(&self.new, self.width, new, &mut other);
+                    for (pair, &weight) in weights.chunks_exact_mut(2).zip(shown) {
+                        pair.fill(weight);
                     }
-                };
-                *u = new_u as u8;
-                *v = new_v as u8;
-                for k in 0..4 {
-                    at[k] = at[k].wrapping_add(by[k]);
+                    mix(out, &other, &weights);
+                }
+            }
+        }
+    }
+
+    fn chroma_row(&self, line: &[[i32; 5]], shown: &[i16], u: &mut [u8], v: &mut [u8]) {
+        let width = self.chroma_width;
+        let blocks = u.chunks_mut(HALF).zip(v.chunks_mut(HALF)).zip(shown.chunks(HALF));
+        for (((u, v), shown), ends) in blocks.zip(line.windows(2)) {
+            let (old, new) = (Walk::old(ends, HALF).halved(), Walk::new(ends, HALF).halved());
+            match Show::of(shown) {
+                Show::Old => read_both(&self.old_chroma, width, old, u, v),
+                Show::New => read_both(&self.new_chroma, width, new, u, v),
+                Show::Both => {
+                    let (mut other_u, mut other_v) = ([0; HALF], [0; HALF]);
+                    read_both(&self.old_chroma, width, old, u, v);
+                    read_both(&self.new_chroma, width, new, &mut other_u, &mut other_v);
+                    mix(u, &other_u, shown);
+                    mix(v, &other_v, shown);
                 }
             }
         }
     }
 }
 
-/// The index of a place in 65536ths of a pixel.
-#[inline]
-fn place(x: i32, y: i32, width: usize) -> usize {
-    ((y >> 16) as usize).wrapping_mul(width).wrapping_add((x >> 16) as usize)
+/// What is to be seen of the two pictures in a block.
+enum Show {
+    Old,
+    New,
+    Both,
 }
 
-/// `weight` in 256ths.
+impl Show {
+    fn of(weights: &[i16]) -> Self {
+        let (least, most) =
+            weights.iter().fold((256, 0), |(least, most), &w| (w.min(least), w.max(most)));
+        match (least, most) {
+            (_, 0) => Show::Old,
+            (256, _) => Show::New,
+            _ => Show::Both,
+        }
+    }
+}
+
+/// A straight way through a picture, in 65536ths of a pixel.
+#[derive(Clone, Copy)]
+struct Walk {
+    at: [i32; 2],
+    by: [i32; 2],
+}
+
+impl Walk {
+    #[inline]
+    fn between(from: [i32; 2], to: [i32; 2], steps: usize) -> Self {
+        let steps = steps as i32;
+        let by = [to[0].wrapping_sub(from[0]) / steps, to[1].wrapping_sub(from[1]) / steps];
+        Walk { at: from, by }
+    }
+
+    /// Through the old picture, between two neighbouring nodes' fields.
+    #[inline]
+    fn old(ends: &[[i32; 5]], steps: usize) -> Self {
+        Walk::between([ends[0][0], ends[0][1]], [ends[1][0], ends[1][1]], steps)
+    }
+
+    #[inline]
+    fn new(ends: &[[i32; 5]], steps: usize) -> Self {
+        Walk::between([ends[0][2], ends[0][3]], [ends[1][2], ends[1][3]], steps)
+    }
+
+    /// The same way through the chroma.
+    #[inline]
+    fn halved(self) -> Self {
+        let Walk { at, by } = self;
+        Walk { at: [at[0] >> 1, at[1] >> 1], by: [by[0] >> 1, by[1] >> 1] }
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        self.at[0] = self.at[0].wrapping_add(self.by[0]);
+        self.at[1] = self.at[1].wrapping_add(self.by[1]);
+    }
+
+    #[inline]
+    fn index(&self, width: usize) -> usize {
+        let [x, y] = self.at;
+        ((y >> 16) as usize).wrapping_mul(width).wrapping_add((x >> 16) as usize)
+    }
+
+    /// How far it is beyond a whole pixel, in 256ths.
+    #[inline]
+    fn fraction(&self) -> (u32, u32) {
+        ((self.at[0] >> 8 & 255) as u32, (self.at[1] >> 8 & 255) as u32)
+    }
+}
+
+/// Reads bilinearly along a way.
 #[inline]
-fn mix(old: i32, new: i32, weight: i32) -> u8 {
-    let part = new.wrapping_sub(old).wrapping_mul(weight).wrapping_add(128) >> 8;
-    old.wrapping_add(part) as u8
+fn read(plane: &[u32], width: usize, mut walk: Walk, out: &mut [u8]) {
+    for o in out {
+        let quad = plane[walk.index(width)];
+        let (fx, fy) = walk.fraction();
+        let across = (quad & 0x00FF_00FF)
+            .wrapping_mul(256u32.wrapping_sub(fx))
+            .wrapping_add((quad >> 8 & 0x00FF_00FF).wrapping_mul(fx));
+        let top = (across & 0xFFFF).wrapping_mul(256u32.wrapping_sub(fy));
+        let sum = top.wrapping_add((across >> 16).wrapping_mul(fy)).wrapping_add(0x8000);
+        *o = (sum >> 16) as u8;
+        walk.step();
+    }
+}
+
+/// The same from two planes at once.
+#[inline]
+fn read_both(plane: &[u64], width: usize, mut walk: Walk, first: &mut [u8], second: &mut [u8]) {
+    const EVEN: u64 = 0x00FF_00FF_00FF_00FF;
+    for (first, second) in first.iter_mut().zip(second) {
+        let quad = plane[walk.index(width)];
+        let (fx, fy) = walk.fraction();
+        let across = (quad & EVEN)
+            .wrapping_mul(u64::from(256u32.wrapping_sub(fx)))
+            .wrapping_add((quad >> 8 & EVEN).wrapping_mul(u64::from(fx)))
+            .wrapping_add(0x0080_0080_0080_0080);
+        let across = across >> 8 & EVEN;
+        let both = (across as u32)
+            .wrapping_mul(256u32.wrapping_sub(fy))
+            .wrapping_add(((across >> 32) as u32).wrapping_mul(fy))
+            .wrapping_add(0x0080_0080);
+        *first = (both >> 8) as u8;
+        *second = (both >> 24) as u8;
+        walk.step();
+    }
+}
+
+/// Mixes `other` in, by weights in 256ths.
+fn mix(out: &mut [u8], other: &[u8], weights: &[i16]) {
+    for ((o, &n), &weight) in out.iter_mut().zip(other).zip(weights) {
+        let way = i32::from(n).wrapping_sub(i32::from(*o)).wrapping_mul(i32::from(weight));
+        *o = (i32::from(*o).wrapping_add(way.wrapping_add(128) >> 8)) as u8;
+    }
 }

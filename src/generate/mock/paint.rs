@@ -11,7 +11,7 @@
 use image::RgbImage;
 
 use super::flow::{Currents, Journey, Sheet, Velocity};
-use super::light::{Colours, bloom};
+use super::light::{Colours, Layers, bloom};
 use super::matter;
 use super::noise::{Lattice, Rng, hash, lerp, smoothstep};
 use super::strands;
@@ -76,8 +76,16 @@ pub fn paint(
         *v += s * (0.4 + 0.6 * (1.0 - *v).max(0.0));
         *r += 0.1 * s;
     }
-    let halo = bloom(style, &colours, &sheet, &nodes, &matter.brightness, &sparks, width, height);
-    let rgb = colours.compose(&sheet, &nodes, &matter.brightness, &sparks, &halo, width, height);
+    let layers = Layers {
+        sheet: &sheet,
+        nodes: &nodes,
+        value: &matter.brightness,
+        sparks: &sparks,
+        width,
+        height,
+    };
+    let halo = bloom(style, &colours, &layers);
+    let rgb = colours.compose(&layers, &halo);
     Painting { rgb, reveal: matter.ranks() }
 }
 

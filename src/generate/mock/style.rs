@@ -214,7 +214,7 @@ impl Style {
             threads: share(Knob::Threads, 0.35),
             sparks: share(Knob::Sparks, 0.12),
             stars: share(Knob::Stars, 0.0),
-            speed: 0.05 * pace.exp2(),
+            speed: 0.065 * pace.exp2(),
             turbulence: (0.8 + knob(Knob::Turbulence)).clamp(0.1, 1.8),
             swirl: knob(Knob::Swirl).clamp(-1.5, 2.0),
             pan: [
