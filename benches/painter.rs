@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench painter`; times of clips are for all 24 frames, and throughput says frames a
 //! second.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may stop")]
 
 use std::hint::black_box;
 use std::time::Duration;

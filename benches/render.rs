@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --no-default-features --bench render`; with `--profile dev` for what a debug
 //! build does.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may stop")]
 
 use divan::Bencher;
 use divan::counter::BytesCount;

@@ -38,7 +38,7 @@ pub struct Show {
 
 /// Where the cycles come from.
 pub enum Material {
-    Generated { backends: Backends, resume: ResumePoint, earlier: Vec<PlayableCycle> },
+    Generated { backends: Backends, resume: Box<ResumePoint>, earlier: Vec<PlayableCycle> },
     Prepared { cycles: Vec<PlayableCycle>, play: Play },
 }
 
@@ -167,7 +167,7 @@ fn material(options: &LiveOptions, config: &Config, project: &Project) -> Result
         image: backend(&config.image_backend, "image")?,
         video: backend(&config.video_backend, "video")?,
     };
-    let resume = project.resume_point()?;
+    let resume = Box::new(project.resume_point()?);
     let earlier = match resume.last_raw {
         Some((CycleId(last), _)) => {
             let mut cycles = project.playable().unwrap_or_default();

@@ -225,7 +225,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 bundle,
                 workshop,
                 decoder: Arc::new(GstClipDecoder),
-                resume,
+                resume: *resume,
                 preparer,
                 runway,
                 info,

@@ -239,7 +239,7 @@ impl<'n> Section<'n> {
         kind: Kind<T>,
     ) -> T {
         let found = self.lookup(r, key, default, &kind, true);
-        // Every default is read by a test, through an empty file.
+        #[expect(clippy::expect_used, reason = "a test reads every default, through an empty file")]
         found.unwrap_or_else(|| kind.read(default).expect("the default is allowed"))
     }
 
@@ -295,8 +295,9 @@ impl<'n> Section<'n> {
             r.lines.insert(path.clone(), entry.line);
         }
         match found.map(|entry| (&entry.node.value, entry)) {
-            None | Some((Value::Null, _)) => {
-                // As in `get`.
+            None | Some((Value::Null, _)) =>
+            {
+                #[expect(clippy::expect_used, reason = "as in `get`")]
                 default.iter().map(|d| kind.read(d).expect("the default is allowed")).collect()
             }
             Some((Value::List(nodes), _)) => nodes

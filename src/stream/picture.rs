@@ -93,7 +93,7 @@ impl FrameSource for Picture {
         if went_live {
             self.control.go_frame.set(n + 1);
         }
-        if n % PREVIEW_EVERY == 0 {
+        if n.is_multiple_of(PREVIEW_EVERY) {
             render::preview(out, self.preview.input_buffer_mut());
             self.preview.publish();
         }
