@@ -1,6 +1,7 @@
 //! Flash and beep: what the source draws and plays at one instant stands at one instant in the
 //! file, at the start and at the end.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! What the tests look at: files as ffprobe and ffmpeg see them, and `vfaq` as a user runs it.
 #![allow(dead_code, reason = "every test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 use std::path::Path;
 use std::process::Command;
