@@ -256,8 +256,11 @@ impl Planes<'_> {
                     let (mut other, mut weights) = ([0; STEP], [0; STEP]);
                     read(&self.old, self.width, old, out);
                     read(&self.new, self.width, new, &mut other);
-                    for (pair, &weight) in weights.chunks_exact_mut(2).zip(shown) {
-                        pair.fill(weight);
+                    let next = shown[1..].iter().chain(&shown[shown.len() - 1..]);
+                    for ((pair, &weight), &next) in weights.chunks_exact_mut(2).zip(shown).zip(next)
+                    {
+                        pair[0] = weight;
+                        pair[1] = (weight + next) / 2;
                     }
                     mix(out, &other, &weights);
                 }

@@ -99,11 +99,9 @@ fn nodes(
 ) -> Vec<Node> {
     let stretch =
         0.19 + 0.15 * style.detail + 0.12 * style.silk + 0.1 * style.ink - 0.16 * style.crystal;
-    // The way is smooth: found at every other node.
-    let rough = sheet.coarser(2);
-    let rough = Journey::along(rough, velocity, -stretch, 5);
-    let scenery = scenery(style, seed, &rough, colours, guide);
-    let offset = sheet.map(|x, y| rough.sheet.sample(&rough.offset, x, y));
+    let journey = Journey::along(*sheet, velocity, -stretch, 5);
+    let scenery = scenery(style, seed, &journey, colours, guide);
+    let offset = &journey.offset;
     let octaves = [1.35, 2.9, 5.9].map(|f| f * (0.85 + 0.3 * style.density));
     let lattices = [0, 1, 2].map(|i| Lattice::new(4, hash(seed, 20 + i), 0.0));
     let unit = sheet.step as f32 / sheet.height;
@@ -135,7 +133,7 @@ fn scenery(
     colours: &Colours,
     guide: Option<&Guide>,
 ) -> (Sheet, Vec<[f32; 2]>) {
-    let coarse = journey.sheet.coarser(2);
+    let coarse = journey.sheet.coarser(4);
     let aspect = coarse.aspect;
     let mut rng = Rng::new(hash(seed, 1));
     let focus = [

@@ -56,8 +56,9 @@ pub fn draw(
     let wisp = Lattice::new(4, hash(seed, 42), 0.0);
     let mut plane = Plane { data: plane, width };
     let ribbons = 3 + (9.0 * style.threads + 3.0 * style.silk) as u32;
-    // Two pixels of a picture 576 high.
-    let stride = 1.0 / 288.0;
+    // Dots, closer than they are wide, over four pixels of a picture 576 high.
+    const DOTS: u32 = 3;
+    let stride = 4.0 / 576.0 / DOTS as f32;
     for _ in 0..ribbons {
         let strands = 36 + (rng.unit() * 50.0) as u32;
         // Ribbons start where there is light.
@@ -92,9 +93,9 @@ pub fn draw(
                 // In the eye of a whirl all strands would meet.
                 let fade = smoothstep(0.1, 0.45, length);
                 let fade = fade * smoothstep(0.0, 0.25, t) * smoothstep(1.0, 0.55, t);
-                let light = strength * fibre * rim * fade;
+                let light = strength * fibre * rim * fade * 2.0 / DOTS as f32;
                 let (dx, dy) = (dx / length * stride, dy / length * stride);
-                for _ in 0..2 {
+                for _ in 0..DOTS {
                     x += dx;
                     y += dy;
                     plane.dot(x * sheet.height, y * sheet.height, light);
