@@ -1,5 +1,6 @@
 //! `vfaq doctor` as a user meets it: the screen, the verdict, the exit code.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, reason = "a test may stop where it cannot go on")]
 
 use std::fs;
 use std::net::TcpListener;
