@@ -439,6 +439,7 @@ fn try_encoder(group: &'static str, encoder: Encoder, live: &Live, taken: bool) 
         Err(error) => (0.0, Err(error)),
     };
     let speed = fps / live.fps.as_f64();
+    let wanted = live.fps.as_f64() * ENCODER_RESERVE;
     let mark = match speed {
         _ if !taken => Mark::Note,
         s if s < 1.0 => Mark::Bad,
@@ -452,12 +453,11 @@ fn try_encoder(group: &'static str, encoder: Encoder, live: &Live, taken: bool) 
         }
         Err(error) => format!("does not work: {error}"),
     };
-    let finding = Finding::new(group, name, mark, text)
-        .number("fps", fps)
-        .number("wanted_fps", live.fps.as_f64() * ENCODER_RESERVE);
+    let finding =
+        Finding::new(group, name, mark, text).number("fps", fps).number("wanted_fps", wanted);
     match mark {
         Mark::Warn | Mark::Bad => finding.advice(format!(
-            "it should reach {ENCODER_RESERVE} x: close other programs, put a faster encoder first \
+            "it should reach {wanted:.0} fps: close other programs, put a faster encoder first \
              in live.encoder_preference, or lower live.canvas or live.fps"
         )),
         _ => finding,
