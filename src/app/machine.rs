@@ -31,3 +31,17 @@ pub fn peak_rss_mb() -> Option<f64> {
     #[cfg(not(unix))]
     None
 }
+
+/// Memory that programs may still take without swapping, in millions of bytes; `None` where it
+/// cannot be told.
+pub fn available_memory_mb() -> Option<f64> {
+    #[cfg(target_os = "linux")]
+    {
+        let table = std::fs::read_to_string("/proc/meminfo").ok()?;
+        let row = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        let kib: f64 = row.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib * 1024.0 / 1e6)
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}

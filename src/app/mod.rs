@@ -8,6 +8,7 @@
 //! summary is written; each with a time limit.
 
 mod desk;
+pub mod doctor;
 mod generator;
 mod machine;
 mod prepare_show;

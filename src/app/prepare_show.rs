@@ -179,7 +179,8 @@ fn material(options: &LiveOptions, config: &Config, project: &Project) -> Result
     Ok(Material::Generated { backends, resume, earlier })
 }
 
-fn backend(config: &BackendConfig, what: &str) -> Result<Arc<dyn Backend>> {
+/// The generator that is set, for `what`: image or video.
+pub(super) fn backend(config: &BackendConfig, what: &str) -> Result<Arc<dyn Backend>> {
     match config.kind {
         BackendKind::Mock => Ok(Arc::new(Mock::new(MockOptions {
             delay: config.mock_delay,

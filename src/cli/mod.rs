@@ -69,7 +69,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// Say whether this machine can do a show, and what to install
     #[cfg(feature = "gst")]
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print completions for a shell: source <(vfaq completions bash)
     Completions(completions::CompletionsArgs),
 }
@@ -88,7 +88,7 @@ pub fn main() -> ExitCode {
     };
     log::start(cli.folders.verbose);
     match run(cli, clock) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("vfaq: {error}");
             ExitCode::from(error.kind.exit_code())
@@ -96,18 +96,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<()> {
+fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
     #[cfg(not(feature = "gst"))]
     let _ = clock;
     match cli.command {
         #[cfg(feature = "gst")]
-        Command::Live(args) => live::run(&cli.folders, args, clock),
-        Command::Config(command) => config::run(&cli.folders, &command),
+        Command::Live(args) => live::run(&cli.folders, args, clock)?,
+        Command::Config(command) => config::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
-        Command::Doctor => doctor::run(&cli.folders),
-        Command::Completions(args) => {
-            completions::run(&args);
-            Ok(())
-        }
+        Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),
+        Command::Completions(args) => completions::run(&args),
     }
+    Ok(ExitCode::SUCCESS)
 }

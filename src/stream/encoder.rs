@@ -4,12 +4,13 @@
 //! voaacenc). Both H.264 encoders make no B frames: at the `superfast` preset they cost more than
 //! they bring, and without them decoding order is presentation order.
 
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::{make, take_down, wait_for_end};
+use super::{make, posted_error, take_down};
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::Encoder;
@@ -41,19 +42,27 @@ pub fn factory(encoder: Encoder) -> &'static str {
     }
 }
 
+/// Whether this release can use it, where it is installed.
+pub fn is_driven(encoder: Encoder) -> bool {
+    match encoder {
+        Encoder::X264 | Encoder::OpenH264 => true,
+        Encoder::Nvenc | Encoder::Vaapi => false,
+    }
+}
+
+pub fn is_installed(encoder: Encoder) -> bool {
+    gst::ElementFactory::find(factory(encoder)).is_some()
+}
+
 /// The first encoder of `preference` that this release can drive and that is installed.
 pub fn choose(preference: &[Encoder]) -> Result<Encoder> {
     for &encoder in preference {
-        match encoder {
-            Encoder::X264 | Encoder::OpenH264 => {
-                if gst::ElementFactory::find(factory(encoder)).is_some() {
-                    return Ok(encoder);
-                }
-                tracing::info!("{} is not installed", factory(encoder));
-            }
-            Encoder::Nvenc | Encoder::Vaapi => {
-                tracing::debug!("{} is not driven by this release", factory(encoder));
-            }
+        if !is_driven(encoder) {
+            tracing::debug!("{} is not driven by this release", factory(encoder));
+        } else if is_installed(encoder) {
+            return Ok(encoder);
+        } else {
+            tracing::info!("{} is not installed", factory(encoder));
         }
     }
     Err(Error::unavailable(
@@ -115,14 +124,13 @@ pub fn audio() -> Result<(gst::Element, u64)> {
     Ok((element, 1600))
 }
 
-/// Encodes `frames` moving pictures with `encoder` at the real size.
+/// Encodes moving pictures at the real size for as long as `time`, and measures how fast.
 ///
 /// # Errors
-/// What the encoder said, or that it took longer than ten seconds.
-pub fn trial(encoder: Encoder, settings: &VideoSettings, frames: u32) -> Result<Trial> {
+/// What the encoder said, or that not two pictures came out of it in that time.
+pub fn trial(encoder: Encoder, settings: &VideoSettings, time: Duration) -> Result<Trial> {
     let (width, height) = settings.canvas;
     let source = make("videotestsrc")?;
-    source.set_property("num-buffers", frames as i32);
     source.set_property_from_str("pattern", "smpte");
     source.set_property("horizontal-speed", 4i32);
     let caps = gst::Caps::builder("video/x-raw")
@@ -140,15 +148,29 @@ pub fn trial(encoder: Encoder, settings: &VideoSettings, frames: u32) -> Result<
     let chain = [&source, &filter, &element, &sink];
     pipeline.add_many(chain).map_err(Error::fault)?;
     gst::Element::link_many(chain).map_err(Error::fault)?;
-    let start_ns = super::clock_ns();
-    let result = pipeline
-        .set_state(gst::State::Playing)
-        .map_err(Error::fault)
-        .and_then(|_| wait_for_end(&pipeline, Duration::from_secs(10)));
-    let took_s = (super::clock_ns() - start_ns) as f64 / 1e9;
+
+    let passed = Arc::new(Mutex::new(Passed::default()));
+    let pad = element.static_pad("src").ok_or_else(|| Error::internal("no pad"))?;
+    let seen = passed.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        lock(&seen).picture(super::clock_ns());
+        gst::PadProbeReturn::Ok
+    });
+    let result = pipeline.set_state(gst::State::Playing).map_err(Error::fault).and_then(|_| {
+        // The test picture has no end, so what comes before the time is over is an error.
+        let limit = gst::ClockTime::from_nseconds(time.as_nanos() as u64);
+        let bus = pipeline.bus().ok_or_else(|| Error::internal("a pipeline has no bus"))?;
+        let message = bus.timed_pop_filtered(limit, &[gst::MessageType::Error]);
+        message.as_ref().and_then(posted_error).map_or(Ok(()), Err)
+    });
+    let passed = *lock(&passed);
     take_down(&pipeline);
     result.map_err(|e| e.context(factory(encoder)))?;
-    Ok(Trial { fps: f64::from(frames) / took_s })
+    let fps = passed.fps().ok_or_else(|| {
+        let seconds = time.as_secs_f64();
+        Error::unavailable(format!("{}: no two pictures in {seconds} s", factory(encoder)))
+    })?;
+    Ok(Trial { fps })
 }
 
 /// What a trial encode measured.
@@ -156,6 +178,34 @@ pub fn trial(encoder: Encoder, settings: &VideoSettings, frames: u32) -> Result<
 pub struct Trial {
     /// Frames a second, the making of the test picture included.
     pub fps: f64,
+}
+
+/// The pictures that came out of an encoder.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    pictures: u32,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Passed {
+    fn picture(&mut self, at_ns: u64) {
+        if self.pictures == 0 {
+            self.first_ns = at_ns;
+        }
+        self.last_ns = at_ns;
+        self.pictures += 1;
+    }
+
+    /// From the first picture to the last, so that starting up does not count.
+    fn fps(&self) -> Option<f64> {
+        let seconds = (self.last_ns - self.first_ns) as f64 / 1e9;
+        (self.pictures > 1 && seconds > 0.0).then(|| f64::from(self.pictures - 1) / seconds)
+    }
+}
+
+fn lock(passed: &Mutex<Passed>) -> MutexGuard<'_, Passed> {
+    passed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 pub(super) fn fraction(fps: FrameRate) -> gst::Fraction {

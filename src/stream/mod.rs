@@ -5,6 +5,7 @@
 //! thread, and have a time limit. Encoded access units leave [`fanout`] in decoding order with
 //! timestamps in show time.
 
+pub mod check;
 pub mod clip;
 pub mod encoder;
 pub mod fanout;
@@ -44,16 +45,10 @@ fn make(factory: &str) -> Result<gst::Element> {
 }
 
 fn missing(factory: &str) -> Error {
-    let package = match factory {
-        "x264enc" => "gstreamer1.0-plugins-ugly",
-        "avenc_aac" | "avdec_h264" => "gstreamer1.0-libav",
-        "h264parse" | "openh264enc" => "gstreamer1.0-plugins-bad",
-        "mp4mux" | "qtdemux" => "gstreamer1.0-plugins-good",
-        _ => "gstreamer1.0-plugins-base",
-    };
     Error::unavailable(format!(
-        "the GStreamer element {factory} is missing; install {package} (vfaq doctor lists all \
-         that a show needs)"
+        "the GStreamer element {factory} is missing; install {} (vfaq doctor lists all that a \
+         show needs)",
+        check::package(factory)
     ))
 }
 
