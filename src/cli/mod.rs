@@ -11,6 +11,7 @@ pub mod keyboard;
 mod line;
 #[cfg(feature = "gst")]
 mod live;
+#[cfg(feature = "gst")]
 mod log;
 pub mod status;
 pub mod terminal;
@@ -86,6 +87,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    #[cfg(feature = "gst")]
     log::start(cli.folders.verbose);
     match run(cli, clock) {
         Ok(code) => code,
