@@ -54,8 +54,11 @@ const WORKERS_LIMIT: Duration = Duration::from_millis(1000);
 const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
 const NOTICES: usize = 64;
-/// Memory of a show beside its clips: the program, encoder, buffers, generator.
-const BESIDE_CLIPS_MB: u32 = 340;
+/// Memory of a show beside its clips, measured: the libraries, the encoder and its buffers, a
+/// cycle being painted, encoded and decoded, what the allocators keep.
+const BESIDE_CLIPS_MB: u32 = 430;
+/// Clips get this much at least.
+const LEAST_CLIPS_MB: u32 = 60;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
 /// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
@@ -94,14 +97,15 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
 
     // The ring, and the picture at its end.
     let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
-    let clip_bytes = (live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(40) as usize) << 20;
+    let clips_mb = live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(LEAST_CLIPS_MB);
+    let clip_bytes = clips_mb as usize * 1_000_000;
     let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
     let starter = feeder.starter();
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
     let timeline = Timeline::new(
-        TimelineSettings { fps: live.fps, join_seconds, history_bytes: clip_bytes / 3 },
+        TimelineSettings { fps: live.fps, join_seconds, history_bytes: clip_bytes / 4 },
         player,
         stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
         shot_tx,
