@@ -42,6 +42,12 @@ pub enum Material {
     Prepared { cycles: Vec<PlayableCycle>, play: Play },
 }
 
+/// What makes or has the cycles, before the project is opened.
+enum Source {
+    Archive(Play),
+    Backends(Backends),
+}
+
 pub struct Backends {
     pub image: Arc<dyn Backend>,
     pub video: Arc<dyn Backend>,
@@ -58,14 +64,13 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     override_settings(&mut config, &bundle, &options);
 
     let mut targets = Vec::new();
-    let uris = config.live.outputs.iter().map(|uri| uri.0.as_str());
-    for uri in uris.chain(options.to.iter().map(String::as_str)) {
-        let target = Target::parse(uri)?;
-        target.check()?;
-        if target != Target::Null && targets.contains(&target) {
-            return Err(Error::usage(format!("output {} is named twice", target.shown())));
-        }
-        targets.push(target);
+    for uri in &config.live.outputs {
+        let place = options.worqspace.join("config.yaml");
+        let place = format!("{}: live.outputs", place.display());
+        add_target(&mut targets, &uri.0).map_err(|e| e.context(place))?;
+    }
+    for uri in &options.to {
+        add_target(&mut targets, uri).map_err(|e| e.context("--to"))?;
     }
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
@@ -78,13 +83,22 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         config.live.bitrate_kbps
     );
 
+    let source = match options.play {
+        Some(play) => Source::Archive(play),
+        None => Source::Backends(backends(&config)?),
+    };
+    let listener = config.live.listen.map(control::bind).transpose()?;
+
+    // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &opened.config_text, &*clock)?);
-    let material = material(&options, &config, &project)?;
+    let material = match source {
+        Source::Archive(play) => Material::Prepared { cycles: project.playable()?, play },
+        Source::Backends(backends) => generated(backends, &project)?,
+    };
     let recording = config.live.record.then(|| project.next_recording()).transpose()?;
     if recording.is_some() {
         check_room(project.folder(), config.live.min_free_mb)?;
     }
-    let listener = config.live.listen.map(control::bind).transpose()?;
     if config.live.interpolation == crate::config::Interpolation::Flow {
         tracing::info!(
             "live.interpolation: flow blends in this release; motion interpolation is to come"
@@ -106,6 +120,16 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         material,
         clock,
     })
+}
+
+fn add_target(targets: &mut Vec<Target>, uri: &str) -> Result<()> {
+    let target = Target::parse(uri)?;
+    target.check()?;
+    if target != Target::Null && targets.contains(&target) {
+        return Err(Error::usage(format!("output {} is named twice", target.shown())));
+    }
+    targets.push(target);
+    Ok(())
 }
 
 /// The command line wins over the brief, the brief over the settings.
@@ -159,14 +183,14 @@ fn open_project(
     })
 }
 
-fn material(options: &LiveOptions, config: &Config, project: &Project) -> Result<Material> {
-    if let Some(play) = options.play {
-        return Ok(Material::Prepared { cycles: project.playable()?, play });
-    }
-    let backends = Backends {
+fn backends(config: &Config) -> Result<Backends> {
+    Ok(Backends {
         image: backend(&config.image_backend, "image")?,
         video: backend(&config.video_backend, "video")?,
-    };
+    })
+}
+
+fn generated(backends: Backends, project: &Project) -> Result<Material> {
     let resume = Box::new(project.resume_point()?);
     let earlier = match resume.last_raw {
         Some((CycleId(last), _)) => {

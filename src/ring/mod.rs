@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
-use crate::media::PreparedClip;
+use crate::media::{Origin, PreparedClip};
 
 /// Commands that may be under way at once. The feeder waits when it is full.
 const COMMANDS: usize = 64;
@@ -122,6 +122,10 @@ impl Feeder {
     }
 
     fn home(&self, clip: Arc<PreparedClip>) {
+        // The stand-in was on air from the start; it never went through here.
+        if clip.origin == Origin::StandIn {
+            return;
+        }
         self.shared.bytes_out.fetch_sub(clip.bytes() as u64, Ordering::Relaxed);
     }
 
@@ -175,7 +179,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::testing::clip;
+    use crate::media::testing::{clip, clip_from};
 
     proptest! {
         /// Whatever is appended, played and brought home, bytes out are those of clips out, and
@@ -217,6 +221,18 @@ mod tests {
                 prop_assert!(feeder.runway().seconds() <= capacity.seconds + longest);
             }
         }
+    }
+
+    #[test]
+    fn a_stand_in_that_comes_home_makes_no_room() {
+        let (feeder, mut player) = ring(Capacity { seconds: 100.0, bytes: 3 * clip(0, 8).bytes() });
+        player.report_runway(1.0);
+        feeder.append(clip(0, 8)).unwrap();
+        // Larger than all that went through the ring so far.
+        player.retire(clip_from(Origin::StandIn, 0, 24)).unwrap();
+        feeder.collect(Duration::ZERO).unwrap();
+        assert!(feeder.has_room(2 * clip(0, 8).bytes()));
+        assert!(!feeder.has_room(2 * clip(0, 8).bytes() + 1));
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub enum Target {
 impl Target {
     /// Reads an output URI. A relative path is relative to the current folder.
     pub fn parse(uri: &str) -> Result<Self> {
-        let (scheme, rest) = uri.split_once(':').unwrap_or((uri, ""));
+        // What has no scheme may be a bare key: it is not repeated.
+        let (scheme, rest) = uri
+            .split_once(':')
+            .ok_or_else(|| Error::usage("an output has no scheme; use file:PATH.mp4 or null:"))?;
         match scheme {
             "null" if rest.is_empty() => Ok(Target::Null),
             "file" => {

@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
+#[cfg(feature = "gst")]
+pub mod show;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -26,6 +29,24 @@ pub struct Probe {
     /// Seconds: start and duration of each.
     pub video_span: (f64, f64),
     pub audio_span: Option<(f64, f64)>,
+}
+
+impl Probe {
+    /// Seconds by which the sound starts and ends later than the picture.
+    pub fn sound_off_by(&self) -> (f64, f64) {
+        let (video_start, video_length) = self.video_span;
+        let (audio_start, audio_length) = self.audio_span.expect("sound");
+        let ends = audio_start + audio_length - video_start - video_length;
+        (audio_start - video_start, ends)
+    }
+
+    /// Presentation times of the pictures in sixtieths of a second.
+    pub fn places(&self) -> Vec<f64> {
+        let base = self.video["time_base"].as_str().and_then(|base| base.split_once('/'));
+        let (num, den) = base.expect("a time base");
+        let (num, den): (i64, i64) = (num.parse().expect("a number"), den.parse().expect("one"));
+        self.video_pts.iter().map(|pts| (pts * 60 * num) as f64 / den as f64).collect()
+    }
 }
 
 fn seconds(stream: &serde_json::Value, key: &str) -> f64 {
@@ -78,4 +99,155 @@ pub fn decode_sound(path: &Path) -> Vec<f32> {
             .args(["-vn", "-ac", "1", "-ar", "48000", "-f", "f32le", "-"]),
     );
     raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Decodes the whole file as a player would. Returns what ffmpeg complained about.
+pub fn complaints(path: &Path) -> String {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "null", "-"])
+        .output()
+        .unwrap_or_else(|e| panic!("cannot run ffmpeg: {e}"));
+    let mut complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        complaints += &format!("{}", output.status);
+    }
+    complaints
+}
+
+/// The luma of every frame as it is in the file (black is 16), at `width * height`.
+pub fn decode_luma(path: &Path, width: u32, height: u32) -> Vec<Vec<u8>> {
+    let raw = output_of(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(path)
+            .args([
+                "-vf",
+                &format!("scale={width}:{height}:flags=area,format=yuv420p,extractplanes=y"),
+            ])
+            .args(["-fps_mode", "passthrough", "-f", "rawvideo", "-"]),
+    );
+    raw.chunks_exact((width * height) as usize).map(<[u8]>::to_vec).collect()
+}
+
+/// The types of a file's boxes at the top level.
+pub fn mp4_boxes(path: &Path) -> Vec<String> {
+    let file = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut boxes = Vec::new();
+    let mut rest = &file[..];
+    while let Some((head, _)) = rest.split_first_chunk::<8>() {
+        let [a, b, c, d, kind @ ..] = *head;
+        boxes.push(String::from_utf8_lossy(&kind).into_owned());
+        let length = match u32::from_be_bytes([a, b, c, d]) {
+            // To the end of the file, or said in 64 bits behind.
+            0 => rest.len(),
+            1 => rest.get(8..16).map_or(rest.len(), |long| {
+                long.iter().fold(0, |length, byte| length << 8 | usize::from(*byte))
+            }),
+            length => length as usize,
+        };
+        rest = rest.get(length.max(8)..).unwrap_or_default();
+    }
+    boxes
+}
+
+/// Asserts that the file is an ordinary MP4 with `frames` frames at 60/1, each at its place, with
+/// sound that begins and ends with the picture, and that it plays without a complaint.
+pub fn assert_recording(path: &Path, frames: usize, canvas: (u32, u32)) -> Probe {
+    let probe = assert_part(path, frames, canvas);
+    let (starts, ends) = probe.sound_off_by();
+    assert!(starts.abs() < 0.005, "{}: sound starts {starts} s late", path.display());
+    assert!(ends.abs() < 0.005, "{}: sound ends {ends} s late", path.display());
+    probe
+}
+
+/// As [`assert_recording`], for one of several parts: where they meet, sound is cut between two
+/// AAC frames, not between two pictures.
+pub fn assert_part(path: &Path, frames: usize, canvas: (u32, u32)) -> Probe {
+    let shown = path.display();
+    let probe = assert_grid(path, frames, canvas);
+    let boxes = mp4_boxes(path);
+    assert!(boxes.contains(&"moov".into()), "{shown}: {boxes:?}");
+    assert!(!boxes.contains(&"moof".into()), "{shown}: still in fragments: {boxes:?}");
+    assert_eq!(complaints(path), "", "{shown}");
+    let audio = probe.audio.as_ref().expect("sound");
+    assert_eq!(audio["codec_name"], "aac", "{shown}");
+    assert_eq!(audio["sample_rate"], "48000", "{shown}");
+    assert_eq!(audio["channels"], 2, "{shown}");
+    let (_, length) = probe.video_span;
+    assert!((length - frames as f64 / 60.0).abs() < 1e-3, "{shown}: {length} s");
+    let (starts, ends) = probe.sound_off_by();
+    let aac_frame = 1024.0 / 48_000.0 + 1e-3;
+    assert!(starts.abs() < aac_frame && ends.abs() < aac_frame, "{shown}: {starts}, {ends} s");
+    probe
+}
+
+/// Asserts that the file has `frames` frames at 60/1, each at its place, from 0 on.
+pub fn assert_grid(path: &Path, frames: usize, canvas: (u32, u32)) -> Probe {
+    let shown = path.display();
+    let probe = probe(path);
+    assert_eq!(probe.video_pts.len(), frames, "{shown}");
+    let video = &probe.video;
+    assert_eq!((video["width"].as_u64(), video["height"].as_u64()), {
+        let (width, height) = canvas;
+        (Some(width.into()), Some(height.into()))
+    });
+    assert_eq!(video["codec_name"], "h264", "{shown}");
+    assert_eq!(video["r_frame_rate"], "60/1", "{shown}");
+    let places = probe.places();
+    let grid: Vec<f64> = (0..frames).map(|n| n as f64).collect();
+    assert!(places == grid, "{shown}: PTS leave the grid: {places:?}");
+    probe
+}
+
+/// Whether nothing is to be seen in a picture, given as luma: 98% of it within a tenth of black.
+pub fn is_black(luma: &[u8]) -> bool {
+    let dark = luma.iter().filter(|y| **y <= 38).count();
+    dark * 100 >= luma.len() * 98
+}
+
+/// The longest run of frames in which nothing moves: no pixel of a small picture leaves its
+/// value in the run's first one by more than what encoding does to a still.
+pub fn longest_freeze(frames: &[Vec<u8>]) -> (usize, usize) {
+    let still = |a: &[u8], b: &[u8]| a.iter().zip(b).all(|(a, b)| a.abs_diff(*b) <= 2);
+    let (mut first, mut longest) = (0, (0, 0));
+    for (n, frame) in frames.iter().enumerate() {
+        if !still(&frames[first], frame) {
+            first = n;
+        }
+        longest = longest.max((n - first, first));
+    }
+    longest
+}
+
+/// Asserts that a recording is never black and never stands still for over half a second, but for
+/// the pictures that a busy machine held.
+pub fn assert_alive(path: &Path, summary: &serde_json::Value) {
+    let shown = path.display();
+    let frames = decode_luma(path, 64, 36);
+    let black: Vec<usize> = (0..frames.len()).filter(|n| is_black(&frames[*n])).collect();
+    assert!(black.is_empty(), "{shown}: black at {black:?}");
+    let held = summary["frames"]["held"].as_u64().expect("a count") as usize;
+    let (longest, at) = longest_freeze(&frames);
+    println!("{shown}: stands still for at most {longest} frames, at {at}; {held} were held");
+    assert!(longest <= 30 + held, "{shown}: {longest} frames stand still at {at}");
+}
+
+/// Decodes the last picture of a clip, or a still, to a small one in RGB.
+pub fn last_picture(path: &Path) -> Vec<u8> {
+    let raw = output_of(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(path)
+            .args(["-vf", "scale=64:36:flags=area,format=rgb24", "-fps_mode", "passthrough"])
+            .args(["-f", "rawvideo", "-"]),
+    );
+    raw.chunks_exact(64 * 36 * 3).last().expect("a picture").to_vec()
+}
+
+/// Mean difference of two pictures of one size, in levels.
+pub fn mean_difference(a: &[u8], b: &[u8]) -> f64 {
+    let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / a.len() as f64
 }
