@@ -1,6 +1,7 @@
 //! What is wrong is found before a show starts: the message says where and what to do, the exit
 //! code says of which kind it is, and nothing was made or changed.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! A disk that fills up: the recording ends cleanly while there is still room for that, and the
 //! show goes on.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! A machine that stands still for a while: a long gap begins a new part of the recording, a short
 //! one is filled with held pictures.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 #![expect(clippy::disallowed_methods, reason = "the gap is a stretch of real time")]
 
 mod support;

@@ -1,5 +1,6 @@
 //! The show over HTTP: what it says, and that what is sent is seen at the frame that it says.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

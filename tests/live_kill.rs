@@ -1,6 +1,7 @@
 //! Shows that are ended from outside: whatever was recorded plays, and the next show goes on
 //! where the last one stood.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! Generators that are slow or broken: the show is never black and never stands still, and says
 //! what is wrong.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

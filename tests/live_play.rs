@@ -1,5 +1,6 @@
 //! Prepared sets, standby, and what a resumed show airs first.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 

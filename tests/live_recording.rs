@@ -1,6 +1,7 @@
 //! The recording and the outputs: exactly the frames that were asked for, in ordinary files, and
 //! a summary that agrees with them.
 #![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 mod support;
 
