@@ -89,7 +89,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         other => panic!("{other:?}"),
     }
     fanout.close();
-    output.join();
+    assert!(output.join(Duration::from_secs(10)));
     assert_eq!(output.info.error(), None);
     assert_eq!(output.info.frames.get(), FRAMES);
     drop(pipeline);

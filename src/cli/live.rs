@@ -1,5 +1,6 @@
 //! `vfaq live`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use crossbeam_channel::{Sender, bounded};
 
-use super::keyboard::Key;
+use super::keyboard::{Key, MAX_KEYS};
 use super::terminal::{Display, Kind, restore, say};
 use super::{Folders, log};
 use crate::app::{self, Command, Listen, LiveOptions, Play, Surroundings};
@@ -132,14 +133,15 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
 
     // The display starts with the first status: what is wrong before belongs on a plain terminal.
     let mut display: Option<Display> = None;
-    let (key_tx, keys) = bounded::<Key>(16);
+    let (key_tx, keys) = bounded::<Key>(MAX_KEYS);
     std::thread::Builder::new()
         .name("keys".into())
         .spawn(move || {
             loop {
                 crossbeam_channel::select! {
                     recv(signals) -> signal => match signal {
-                        Ok(()) => interrupts.stop(),
+                        Ok(Signal::Interrupt) => interrupts.stop(),
+                        Ok(Signal::Hangup) => interrupts.send(Command::Stop),
                         Err(_) => return,
                     },
                     recv(keys) -> key => match key {
@@ -161,12 +163,9 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
             commands: received,
             on_status: &mut |status| {
                 if display.is_none() {
-                    display = Display::start(Kind::detect()).ok();
+                    display = Display::start(Kind::detect(), key_tx.clone()).ok();
                 }
                 if let Some(display) = &display {
-                    for key in display.keys().try_iter() {
-                        let _ = key_tx.try_send(key);
-                    }
                     display.update(status);
                 }
             },
@@ -190,7 +189,8 @@ impl Interrupts {
         self.seen += 1;
         if self.seen > 1 {
             restore();
-            eprintln!("vfaq: ended at once; what was recorded plays");
+            // The terminal may be gone.
+            let _ = writeln!(std::io::stderr(), "vfaq: ended at once; what was recorded plays");
             std::process::exit(INTERRUPTED);
         }
         self.send(Command::Stop);
@@ -202,8 +202,16 @@ impl Interrupts {
     }
 }
 
+/// What a signal asks for.
+enum Signal {
+    /// SIGINT, SIGTERM: the first ends cleanly, the second at once.
+    Interrupt,
+    /// The terminal was closed; the shell and the kernel may both say so.
+    Hangup,
+}
+
 /// Passes on SIGINT, SIGTERM and SIGHUP, from a small runtime of its own.
-fn watch_signals(signals: Sender<()>) -> Result<()> {
+fn watch_signals(signals: Sender<Signal>) -> Result<()> {
     let failed = |e| Error::internal("cannot listen to signals").with_source(e);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -218,25 +226,25 @@ fn watch_signals(signals: Sender<()>) -> Result<()> {
 }
 
 #[cfg(unix)]
-async fn pass_on_signals(signals: Sender<()>) -> std::io::Result<()> {
+async fn pass_on_signals(signals: Sender<Signal>) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     loop {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        let _ = signals.try_send(());
+        let signal = tokio::select! {
+            _ = interrupt.recv() => Signal::Interrupt,
+            _ = terminate.recv() => Signal::Interrupt,
+            _ = hangup.recv() => Signal::Hangup,
+        };
+        let _ = signals.try_send(signal);
     }
 }
 
 #[cfg(not(unix))]
-async fn pass_on_signals(signals: Sender<()>) -> std::io::Result<()> {
+async fn pass_on_signals(signals: Sender<Signal>) -> std::io::Result<()> {
     loop {
         tokio::signal::ctrl_c().await?;
-        let _ = signals.try_send(());
+        let _ = signals.try_send(Signal::Interrupt);
     }
 }

@@ -46,24 +46,22 @@ impl Kind {
 /// Shows the show until it is dropped; the last block stays on the screen.
 pub struct Display {
     latest: Arc<Mutex<Option<Status>>>,
-    keys: Receiver<Key>,
     /// Dropped to stop the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Display {
-    /// Takes the terminal. Nothing is drawn before the first [`Display::update`]. At most one
+    /// Takes the terminal; what is pressed goes to `keys` at once. Nothing is drawn before the first [`Display::update`]. At most one
     /// display is up at a time.
-    pub fn start(kind: Kind) -> Result<Display> {
+    pub fn start(kind: Kind, keys: Sender<Key>) -> Result<Display> {
         let latest = Arc::default();
-        let (key_sender, keys) = crossbeam_channel::bounded(keyboard::MAX_KEYS);
         let (stop, stopped) = crossbeam_channel::bounded(0);
         let shown = Arc::clone(&latest);
         let run: Box<dyn FnOnce() + Send> = match kind {
             Kind::Lines => Box::new(move || log_lines(&shown, &stopped)),
             Kind::Terminal => {
-                let keyboard = Keyboard::take(key_sender);
+                let keyboard = Keyboard::take(keys);
                 let log = take_screen(keyboard.is_some());
                 Box::new(move || draw_blocks(&shown, &stopped, keyboard, &log))
             }
@@ -73,17 +71,12 @@ impl Display {
             restore();
             Error::internal("cannot start the display").with_source(e)
         })?;
-        Ok(Display { latest, keys, stop: Some(stop), thread: Some(thread) })
+        Ok(Display { latest, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The newest status wins; it is drawn within `TICK`.
     pub fn update(&self, status: &Status) {
         *lock(&self.latest) = Some(status.clone());
-    }
-
-    /// Keys as they are pressed; none where there is no keyboard.
-    pub fn keys(&self) -> Receiver<Key> {
-        self.keys.clone()
     }
 }
 

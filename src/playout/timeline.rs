@@ -18,7 +18,7 @@ use super::strand::{Motion, Role, Strand};
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Frame, Origin, PreparedClip};
-use crate::ring::{Command, Player};
+use crate::ring::Player;
 
 /// Clips that may wait or be held at once; the ring's capacity in bytes binds long before.
 const MANY: usize = 256;
@@ -107,7 +107,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// Starts with the stand-in on air, in standby: nothing is taken from the ring before
-    /// [`Command::Go`]. `events` is bounded; when it is full an event is lost and counted.
+    /// *go*. `events` is bounded; when it is full an event is lost and counted.
     pub fn new(
         settings: TimelineSettings,
         player: Player,
@@ -154,14 +154,12 @@ impl Timeline {
     }
 
     fn take_commands(&mut self) {
+        self.live |= self.player.is_live();
         // A full queue stays in the ring.
         while self.queue.len() < MANY / 2 {
             match self.player.poll() {
-                Some(Command::Append(clip)) if clip.origin == Origin::Earlier => {
-                    self.remember(clip);
-                }
-                Some(Command::Append(clip)) => self.queue.push_back(clip),
-                Some(Command::Go) => self.live = true,
+                Some(clip) if clip.origin == Origin::Earlier => self.remember(clip),
+                Some(clip) => self.queue.push_back(clip),
                 None => break,
             }
         }
@@ -186,7 +184,12 @@ impl Timeline {
         }
         // While it is being faded out the last stretch runs to its end.
         let ends = self.fade.is_some() && self.base.role == Role::Fresh;
-        if !ends && self.base.must_turn(n) && !(next_ready && self.base.role == Role::Fresh) {
+        let goes_on = match self.base.role {
+            Role::Fresh => next_ready,
+            Role::Replay => self.walks_on(),
+            Role::StandIn => false,
+        };
+        if !ends && !goes_on && self.base.must_turn(n) {
             if self.base.role == Role::Fresh {
                 // Nothing is due behind a clip that is ending.
                 self.counters.underruns.add(1);
@@ -237,7 +240,7 @@ impl Timeline {
             }
             Role::Replay => {
                 let direction = self.base.direction();
-                let Some(neighbour) = self.neighbour(direction) else { return };
+                let Some(neighbour) = self.neighbour(direction).cloned() else { return };
                 let frames = self.join_frames(&neighbour);
                 if left <= f64::from(frames) {
                     self.counters.replayed.add(1);
@@ -254,11 +257,18 @@ impl Timeline {
         self.report_incoming(n, Some(frames));
     }
 
+    /// Whether the walk leads over the end of the clip on air into its neighbour.
+    fn walks_on(&self) -> bool {
+        self.neighbour(self.base.direction()).is_some_and(|neighbour| {
+            self.fade.as_ref().is_none_or(|fade| Arc::ptr_eq(&fade.to.clip, neighbour))
+        })
+    }
+
     /// The clip of the history that continues the one on air in `direction`.
-    fn neighbour(&self, direction: f64) -> Option<Arc<PreparedClip>> {
+    fn neighbour(&self, direction: f64) -> Option<&Arc<PreparedClip>> {
         let here = self.history.iter().position(|c| Arc::ptr_eq(c, &self.base.clip))?;
         let there = if direction > 0.0 { here + 1 } else { here.checked_sub(1)? };
-        self.history.get(there).cloned()
+        self.history.get(there)
     }
 
     /// Output frames that joining `next` takes: at most half of either clip, so that joins never
@@ -339,8 +349,11 @@ impl Timeline {
     fn emit(&self, n: u64, strand: &Strand, fade_frames: Option<u32>) {
         let clip = &strand.clip;
         let cycle = (strand.role != Role::StandIn).then_some(clip.clip.cycle.0);
-        self.counters.on_air.set(cycle.map_or(0, |c| u64::from(c) + 1));
-        self.counters.replaying.set(u64::from(strand.role == Role::Replay));
+        // What is being joined in counts as on air; what goes out may still turn.
+        if self.fade.as_ref().is_none_or(|fade| std::ptr::eq(strand, &fade.to)) {
+            self.counters.on_air.set(cycle.map_or(0, |c| u64::from(c) + 1));
+            self.counters.replaying.set(u64::from(strand.role == Role::Replay));
+        }
         let (_, position, motion) = strand.anchor();
         let turn_frames = match motion {
             Motion::Turn { frames, .. } => Some(frames),
@@ -412,7 +425,7 @@ mod tests {
         let settings = TimelineSettings { fps: FrameRate::whole(60), join_seconds, history_bytes };
         let stand_in = clip_from(Origin::StandIn, 0, 24);
         let timeline = Timeline::new(settings, player, stand_in.clone(), tx, counters.clone());
-        feeder.starter().go().unwrap();
+        feeder.starter().go();
         Rig { timeline, feeder, events, counters, stand_in }
     }
 
@@ -444,7 +457,7 @@ mod tests {
         }
         assert_eq!(counters.played.get(), 0);
         assert_eq!(counters.on_air.get(), 0);
-        feeder.starter().go().unwrap();
+        feeder.starter().go();
         for n in 600..700 {
             timeline.tick(n);
         }
@@ -489,21 +502,39 @@ mod tests {
 
     #[test]
     fn the_walk_reaches_earlier_cycles_and_comes_back() {
-        let mut rig = rig(0.5, 3);
-        for cycle in 0..5 {
-            rig.feeder.append(clip(cycle, 24)).unwrap();
+        for join in [0.0, 0.1, 0.5] {
+            let mut rig = rig(join, 3);
+            for cycle in 0..5 {
+                rig.feeder.append(clip(cycle, 24)).unwrap();
+            }
+            for n in 0..(60 * 60) {
+                rig.timeline.tick(n);
+            }
+            let walked: Vec<u32> = rig
+                .events
+                .try_iter()
+                .filter(|e| e.role == Role::Replay && e.fade_frames.is_some())
+                .filter_map(|e| e.cycle)
+                .collect();
+            assert!(walked.starts_with(&[3, 2, 3, 4, 3, 2]), "join {join}: {walked:?}");
+            assert!(!walked.contains(&1), "only what fits into memory is held: {walked:?}");
         }
-        for n in 0..(60 * 60) {
+    }
+
+    #[test]
+    fn what_goes_out_does_not_claim_to_be_on_air() {
+        let mut rig = rig(2.0, 10);
+        rig.feeder.append(clip(0, 24)).unwrap();
+        // The next one comes during the turn, which ends while the old clip fades out.
+        for n in 0..165 {
             rig.timeline.tick(n);
         }
-        let walked: Vec<u32> = rig
-            .events
-            .try_iter()
-            .filter(|e| e.role == Role::Replay && e.fade_frames.is_some())
-            .filter_map(|e| e.cycle)
-            .collect();
-        assert!(walked.starts_with(&[3, 2, 3, 4, 3, 2]), "{walked:?}");
-        assert!(!walked.contains(&1), "only what fits into memory is held: {walked:?}");
+        rig.feeder.append(clip(1, 24)).unwrap();
+        for n in 165..250 {
+            rig.timeline.tick(n);
+            assert_eq!(rig.counters.on_air.get(), 2, "at {n}");
+            assert_eq!(rig.counters.replaying.get(), 0, "at {n}");
+        }
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //! goes into the ring next is decoded. A clip that cannot be decoded is reported and left out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::Gauge;
 use crate::media::{Clip, ClipDecoder, Origin, PreparedClip};
 use crate::ring::Feeder;
 
@@ -19,6 +19,9 @@ const WAITING: usize = 32;
 
 /// How often a worker looks whether the ring has room.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Pause behind a clip that could not be prepared.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// A clip to be prepared.
 #[derive(Clone, Debug)]
@@ -40,12 +43,13 @@ pub enum Outcome {
 #[derive(Clone)]
 pub struct Preparer {
     jobs: Sender<Job>,
-    waiting_ms: Arc<Gauge>,
+    waiting_ms: Arc<AtomicU64>,
 }
 
 impl Preparer {
     /// Hands over a clip; waits while too many are waiting. `Err` when the show is over.
     pub fn prepare(&self, job: Job) -> Result<(), Job> {
+        self.waiting_ms.fetch_add(job_ms(&job), Ordering::Relaxed);
         self.jobs.send(job).map_err(|e| e.0)
     }
 
@@ -56,10 +60,7 @@ impl Preparer {
 
     /// Seconds of clips that are not in the ring yet.
     pub fn waiting_seconds(&self) -> f64 {
-        let queued = self.jobs.len() as f64;
-        // The one in the worker's hands; those queued are counted by its length.
-        let ms = self.waiting_ms.get() as f64;
-        ms / 1000.0 * (queued + 1.0)
+        self.waiting_ms.load(Ordering::Relaxed) as f64 / 1000.0
     }
 }
 
@@ -72,7 +73,7 @@ pub fn start(
     outcomes: impl Fn(Outcome) + Send + 'static,
 ) -> Result<Preparer> {
     let (jobs, queue) = bounded(WAITING);
-    let waiting_ms = Arc::new(Gauge::default());
+    let waiting_ms = Arc::new(AtomicU64::new(0));
     let worker = Worker { queue, feeder, decoder, waiting_ms: waiting_ms.clone() };
     std::thread::Builder::new()
         .name("prepare".into())
@@ -88,7 +89,7 @@ struct Worker {
     queue: Receiver<Job>,
     feeder: Feeder,
     decoder: Arc<dyn ClipDecoder>,
-    waiting_ms: Arc<Gauge>,
+    waiting_ms: Arc<AtomicU64>,
 }
 
 impl Worker {
@@ -96,18 +97,23 @@ impl Worker {
         loop {
             match self.queue.recv_timeout(PATIENCE) {
                 Ok(job) => {
-                    self.waiting_ms.set((job.clip.seconds() * 1000.0) as u64);
-                    let clip = job.clip.clone();
-                    match prepare(job, &*self.decoder) {
+                    let (clip, ms) = (job.clip.clone(), job_ms(&job));
+                    let laid = match prepare(job, &*self.decoder) {
                         Ok(prepared) => {
-                            if self.lay(prepared).is_err() {
-                                return;
-                            }
+                            let laid = self.lay(prepared);
                             outcomes(Outcome::Ready(clip));
+                            laid
                         }
-                        Err(error) => outcomes(Outcome::Failed(clip, error)),
+                        Err(error) => {
+                            outcomes(Outcome::Failed(clip, error));
+                            // A set whose disk is gone fails at once, and comes again.
+                            self.feeder.collect(AFTER_FAILURE)
+                        }
+                    };
+                    self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
+                    if laid.is_err() {
+                        return;
                     }
-                    self.waiting_ms.set(0);
                 }
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
@@ -126,6 +132,10 @@ impl Worker {
         }
         self.feeder.append(Arc::new(clip))
     }
+}
+
+fn job_ms(job: &Job) -> u64 {
+    (job.clip.seconds() * 1000.0) as u64
 }
 
 fn prepare(job: Job, decoder: &dyn ClipDecoder) -> Result<PreparedClip> {

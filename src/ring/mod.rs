@@ -1,30 +1,21 @@
 //! The ring: prepared clips on their way to the picture, and back when they are done with.
 //!
-//! Holds: commands arrive in the order they were sent. The [`Feeder`] never has more prepared
+//! Holds: clips arrive in the order they were appended; *go* overtakes them. The [`Feeder`] never has more prepared
 //! material out than its capacity in seconds and bytes, except that one clip always fits. The
 //! [`Player`] neither waits nor allocates, and frees no clip: all go home through the feeder.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::media::{Origin, PreparedClip};
 
-/// Commands that may be under way at once. The feeder waits when it is full.
-const COMMANDS: usize = 64;
+/// Clips that may be under way at once. The feeder waits when it is full.
+const UNDERWAY: usize = 64;
 /// Clips on their way home. More than can be out at a time, so that the player never waits.
 const RETURNS: usize = 256;
-
-/// What the playout is told.
-#[derive(Debug)]
-pub enum Command {
-    /// Air this after everything that was appended before.
-    Append(Arc<PreparedClip>),
-    /// Leave the standby picture.
-    Go,
-}
 
 /// How much prepared material may wait for the picture.
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +33,13 @@ struct Shared {
     bytes_out: AtomicU64,
     /// Clips that were appended and not yet taken by the player.
     underway_ms: AtomicU64,
+    /// The show is to leave the standby picture.
+    live: AtomicBool,
 }
 
 /// The end of those who prepare clips.
 pub struct Feeder {
-    commands: Sender<Command>,
+    clips: Sender<Arc<PreparedClip>>,
     returns: Receiver<Arc<PreparedClip>>,
     capacity: Capacity,
     shared: Arc<Shared>,
@@ -54,7 +47,7 @@ pub struct Feeder {
 
 /// The end of the playout.
 pub struct Player {
-    commands: Receiver<Command>,
+    clips: Receiver<Arc<PreparedClip>>,
     returns: Sender<Arc<PreparedClip>>,
     shared: Arc<Shared>,
 }
@@ -74,12 +67,12 @@ impl Runway {
 
 /// Makes a ring of the given capacity.
 pub fn ring(capacity: Capacity) -> (Feeder, Player) {
-    let (command_tx, command_rx) = bounded(COMMANDS);
+    let (clip_tx, clip_rx) = bounded(UNDERWAY);
     let (return_tx, return_rx) = bounded(RETURNS);
     let shared = Arc::new(Shared::default());
     (
-        Feeder { commands: command_tx, returns: return_rx, capacity, shared: shared.clone() },
-        Player { commands: command_rx, returns: return_tx, shared },
+        Feeder { clips: clip_tx, returns: return_rx, capacity, shared: shared.clone() },
+        Player { clips: clip_rx, returns: return_tx, shared },
     )
 }
 
@@ -99,11 +92,12 @@ impl Feeder {
         ahead <= 0.0 || (ahead < self.capacity.seconds && out + bytes <= self.capacity.bytes)
     }
 
-    /// Appends a clip; waits while the command queue is full.
+    /// Has a clip aired after everything that was appended before; waits while too many are under
+    /// way.
     pub fn append(&self, clip: Arc<PreparedClip>) -> Result<(), Closed> {
         self.shared.bytes_out.fetch_add(clip.bytes() as u64, Ordering::Relaxed);
         self.shared.underway_ms.fetch_add(clip_ms(&clip), Ordering::Relaxed);
-        self.commands.send(Command::Append(clip)).map_err(|_| Closed)
+        self.clips.send(clip).map_err(|_| Closed)
     }
 
     /// Takes clips home (and frees them, if nobody else has them) until none comes for `patience`
@@ -133,34 +127,32 @@ impl Feeder {
         Runway(self.shared.clone())
     }
 
-    /// A handle that can send [`Command::Go`].
+    /// A handle that can start the show.
     pub fn starter(&self) -> Starter {
-        Starter(self.commands.clone())
+        Starter(self.shared.clone())
     }
 }
 
 /// Starts the show out of standby.
-pub struct Starter(Sender<Command>);
+pub struct Starter(Arc<Shared>);
 
 impl Starter {
-    /// Waits while the command queue is full.
-    pub fn go(&self) -> Result<(), Closed> {
-        self.0.send(Command::Go).map_err(|_| Closed)
+    pub fn go(&self) {
+        self.0.live.store(true, Ordering::Release);
     }
 }
 
 impl Player {
-    /// The next command, if one is there.
-    pub fn poll(&mut self) -> Option<Command> {
-        match self.commands.try_recv() {
-            Ok(command) => {
-                if let Command::Append(clip) = &command {
-                    self.shared.underway_ms.fetch_sub(clip_ms(clip), Ordering::Relaxed);
-                }
-                Some(command)
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+    /// The next clip, if one is there.
+    pub fn poll(&mut self) -> Option<Arc<PreparedClip>> {
+        let clip = self.clips.try_recv().ok()?;
+        self.shared.underway_ms.fetch_sub(clip_ms(&clip), Ordering::Relaxed);
+        Some(clip)
+    }
+
+    /// Whether the show has left the standby picture.
+    pub fn is_live(&self) -> bool {
+        self.shared.live.load(Ordering::Acquire)
     }
 
     /// Sends a clip home. If the way is full it is handed back, to be tried again.
@@ -201,7 +193,7 @@ mod tests {
                         }
                     }
                     1 => {
-                        if let Some(Command::Append(clip)) = player.poll() {
+                        if let Some(clip) = player.poll() {
                             ahead += clip.clip.seconds();
                             taken.push(clip);
                             player.report_runway(ahead);

@@ -41,7 +41,7 @@ pub enum Effect {
     StartPlayout,
     /// End the picture, finish files, save the state.
     Drain,
-    /// Write a line for the record: a warning that appeared or changed.
+    /// Write a line for the record: a warning that appeared.
     Warn(String),
     /// Write a line for the record: a warning that is over.
     Clear(String),
@@ -97,12 +97,12 @@ impl Director {
                 Vec::new()
             }
             Event::Problem(topic, Some(text)) => {
-                let known = self.warnings.get(&topic);
-                if known.is_some_and(|w| w.text == text) {
+                // A warning whose numbers move is told once, and kept up to date on the screen.
+                if let Some(known) = self.warnings.get_mut(&topic) {
+                    known.text = text;
                     return Vec::new();
                 }
-                let since = known.map_or(now, |w| w.since);
-                self.warnings.insert(topic, Warning { text: text.clone(), since });
+                self.warnings.insert(topic, Warning { text: text.clone(), since: now });
                 vec![Effect::Warn(text)]
             }
             Event::Problem(topic, None) => match self.warnings.remove(&topic) {

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, bounded};
 
 use super::fanout::{Fanout, QueueLoad, Unit, UnitKind};
 use super::mp4::Mp4Writer;
@@ -125,6 +126,8 @@ pub struct Output {
     pub info: Arc<OutputInfo>,
     pub load: Arc<QueueLoad>,
     thread: Option<JoinHandle<()>>,
+    /// Closes when the thread has finished.
+    finished: Receiver<()>,
 }
 
 /// Names the file of part `n` (from 2) of a recording.
@@ -155,13 +158,24 @@ impl Output {
     ) -> Result<Self> {
         let (units, load) = fanout.subscribe(QUEUE_BYTES);
         let info = Arc::new(OutputInfo::default());
-        let run = Run { units, writer, at_mark, info: info.clone(), load: load.clone() };
+        let run = Run {
+            units,
+            writer,
+            at_mark,
+            sound: VecDeque::new(),
+            info: info.clone(),
+            load: load.clone(),
+        };
         let fanout = fanout.clone();
+        let (running, finished) = bounded(0);
         let thread = std::thread::Builder::new()
             .name("output".into())
-            .spawn(move || run.run(&fanout))
+            .spawn(move || {
+                run.run(&fanout);
+                drop(running);
+            })
             .map_err(|e| Error::internal("cannot start an output").with_source(e))?;
-        Ok(Output { target, info, load, thread: Some(thread) })
+        Ok(Output { target, info, load, thread: Some(thread), finished })
     }
 
     /// Ends this output alone; it finishes in the background.
@@ -169,10 +183,14 @@ impl Output {
         fanout.unsubscribe(&self.load);
     }
 
-    /// Waits until it has finished. To be called after the fan-out was closed or it was detached.
-    pub fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    /// Waits until it has finished, for at most `limit`; false: it has not. To be called after the
+    /// fan-out was closed or it was detached.
+    #[must_use]
+    pub fn join(&mut self, limit: Duration) -> bool {
+        let _: Result<(), _> = self.finished.recv_timeout(limit);
+        match self.thread.take_if(|thread| thread.is_finished()) {
+            Some(thread) => thread.join().is_ok(),
+            None => self.thread.is_none(),
         }
     }
 }
@@ -206,8 +224,9 @@ impl Writer for File {
         let new_part = matches!(unit.kind, UnitKind::Video { mark: true, .. });
         if let Some(part_name) = self.parts.as_ref().filter(|_| new_part && self.open.is_some()) {
             self.path = part_name(lock(&info.parts).len() as u32 + 1);
-            if let Some(finished) = self.open.take() {
-                finished.finish()?;
+            // The part plays all the same; what comes now matters more.
+            if let Some(Err(error)) = self.open.take().map(Mp4Writer::finish) {
+                tracing::warn!("{error}");
             }
         }
         let writer = match &mut self.open {
@@ -234,6 +253,8 @@ struct Run {
     writer: Box<dyn Writer>,
     /// Begins at a marked key frame, not at any.
     at_mark: bool,
+    /// Waits for its picture.
+    sound: VecDeque<Unit>,
     info: Arc<OutputInfo>,
     load: Arc<QueueLoad>,
 }
@@ -263,7 +284,7 @@ impl Run {
         for unit in self.units.clone() {
             self.load.taken(&unit);
             if started {
-                self.put(&unit, fanout)?;
+                self.put(unit, fanout)?;
                 continue;
             }
             early.add(unit);
@@ -271,19 +292,32 @@ impl Run {
                 started = true;
                 self.info.live.set(1);
                 for unit in early.take() {
-                    self.put(&unit, fanout)?;
+                    self.put(unit, fanout)?;
                 }
             }
         }
+        self.put_sound_before(u64::MAX, fanout)
+    }
+
+    /// Writes by time: sound is encoded sooner than the picture, and waits here for it, so that
+    /// each part of a recording gets the sound that belongs to it.
+    fn put(&mut self, unit: Unit, fanout: &Fanout) -> Result<()> {
+        if unit.kind == UnitKind::Audio {
+            self.sound.push_back(unit);
+            return Ok(());
+        }
+        self.put_sound_before(unit.pts_ns, fanout)?;
+        self.writer.write(&unit, fanout, &self.info)?;
+        self.info.frames.add(1);
+        self.info.bytes.add(unit.buffer.size() as u64);
         Ok(())
     }
 
-    fn put(&mut self, unit: &Unit, fanout: &Fanout) -> Result<()> {
-        self.writer.write(unit, fanout, &self.info)?;
-        if matches!(unit.kind, UnitKind::Video { .. }) {
-            self.info.frames.add(1);
+    fn put_sound_before(&mut self, pts_ns: u64, fanout: &Fanout) -> Result<()> {
+        while let Some(unit) = self.sound.pop_front_if(|unit| unit.pts_ns < pts_ns) {
+            self.writer.write(&unit, fanout, &self.info)?;
+            self.info.bytes.add(unit.buffer.size() as u64);
         }
-        self.info.bytes.add(unit.buffer.size() as u64);
         Ok(())
     }
 }
@@ -297,8 +331,8 @@ struct Early {
     audio: VecDeque<Unit>,
 }
 
-/// Sound that may wait for a key frame: the longest key frame distance is ten seconds.
-const EARLY_AUDIO: usize = 512;
+/// Sound that may wait for a key frame: the longest key frame distance is twenty seconds.
+const EARLY_AUDIO: usize = 1024;
 
 impl Early {
     fn add(&mut self, unit: Unit) {

@@ -214,12 +214,29 @@ impl Pump {
                 }
                 None if self.sink.is_eos() && self.sink.current_state() == gst::State::Playing => {
                     let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
+                    // Nobody else reads what it says at each round.
+                    if let Some(bus) = self.pipeline.bus() {
+                        bus.set_flushing(true);
+                        bus.set_flushing(false);
+                    }
                     if self.pipeline.seek_simple(flags, gst::ClockTime::ZERO).is_err() {
                         tracing::warn!("the sound file cannot start over; silence from here on");
                         return;
                     }
                 }
-                None => return,
+                None => {
+                    let failed = self.pipeline.bus().and_then(|bus| {
+                        bus.pop_filtered(&[gst::MessageType::Error]).as_ref().and_then(posted_error)
+                    });
+                    if let Some(error) = failed {
+                        tracing::warn!("the sound file has failed, silence from here on: {error}");
+                        return;
+                    }
+                    // A disk that stands still, or a show that is over.
+                    if self.sink.current_state() != gst::State::Playing {
+                        return;
+                    }
+                }
             }
             sample = self.sink.try_pull_sample(gst::ClockTime::from_nseconds(
                 Duration::from_secs(10).as_nanos() as u64,
