@@ -234,8 +234,8 @@ pub fn assert_alive(path: &Path, summary: &serde_json::Value) {
     assert!(longest <= 30 + held, "{shown}: {longest} frames stand still at {at}");
 }
 
-/// Decodes the last picture of a clip, or a still, to a small one in RGB.
-pub fn last_picture(path: &Path) -> Vec<u8> {
+/// Decodes a clip, or a still, to small pictures in RGB.
+pub fn decode_rgb(path: &Path) -> Vec<Vec<u8>> {
     let raw = output_of(
         Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
@@ -243,7 +243,7 @@ pub fn last_picture(path: &Path) -> Vec<u8> {
             .args(["-vf", "scale=64:36:flags=area,format=rgb24", "-fps_mode", "passthrough"])
             .args(["-f", "rawvideo", "-"]),
     );
-    raw.chunks_exact(64 * 36 * 3).last().expect("a picture").to_vec()
+    raw.chunks_exact(64 * 36 * 3).map(<[u8]>::to_vec).collect()
 }
 
 /// Mean difference of two pictures of one size, in levels.
