@@ -65,7 +65,11 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         }
     }
     let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
-    let pump = std::thread::spawn(move || writer.write(&bytes));
+    // Half a second lies ready when the show starts.
+    let (first, rest) = bytes.split_at(48_000 * 8 / 2);
+    writer.write(first).unwrap();
+    let rest = rest.to_vec();
+    let pump = std::thread::spawn(move || writer.write(&rest));
 
     let fanout = Fanout::new();
     let telemetry = Arc::new(LiveTelemetry::default());
@@ -76,8 +80,8 @@ fn record(fps: FrameRate, path: &std::path::Path) {
                 fps,
                 frames: Box::new(Flash { fps, sound: feed, fanout: fanout.clone() }),
                 counters: telemetry.source.clone(),
-                lateness: telemetry.lateness.recorder(),
-                render: telemetry.render.recorder(),
+                lateness: telemetry.lateness.clone(),
+                render: telemetry.render.clone(),
             }
         })
         .unwrap();

@@ -1,6 +1,6 @@
 //! The generating half of a show: cycle after cycle, as far ahead as the settings say.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 pub struct GeneratorInfo {
     pub generated: Counter,
     pub failed: Counter,
+    paused: AtomicBool,
     now: Mutex<Option<Making>>,
     expected_ms: AtomicU64,
 }
@@ -60,6 +61,11 @@ impl GeneratorInfo {
             0 => None,
             ms => Some(ms as f64 / 1000.0),
         }
+    }
+
+    /// Begin no cycle for the time being.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
     }
 
     fn stage(&self, cycle: u32, stage: &'static str, now: Duration) {
@@ -97,7 +103,8 @@ impl Generator {
         let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
         loop {
             let ahead = self.runway.seconds() + self.preparer.waiting_seconds();
-            if !self.preparer.has_room() || !look_ahead.should_start(clock.now(), ahead) {
+            let ready = self.preparer.has_room() && !self.info.paused.load(Ordering::Relaxed);
+            if !ready || !look_ahead.should_start(clock.now(), ahead) {
                 tokio::time::sleep(TICK).await;
                 continue;
             }
@@ -116,7 +123,6 @@ impl Generator {
                     let expected = look_ahead.expected().unwrap_or_default();
                     self.info.expected_ms.store(expected.as_millis() as u64, Ordering::Relaxed);
                     self.info.generated.add(1);
-                    self.notice(None);
                     previous = Some(next);
                 }
                 Err(error) => {
@@ -135,6 +141,13 @@ impl Generator {
             }
             self.info.idle();
             cycle = CycleId(cycle.0 + 1);
+            let most = u64::from(self.config.cycle.max_cycles);
+            if most > 0 && self.info.generated.get() >= most {
+                self.notice(Some(format!(
+                    "{most} cycles are made (cycle.max_cycles); from here on they are shown again"
+                )));
+                return;
+            }
         }
     }
 
@@ -148,6 +161,7 @@ impl Generator {
             info.stage(number, stage.name(), clock.now());
         })
         .await?;
+        self.notice(None);
         let next = made.previous(self.config.chaining.frame);
         let clip = made.built.clip.clone();
         // Room was there before the cycle was begun, and nobody else hands clips over meanwhile.

@@ -194,9 +194,8 @@ fn generated(backends: Backends, project: &Project) -> Result<Material> {
     let resume = Box::new(project.resume_point()?);
     let earlier = match resume.last_raw {
         Some((CycleId(last), _)) => {
-            let mut cycles = project.playable().unwrap_or_default();
-            cycles.retain(|c| c.cycle.0 <= last && c.cycle.0 + EARLIER_CLIPS > last);
-            cycles
+            let first = CycleId((last + 1).saturating_sub(EARLIER_CLIPS));
+            project.playable_in(first..=CycleId(last))?
         }
         None => Vec::new(),
     };

@@ -8,7 +8,8 @@ use super::generator::GeneratorInfo;
 use super::machine;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, Frames, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway, Status,
+    Cycles, Frames, Losses, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway,
+    Status,
 };
 use crate::base::time::FrameRate;
 use crate::param::{REGISTRY, Values};
@@ -29,12 +30,16 @@ pub struct Notice {
 /// The fps that are shown are those of this time.
 const FPS_WINDOW: Duration = Duration::from_secs(3);
 
+/// Prompts that are remembered.
+const PROMPTS: usize = 512;
+
 /// Where the numbers are found.
 pub struct Sources {
     pub telemetry: Arc<LiveTelemetry>,
     pub playout: Arc<PlayoutCounters>,
     pub picture: Arc<PictureControl>,
     pub generator: Option<Arc<GeneratorInfo>>,
+    pub archive: archive::Handle,
     pub runway: ring::Runway,
     pub runway_target_s: f64,
     pub fps: FrameRate,
@@ -83,6 +88,10 @@ impl Reporter {
 
     /// A clip is ready: its prompt will be asked for.
     pub fn remember_prompt(&mut self, cycle: u32, prompt: Arc<str>) {
+        // What is on air or held for walking back is among the last few.
+        if self.prompts.len() >= PROMPTS {
+            self.prompts.retain(|known, _| known + (PROMPTS as u32) / 2 > cycle);
+        }
         self.prompts.insert(cycle, prompt);
     }
 
@@ -143,6 +152,14 @@ impl Reporter {
                 min: self.runway.min,
                 mean: self.runway.sum / self.runway.count.max(1) as f64,
                 target: sources.runway_target_s,
+            },
+            losses: Losses {
+                journal_entries: sources.playout.events_lost.get()
+                    + sources.picture.receipts_lost.get()
+                    + sources.archive.journal_dropped(),
+                archive_writes: sources.archive.write_failures(),
+                clock_breaks: sources.telemetry.source.breaks.get(),
+                silent_frames: sources.telemetry.silent_frames.get(),
             },
             lateness_ms: sources.telemetry.lateness.percentiles(),
             render_ms: sources.telemetry.render.percentiles(),

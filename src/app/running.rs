@@ -35,7 +35,7 @@ use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoder::{self, VideoSettings};
 use crate::stream::fanout::Fanout;
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::Output;
+use crate::stream::output::{Output, Target};
 use crate::stream::picture::{Applied, Picture, PictureControl};
 use crate::stream::sound::{FileSound, SoundFeed};
 use crate::stream::source::SourceSetup;
@@ -46,10 +46,12 @@ const STATUS_EVERY: Duration = Duration::from_millis(250);
 const DISK_EVERY: Duration = Duration::from_secs(1);
 /// The main loop's patience.
 const TICK: Duration = Duration::from_millis(50);
-/// From the end of the picture to everything encoded; then files are closed as they are.
-const DRAIN_LIMIT: Duration = Duration::from_millis(2500);
-/// For a clip that is being encoded or decoded when the show ends.
-const WORKERS_LIMIT: Duration = Duration::from_millis(1000);
+/// From the wish to end to everything encoded; then files are closed as they are.
+const ENCODED_LIMIT: Duration = Duration::from_secs(2);
+/// From the wish to end to the end of the process, nearly.
+const END_LIMIT: Duration = Duration::from_millis(4500);
+/// What every part gets, however late it is.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// Entries that may wait on their way from the render thread to the journal.
 const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
@@ -84,6 +86,15 @@ struct Running<'a> {
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
     held_seen: (Duration, u64),
+    /// When the show was asked to end, or had shown its last frame.
+    ending_since: Option<Duration>,
+    /// Parts of the recording that stand in the state.
+    parts_noted: usize,
+    /// What ended for want of room.
+    disk_full: Vec<String>,
+    /// A file in the project's folder.
+    archive_file: std::path::PathBuf,
+    generator: Option<Arc<GeneratorInfo>>,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -99,13 +110,19 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
     let clips_mb = live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(LEAST_CLIPS_MB);
     let clip_bytes = clips_mb as usize * 1_000_000;
+    warn_of_large_clips(&config, clips_mb);
     let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
     let starter = feeder.starter();
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
     let timeline = Timeline::new(
-        TimelineSettings { fps: live.fps, join_seconds, history_bytes: clip_bytes / 4 },
+        TimelineSettings {
+            fps: live.fps,
+            join_seconds,
+            history_bytes: clip_bytes / 4,
+            may_begin: crate::stream::sound::begins_together,
+        },
         player,
         stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
         shot_tx,
@@ -149,8 +166,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 generation: 0,
             }),
             counters: telemetry.source.clone(),
-            lateness: telemetry.lateness.recorder(),
-            render: telemetry.render.recorder(),
+            lateness: telemetry.lateness.clone(),
+            render: telemetry.render.clone(),
         };
         LivePipeline::build((show.encoder, settings), sound, &fanout, &telemetry, source)?
     };
@@ -166,6 +183,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         playout: playout_counters,
         picture: picture.clone(),
         generator: None,
+        archive: archive.handle(),
         runway: runway.clone(),
         runway_target_s: live.buffer_seconds,
         fps: live.fps,
@@ -193,27 +211,35 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     if !options.standby {
         // The playout leaves standby with its first frame.
         director.handle(Event::Go, clock.now());
-        let _ = starter.go();
+        starter.go();
     }
     pipeline.start()?;
 
+    // Dropped when the show is over.
+    let (on_air, off_air) = tokio::sync::oneshot::channel();
     if let Some(listener) = show.listener {
         if let Ok(address) = listener.local_addr() {
             (surroundings.on_listening)(address);
         }
         let desk: Arc<dyn Desk> = desk.clone();
         runtime.spawn(async move {
-            if let Err(error) = control::serve(listener, desk, std::future::pending()).await {
+            let ended = async move {
+                let _: std::result::Result<(), _> = off_air.await;
+            };
+            if let Err(error) = control::serve(listener, desk, ended).await {
                 tracing::error!("HTTP ended: {error}");
             }
         });
     }
     let (preparer, preparing) = start_preparing(feeder, notice_tx.clone(), ready_tx.clone())?;
+    let mut making = None;
     let generator_task = match show.material {
         Material::Generated { backends, resume, earlier } => {
             let info = Arc::new(GeneratorInfo::default());
             reporter.set_generator(info.clone());
-            for cycle in &earlier {
+            making = Some(info.clone());
+            // Newest first: that is the one to begin with.
+            for cycle in earlier.iter().rev() {
                 let _ =
                     preparer.prepare(generator::archived(cycle, &config, Origin::Earlier, false));
             }
@@ -260,12 +286,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
+        ending_since: None,
+        parts_noted: 0,
+        disk_full: Vec::new(),
+        archive_file: project.state_file(),
+        generator: making,
         on_status: surroundings.on_status,
         config,
     };
-    if let Some(recording) = &running.recording {
-        running.note_recording(recording, false);
-    }
     let ended = running.until_the_end(&surroundings.commands, &own_commands);
 
     // Off air: first the files that the audience keeps, then everything else.
@@ -273,10 +301,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         task.abort();
     }
     let last = running.finish();
+    let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
+    drop(on_air);
     drop(sound_file);
-    runtime.shutdown_timeout(WORKERS_LIMIT);
-    let _ = preparing.recv_timeout(WORKERS_LIMIT);
+    let _: std::result::Result<(), _> = preparing.recv_timeout(left);
+    runtime.shutdown_timeout(left);
     let _ = journal_thread.join();
     let archived = archive.close();
     if let Some(path) = &options.summary {
@@ -293,7 +323,6 @@ impl Running<'_> {
         own: &Receiver<Command>,
     ) -> Result<()> {
         let (mut next_status, mut next_disk) = (Duration::ZERO, DISK_EVERY);
-        let mut drain_since = None;
         loop {
             crossbeam_channel::select! {
                 recv(commands) -> command => match command {
@@ -309,6 +338,7 @@ impl Running<'_> {
                 },
                 recv(self.ready) -> clip => if let Ok(clip) = clip {
                     self.reporter.remember_prompt(clip.cycle.0, clip.prompt);
+                    self.event(Event::Problem(Topic::Clip, None));
                 },
                 default(TICK) => {}
             }
@@ -320,9 +350,11 @@ impl Running<'_> {
                 }
                 None => {}
             }
-            if self.director.phase() == Phase::Draining {
-                let since = *drain_since.get_or_insert(now);
-                if now > since + DRAIN_LIMIT {
+            if self.director.phase() == Phase::Draining
+                || self.picture.ended.load(Ordering::Acquire)
+            {
+                let since = *self.ending_since.get_or_insert(now);
+                if now > since + ENCODED_LIMIT {
                     tracing::warn!(
                         "the encoder did not drain in time; files are closed as they are"
                     );
@@ -356,7 +388,7 @@ impl Running<'_> {
             match effect {
                 Effect::StartPlayout => {
                     tracing::info!("go");
-                    let _ = self.starter.go();
+                    self.starter.go();
                 }
                 Effect::Drain => {
                     tracing::info!("ending: finishing files and saving the state");
@@ -382,32 +414,47 @@ impl Running<'_> {
         status
     }
 
-    /// Ends the recording cleanly before its disk is full.
+    /// Ends what is written cleanly before a disk is full, and then stops making cycles.
     fn watch_disk(&mut self) {
-        let Some(recording) = &self.recording else { return };
-        if recording.info.state() != OutputState::Live {
-            return;
-        }
         let min_mb = self.config.live.min_free_mb;
-        let folder = recording.info.parts().pop().unwrap_or_default();
-        let Some(free) = archive::disk::free_bytes(folder.parent().unwrap_or(Path::new(".")))
-        else {
-            return;
+        let free_mb = |path: &Path| {
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+            archive::disk::free_bytes(folder.unwrap_or(Path::new("."))).map(|free| free >> 20)
         };
-        let free_mb = free >> 20;
-        if free_mb < min_mb {
-            recording.detach(&self.fanout);
-            self.event(Event::Problem(
-                Topic::Disk,
-                Some(format!(
-                    "the recording has ended: {free_mb} MB are free on its disk \
-                     (live.min_free_mb: {min_mb}); the show goes on"
-                )),
-            ));
-        } else if free_mb < min_mb * 2 {
-            let text = format!("{free_mb} MB are free; recording ends at {min_mb} MB");
-            self.event(Event::Problem(Topic::Disk, Some(text)));
+        let mut warning = None;
+        for output in self.recording.iter().chain(&self.outputs) {
+            let Target::File(path) = &output.target else { continue };
+            if output.info.state() != OutputState::Live {
+                continue;
+            }
+            match free_mb(path) {
+                Some(free) if free < min_mb => {
+                    output.detach(&self.fanout);
+                    self.disk_full.push(format!(
+                        "{} has ended: {free} MB were free on its disk (live.min_free_mb: \
+                         {min_mb}); the show goes on",
+                        output.target.shown()
+                    ));
+                }
+                Some(free) if free < min_mb * 2 => {
+                    warning = Some(format!("{free} MB are free; recording ends at {min_mb} MB"));
+                }
+                _ => {}
+            }
         }
+        let archive_full = free_mb(&self.archive_file).is_some_and(|free| free < min_mb / 2);
+        if let Some(generator) = &self.generator {
+            generator.pause(archive_full);
+        }
+        if archive_full {
+            warning = Some(format!(
+                "no cycles are made while less than {} MB are free for the project",
+                min_mb / 2
+            ));
+        } else if let Some(text) = self.disk_full.last() {
+            warning = Some(text.clone());
+        }
+        self.event(Event::Problem(Topic::Disk, warning));
     }
 
     /// Says when this machine cannot keep up.
@@ -443,48 +490,69 @@ impl Running<'_> {
 
     fn watch_outputs(&mut self) {
         let mut problems = Vec::new();
+        let mut recording_problem = None;
         if let Some(recording) = &self.recording {
             let waiting_mb = recording.load.bytes.get() >> 20;
             if let Some(error) = recording.info.error() {
-                problems.push((Topic::Recording, format!("the recording has failed: {error}")));
+                recording_problem = Some(format!("the recording has failed: {error}"));
             } else if waiting_mb >= RECORDING_ALARM_MB {
-                let text = format!("the disk is slow: {waiting_mb} MB of recording wait for it");
-                problems.push((Topic::Recording, text));
+                recording_problem =
+                    Some(format!("the disk is slow: {waiting_mb} MB of recording wait for it"));
+            }
+            // A killed show still knows its files.
+            let parts = recording.info.parts().len();
+            if parts != self.parts_noted {
+                self.note_recording(recording, false);
+                self.parts_noted = parts;
             }
         }
+        problems.push((Topic::Recording, recording_problem));
         for (i, output) in self.outputs.iter().enumerate() {
             if let Some(error) = output.info.error() {
                 let text = format!("output {} has failed: {error}", output.target.shown());
-                problems.push((Topic::Output(i), text));
+                problems.push((Topic::Output(i), Some(text)));
             }
         }
         for (topic, text) in problems {
-            self.event(Event::Problem(topic, Some(text)));
+            self.event(Event::Problem(topic, text));
         }
     }
 
     /// Finishes outputs and recording; returns the last status.
     fn finish(&mut self) -> Status {
-        let was_draining = self.director.phase();
+        self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
         self.fanout.close();
-        for output in self.outputs.iter_mut().chain(&mut self.recording) {
-            output.join();
+        for output in self.recording.iter_mut().chain(&mut self.outputs) {
+            let since = self.ending_since.unwrap_or_default();
+            let left = (since + END_LIMIT).saturating_sub(self.clock.now());
+            if !output.join(left.max(LEAST_PATIENCE)) {
+                let name = output.target.shown();
+                tracing::error!("{name} was not finished in time; it plays up to its last second");
+            }
         }
         if let Some(recording) = &self.recording {
-            self.note_recording(recording, recording.info.error().is_none());
+            self.note_recording(recording, recording.info.state() == OutputState::Stopped);
         }
         self.archive.journal(JournalEvent::SessionEnd {
             session: self.archive.state().session_id,
             frames: self.session_frames.source.sent.get(),
         });
-        tracing::debug!("ended out of {was_draining:?}");
         self.publish(self.clock.now())
     }
 
-    /// Enters the recording in the project's state.
+    /// How long the process may still take.
+    fn time_left(&self) -> Duration {
+        let since = self.ending_since.unwrap_or_default();
+        (since + END_LIMIT).saturating_sub(self.clock.now())
+    }
+
+    /// Enters the recording in the project's state, once there is a file.
     fn note_recording(&self, recording: &Output, complete: bool) {
-        let crate::stream::output::Target::File(path) = &recording.target else { return };
+        let Target::File(path) = &recording.target else { return };
+        if recording.info.parts().is_empty() {
+            return;
+        }
         let name = |path: &Path| {
             path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
         };
@@ -510,6 +578,20 @@ impl Running<'_> {
                 }),
             }
         });
+    }
+}
+
+/// Says when two clips, the least that a join needs, do not fit into the memory.
+fn warn_of_large_clips(config: &Config, clips_mb: u32) {
+    let generation = &config.generation;
+    let pixels = u64::from(generation.width) * u64::from(generation.height);
+    let clip_mb = (pixels * 3 / 2 * u64::from(generation.video_frames) / 1_000_000) as u32;
+    if clip_mb.saturating_mul(2) > clips_mb {
+        tracing::warn!(
+            "live.memory_mb: a clip takes {clip_mb} MB and there is room for {clips_mb} MB of \
+             clips, so the next one cannot wait while one is on air; set it to at least {}",
+            BESIDE_CLIPS_MB + clip_mb * 4
+        );
     }
 }
 

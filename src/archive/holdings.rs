@@ -5,6 +5,7 @@
 //! Holds: nothing here writes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::project::{Project, list};
@@ -158,10 +159,25 @@ impl Project {
     /// The cycles that can be aired without a generator, in order. One whose files are missing,
     /// empty or cut off is left out with a warning; none at all is an error.
     pub fn playable(&self) -> Result<Vec<PlayableCycle>> {
+        let playable = self.playable_in(CycleId(0)..=CycleId(u32::MAX))?;
+        if playable.is_empty() {
+            return Err(Error::unavailable(format!(
+                "the project {} has no cycle that can be played; make some with `vfaq live` \
+                 without --play",
+                self.folder().display()
+            )));
+        }
+        Ok(playable)
+    }
+
+    /// Those of [`Project::playable`] that are in a range; none at all is no error. Files of other
+    /// cycles are not opened.
+    pub fn playable_in(&self, range: RangeInclusive<CycleId>) -> Result<Vec<PlayableCycle>> {
         let holdings = self.holdings()?;
         let listed = self.state().cycle_video_paths.iter().filter_map(|path| listed_cycle(path));
         let mut numbers: Vec<u32> =
             holdings.files.keys().chain(holdings.briqs.keys()).copied().chain(listed).collect();
+        numbers.retain(|number| range.contains(&CycleId(*number)));
         numbers.sort_unstable();
         numbers.dedup();
 
@@ -186,13 +202,6 @@ impl Project {
                 }
                 None => {}
             }
-        }
-        if playable.is_empty() {
-            return Err(Error::unavailable(format!(
-                "the project {} has no cycle that can be played; make some with `vfaq live` \
-                 without --play",
-                self.folder().display()
-            )));
         }
         Ok(playable)
     }

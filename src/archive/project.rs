@@ -16,6 +16,8 @@ use crate::media::CycleId;
 
 const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
+/// What every temporary file's name begins with.
+const TEMPORARY: &str = ".vfaq-";
 const RECORDING: &str = "final_60fps_1080p";
 
 /// The folder of the project `name` in a worqspace. A name is one plain folder name.
@@ -73,6 +75,9 @@ impl Project {
             make_writable(part)?;
         }
         let lock = lock(&folder)?;
+        for part in [&folder, &briqs, &folder.join("images"), &folder.join("videos")] {
+            sweep(part);
+        }
 
         let state_file = folder.join(STATE);
         let fresh_state = || FactoryState::new(options.now, folder.display().to_string());
@@ -214,6 +219,15 @@ fn make_writable(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(failed)?;
     tempfile::Builder::new().prefix(".vfaq-").tempfile_in(folder).map_err(failed)?;
     Ok(())
+}
+
+/// Removes what a killed program left under a temporary name; nobody else writes here now.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn lock(folder: &Path) -> Result<File> {

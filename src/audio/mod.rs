@@ -50,14 +50,15 @@ impl Writer {
 }
 
 impl Reader {
-    /// Fills `out` (whole samples) with what is there, the rest with silence.
-    pub fn read(&mut self, out: &mut [u8]) {
+    /// Fills `out` (whole samples) with what is there, the rest with silence; whether all was there.
+    pub fn read(&mut self, out: &mut [u8]) -> bool {
         let there = self.0.slots().min(out.len());
         let (sound, silence) = out.split_at_mut(there);
         if self.0.pop_entire_slice(sound).is_err() {
             sound.fill(0);
         }
         silence.fill(0);
+        silence.is_empty()
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
         let (mut writer, mut reader) = ring();
         writer.write(&[1; 8]).unwrap();
         let mut out = [9; 16];
-        reader.read(&mut out);
+        assert!(!reader.read(&mut out));
         assert_eq!(out, [1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 

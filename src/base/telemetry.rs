@@ -3,12 +3,10 @@
 //!
 //! Holds: raising a counter and recording a timing neither lock nor allocate.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use hdrhistogram::sync::{Recorder, SyncHistogram};
 use serde::Serialize;
 
 /// A number that only grows.
@@ -39,54 +37,68 @@ impl Gauge {
     }
 }
 
-/// Collects durations from one or more threads; reads out percentiles. Microseconds up to a
-/// minute, three digits.
-pub struct Timing {
-    histogram: Mutex<SyncHistogram<u64>>,
+/// Collects durations from one or more threads; reads out percentiles. (Histogram libraries hand
+/// full histograms from thread to thread, which allocates on the recording one.)
+///
+/// Buckets are microseconds up to [`FINE`], then [`FINE`] to a doubling: 1.6% wide at most.
+#[derive(Clone)]
+pub struct Timing(Arc<[AtomicU64; BUCKETS]>);
+
+/// Buckets to a doubling.
+const FINE: u64 = 64;
+/// Up to 2^32 microseconds, over an hour.
+const BUCKETS: usize = (FINE * 27) as usize;
+
+fn bucket(us: u64) -> usize {
+    if us < FINE {
+        return us as usize;
+    }
+    let doublings = u64::from(us.ilog2() - FINE.ilog2());
+    let index = (doublings + 1) * FINE + (us >> doublings) - FINE;
+    (index as usize).min(BUCKETS - 1)
 }
 
-/// A thread's end of a [`Timing`].
-pub struct TimingRecorder(Recorder<u64>);
-
-const LONGEST_US: u64 = 60_000_000;
+/// The longest duration of a bucket.
+fn longest_us(bucket: usize) -> u64 {
+    let (doublings, step) = (bucket as u64 / FINE, bucket as u64 % FINE);
+    match doublings.checked_sub(1) {
+        None => step,
+        Some(doublings) => ((FINE + step + 1) << doublings) - 1,
+    }
+}
 
 impl Timing {
     pub fn new() -> Self {
-        #[expect(clippy::expect_used, reason = "the library accepts these bounds")]
-        let histogram = Histogram::new_with_bounds(1, LONGEST_US, 3).expect("valid bounds");
-        Timing { histogram: Mutex::new(histogram.into()) }
+        Timing(Arc::new([const { AtomicU64::new(0) }; BUCKETS]))
     }
 
-    pub fn recorder(&self) -> TimingRecorder {
-        TimingRecorder(self.lock().recorder())
+    pub fn record(&self, took: Duration) {
+        self.0[bucket(took.as_micros() as u64)].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The percentiles so far, in ms; all 0 before anything was recorded. Waits for up to 10 ms
-    /// for what the recorders still hold.
+    /// The percentiles so far; all 0 before anything was recorded.
     pub fn percentiles(&self) -> Percentiles {
-        let mut histogram = self.lock();
-        histogram.refresh_timeout(Duration::from_millis(10));
-        let at = |q| histogram.value_at_quantile(q) as f64 / 1000.0;
-        if histogram.is_empty() {
+        let counts: Vec<u64> = self.0.iter().map(|b| b.load(Ordering::Relaxed)).collect();
+        let total: u64 = counts.iter().sum();
+        if total == 0 {
             return Percentiles::default();
         }
+        let at = |quantile: f64| {
+            let rank = ((total as f64 * quantile).ceil() as u64).max(1);
+            let mut seen = 0;
+            let bucket = counts.iter().position(|count| {
+                seen += count;
+                seen >= rank
+            });
+            longest_us(bucket.unwrap_or(BUCKETS - 1)) as f64 / 1000.0
+        };
         Percentiles { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: at(1.0) }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, SyncHistogram<u64>> {
-        self.histogram.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Default for Timing {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl TimingRecorder {
-    pub fn record(&mut self, took: Duration) {
-        self.0.saturating_record((took.as_micros() as u64).clamp(1, LONGEST_US));
     }
 }
 
@@ -134,6 +146,7 @@ pub struct Status {
     pub cycles: Cycles,
     pub underruns: u64,
     pub runway_s: Runway,
+    pub losses: Losses,
     pub lateness_ms: Percentiles,
     pub render_ms: Percentiles,
     pub encode_ms: Percentiles,
@@ -184,13 +197,27 @@ pub struct Frames {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Cycles {
     pub generated: u64,
-    /// Clips that went on air for the first time.
+    /// Times that a clip went on air as planned: for the first time, or at its turn in a prepared
+    /// set.
     pub played: u64,
     /// Times that a clip was shown again because nothing new was ready.
     pub replayed: u64,
     /// Times that the built-in stand-in went on air.
     pub stand_in: u64,
     pub failed: u64,
+}
+
+/// What was lost where nobody could wait; all 0 in a good show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Losses {
+    /// Changes of shot and receipts that the journal missed.
+    pub journal_entries: u64,
+    /// Attempts to write a file of the archive that failed (it is tried again).
+    pub archive_writes: u64,
+    /// Times that the picture stood still for over a second and its clock was anchored anew.
+    pub clock_breaks: u64,
+    /// Frames whose sound was not there in time and became silence.
+    pub silent_frames: u64,
 }
 
 /// Seconds of timeline ready ahead of the picture.
@@ -246,7 +273,7 @@ mod tests {
     fn percentiles_read_what_a_thread_recorded() {
         let timing = Timing::new();
         assert_eq!(timing.percentiles(), Percentiles::default());
-        let mut recorder = timing.recorder();
+        let recorder = timing.clone();
         std::thread::spawn(move || {
             for ms in 1..=100 {
                 recorder.record(Duration::from_millis(ms));
@@ -256,5 +283,15 @@ mod tests {
         .unwrap();
         let p = timing.percentiles();
         assert!((p.p50 - 50.0).abs() < 1.0 && (p.p99 - 99.0).abs() < 1.0, "{p:?}");
+    }
+
+    #[test]
+    fn every_duration_has_a_bucket_that_is_narrow() {
+        for us in (0..5_000_000u64).step_by(997).chain([0, 63, 64, 65, 127, 128]) {
+            let longest = longest_us(bucket(us));
+            assert!(longest >= us, "{us} in a bucket up to {longest}");
+            assert!(longest <= us + us / 60, "{us} in a bucket up to {longest}");
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
     }
 }

@@ -106,6 +106,27 @@ fn ahead(page: &mut Page, status: &Status) {
         "Times that no prepared clip was due on air.",
         status.underruns,
     );
+    let losses = &status.losses;
+    page.counter(
+        "vfaq_journal_entries_lost_total",
+        "Changes of shot and receipts that the journal missed.",
+        losses.journal_entries,
+    );
+    page.counter(
+        "vfaq_archive_write_failures_total",
+        "Attempts to write a file of the archive that failed.",
+        losses.archive_writes,
+    );
+    page.counter(
+        "vfaq_clock_breaks_total",
+        "Times that the picture stood still for over a second.",
+        losses.clock_breaks,
+    );
+    page.counter(
+        "vfaq_silent_frames_total",
+        "Frames whose sound was not there in time and became silence.",
+        losses.silent_frames,
+    );
     let runway = &status.runway_s;
     page.gauge("vfaq_runway_seconds", "Timeline ready ahead of the picture.", runway.now);
     page.gauge("vfaq_runway_min_seconds", "Shortest runway of the show.", runway.min);

@@ -234,7 +234,7 @@ pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Resul
         state.total_generation_time += briq.generation_time;
         state.total_video_duration += seconds;
         let video = project.recorded_path(&project.cycle_video(CycleId(cycle)));
-        if !state.cycle_video_paths.contains(&video) {
+        if state.cycle_video_paths.last() != Some(&video) {
             state.cycle_video_paths.push(video);
         }
         state.failed_cycles.retain(|failed| failed.cycle() != Some(cycle));

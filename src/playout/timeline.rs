@@ -30,6 +30,8 @@ pub struct TimelineSettings {
     pub join_seconds: f64,
     /// Bytes of shown clips that are kept for walking back.
     pub history_bytes: usize,
+    /// Whether the show may begin at this frame, so that the sound can begin with it.
+    pub may_begin: fn(FrameRate, u64) -> bool,
 }
 
 /// Two source frames of one strand and the place between them.
@@ -136,7 +138,7 @@ impl Timeline {
             self.counters.stand_in.add(1);
             self.report(n, None);
         }
-        self.take_commands();
+        self.take_commands(n);
         self.finish_fade(n);
         self.advance(n);
         if self.fade.is_none() {
@@ -153,12 +155,14 @@ impl Timeline {
         self.live
     }
 
-    fn take_commands(&mut self) {
-        self.live |= self.player.is_live();
+    fn take_commands(&mut self, n: u64) {
+        if !self.live && self.player.is_live() {
+            self.live = (self.settings.may_begin)(self.settings.fps, n);
+        }
         // A full queue stays in the ring.
         while self.queue.len() < MANY / 2 {
             match self.player.poll() {
-                Some(clip) if clip.origin == Origin::Earlier => self.remember(clip),
+                Some(clip) if clip.origin == Origin::Earlier => self.remember_earlier(clip),
                 Some(clip) => self.queue.push_back(clip),
                 None => break,
             }
@@ -230,7 +234,7 @@ impl Timeline {
             return;
         }
         match self.base.role {
-            // The newest of the earlier clips is nearer to what comes than the stand-in is.
+            // The newest clip of an earlier session comes first of them.
             Role::StandIn => {
                 if let Some(newest) = self.history.back().cloned() {
                     let frames = self.join_frames(&newest);
@@ -292,6 +296,17 @@ impl Timeline {
                 self.history_bytes -= oldest.bytes();
                 self.leave(oldest);
             }
+        }
+    }
+
+    /// Keeps a clip of an earlier session; they come newest first, each goes before the last.
+    fn remember_earlier(&mut self, clip: Arc<PreparedClip>) {
+        let bytes = clip.bytes();
+        if self.history.is_empty() || self.history_bytes + bytes <= self.settings.history_bytes {
+            self.history_bytes += bytes;
+            self.history.push_front(clip);
+        } else {
+            self.leave(clip);
         }
     }
 
@@ -422,7 +437,12 @@ mod tests {
         let (tx, events) = bounded(10_000);
         let counters = Arc::new(PlayoutCounters::default());
         let history_bytes = history_clips * clip(0, 24).bytes();
-        let settings = TimelineSettings { fps: FrameRate::whole(60), join_seconds, history_bytes };
+        let settings = TimelineSettings {
+            fps: FrameRate::whole(60),
+            join_seconds,
+            history_bytes,
+            may_begin: |_, _| true,
+        };
         let stand_in = clip_from(Origin::StandIn, 0, 24);
         let timeline = Timeline::new(settings, player, stand_in.clone(), tx, counters.clone());
         feeder.starter().go();
@@ -448,6 +468,7 @@ mod tests {
             fps: FrameRate::whole(60),
             join_seconds: 0.5,
             history_bytes: usize::MAX,
+            may_begin: |_, _| true,
         };
         let stand_in = clip_from(Origin::StandIn, 0, 24);
         let mut timeline = Timeline::new(settings, player, stand_in, tx, counters.clone());

@@ -20,7 +20,7 @@ use super::priority::{self, Importance};
 use super::source::{SourceCounters, SourceSetup, VfaqSrc};
 use super::{make, posted_error, take_down};
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::{Counter, Timing, TimingRecorder};
+use crate::base::telemetry::{Counter, Timing};
 use crate::config::Encoder;
 
 /// Frames between source and encoder.
@@ -30,6 +30,8 @@ const QUEUE_FRAMES: u32 = 4;
 #[derive(Default)]
 pub struct LiveTelemetry {
     pub source: Arc<SourceCounters>,
+    /// Frames whose sound was not there in time and became silence.
+    pub silent_frames: Arc<Counter>,
     /// Frames that entered the encoder.
     pub encoder_in: Counter,
     /// Frames that left it.
@@ -71,7 +73,13 @@ impl LivePipeline {
         priority::set_for(&pipeline, Importance::Picture);
         // Sound must never set the pace.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        let feed = super::sound::build(&pipeline, fanout, sound, settings.fps)?;
+        let feed = super::sound::build(
+            &pipeline,
+            fanout,
+            sound,
+            settings.fps,
+            telemetry.silent_frames.clone(),
+        )?;
 
         let source = VfaqSrc::new(setup(feed));
         let queue = make("queue")?;
@@ -169,13 +177,12 @@ fn measure(encoder: &gst::Element, telemetry: &Arc<LiveTelemetry>) {
     }
     if let Some(pad) = encoder.static_pad("src") {
         let telemetry = telemetry.clone();
-        let recorder: Mutex<TimingRecorder> = Mutex::new(telemetry.encode.recorder());
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             telemetry.encoder_out.add(1);
             let began = inside.lock().ok().and_then(|mut inside| inside.pop_front());
-            if let (Some(began), Ok(mut recorder)) = (began, recorder.lock()) {
+            if let Some(began) = began {
                 let took = now().saturating_sub(began);
-                recorder.record(Duration::from_nanos(took.nseconds()));
+                telemetry.encode.record(Duration::from_nanos(took.nseconds()));
             }
             gst::PadProbeReturn::Ok
         });

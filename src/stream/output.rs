@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::fanout::{Fanout, QueueLoad, Unit, UnitKind};
 use super::mp4::Mp4Writer;
@@ -187,11 +187,14 @@ impl Output {
     /// fan-out was closed or it was detached.
     #[must_use]
     pub fn join(&mut self, limit: Duration) -> bool {
-        let _: Result<(), _> = self.finished.recv_timeout(limit);
-        match self.thread.take_if(|thread| thread.is_finished()) {
-            Some(thread) => thread.join().is_ok(),
-            None => self.thread.is_none(),
+        // Nothing is ever sent; the channel closes.
+        if self.finished.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            return false;
         }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        true
     }
 }
 

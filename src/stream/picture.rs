@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use super::fanout::Fanout;
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
-use crate::base::telemetry::Gauge;
+use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Frame, FrameMut};
 use crate::param::{self, Smoother};
@@ -37,6 +37,10 @@ pub struct PictureControl {
     pub go_frame: Gauge,
     /// Frames drawn or held so far.
     pub frames: Gauge,
+    /// Set when the source has sent its last frame.
+    pub ended: AtomicBool,
+    /// Receipts that found the way to the journal full.
+    pub receipts_lost: Counter,
 }
 
 impl PictureControl {
@@ -58,7 +62,7 @@ pub struct Picture {
     /// The show ends this many frames after *go*.
     pub frames_to_show: Option<u64>,
     pub control: Arc<PictureControl>,
-    /// Full: the receipt is lost; the next one tells as much.
+    /// Full: the receipt is lost and counted; the next one tells as much.
     pub applied: Sender<Applied>,
     pub preview: triple_buffer::Input<Frame>,
     pub sound: SoundFeed,
@@ -77,7 +81,10 @@ impl FrameSource for Picture {
         let snapshot = *self.params.latest();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            let _ = self.applied.try_send(Applied { frame: n, generation: self.generation });
+            let receipt = Applied { frame: n, generation: self.generation };
+            if self.applied.try_send(receipt).is_err() {
+                self.control.receipts_lost.add(1);
+            }
         }
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
         let look = Look::from(self.smoother.step(&snapshot.values, frame_ms));
@@ -108,6 +115,7 @@ impl FrameSource for Picture {
     fn ended(&mut self, frames: u64) {
         self.fanout.set_end(self.fps.pts_ns(frames));
         self.sound.end();
+        self.control.ended.store(true, Ordering::Release);
     }
 }
 

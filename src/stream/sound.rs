@@ -19,6 +19,7 @@ use super::priority::{self, Importance};
 use super::{encoder, make, posted_error, take_down};
 use crate::audio::{self, CHANNELS, SAMPLE_RATE};
 use crate::base::error::{Error, Result};
+use crate::base::telemetry::Counter;
 use crate::base::time::{FrameRate, NS};
 
 /// Samples of an AAC access unit.
@@ -33,12 +34,23 @@ fn raw_caps() -> gst::Caps {
         .build()
 }
 
+/// Whether a recording that begins at frame `n` gets its first sound within 5 ms: access units
+/// stand on a grid of their own, on which few frames fall. At 60 fps one of any five does.
+pub fn begins_together(fps: FrameRate, n: u64) -> bool {
+    let rate = u64::from(SAMPLE_RATE);
+    let first = fps.samples_before(n, SAMPLE_RATE);
+    let late = (AU_SAMPLES - first % AU_SAMPLES) % AU_SAMPLES;
+    late * 1000 <= 5 * rate
+}
+
 /// Pushes the sound of each frame into the encoder. Lives on the render thread.
 pub struct SoundFeed {
     source: gst_app::AppSrc,
     pool: gst::BufferPool,
     reader: Option<audio::Reader>,
     fps: FrameRate,
+    /// Frames whose sound was not there in time.
+    silent: Arc<Counter>,
 }
 
 impl SoundFeed {
@@ -58,7 +70,11 @@ impl SoundFeed {
             buffer.set_duration(at(first + samples as u64) - at(first));
             let Ok(mut map) = buffer.map_writable() else { return };
             match self.reader.as_mut().filter(|_| playing) {
-                Some(reader) => reader.read(map.as_mut_slice()),
+                Some(reader) => {
+                    if !reader.read(map.as_mut_slice()) {
+                        self.silent.add(1);
+                    }
+                }
                 None => map.fill(0),
             }
         }
@@ -79,6 +95,7 @@ pub fn build(
     fanout: &Arc<Fanout>,
     reader: Option<audio::Reader>,
     fps: FrameRate,
+    silent: Arc<Counter>,
 ) -> Result<SoundFeed> {
     let source = gst_app::AppSrc::builder()
         .name("sound")
@@ -122,7 +139,7 @@ pub fn build(
     config.set_params(Some(&raw_caps()), size, 8, 0);
     pool.set_config(config).map_err(Error::fault)?;
     pool.set_active(true).map_err(Error::fault)?;
-    Ok(SoundFeed { source, pool, reader, fps })
+    Ok(SoundFeed { source, pool, reader, fps, silent })
 }
 
 /// Reads a sound file into a sample ring, over and over.
@@ -242,5 +259,23 @@ impl Pump {
                 Duration::from_secs(10).as_nanos() as u64,
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_can_begin_with_the_picture_soon() {
+        for fps in ["60", "60000/1001", "50", "30", "25", "24"] {
+            let fps: FrameRate = fps.parse().unwrap();
+            let together: Vec<u64> = (0..1000).filter(|n| begins_together(fps, *n)).collect();
+            assert_eq!(together[0], 0);
+            let longest = together.windows(2).map(|w| w[1] - w[0]).max().unwrap();
+            assert!(longest as f64 * fps.frame_seconds() < 0.75, "{fps}: {longest} frames");
+        }
+        let fps = FrameRate::whole(60);
+        assert!((0..1000).all(|n| (n..n + 5).any(|n| begins_together(fps, n))));
     }
 }

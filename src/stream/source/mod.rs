@@ -7,7 +7,7 @@
 //!
 //! Policy when late: a frame that is more than one frame time overdue is not drawn; the last
 //! picture goes out again under the next PTS (`held`) until the source has caught up, so every
-//! place of the grid is filled. After a gap of over a second (a suspended machine) the clock is
+//! place of the grid is filled. After a gap of over a second (a process that was stopped, a machine that stood still) the clock is
 //! anchored anew: show time stood still, and the next frame is marked as a break.
 //!
 //! Holds: one frame per place of the grid, PTS computed from the index; show time is zero at
@@ -22,7 +22,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::subclass::prelude::*;
 
-use crate::base::telemetry::{Counter, Gauge, TimingRecorder};
+use crate::base::telemetry::{Counter, Gauge, Timing};
 use crate::base::time::FrameRate;
 use crate::media::FrameMut;
 use crate::render::Rendered;
@@ -93,9 +93,9 @@ pub struct SourceSetup {
     pub frames: Box<dyn FrameSource>,
     pub counters: Arc<SourceCounters>,
     /// From due to handed over.
-    pub lateness: TimingRecorder,
+    pub lateness: Timing,
     /// From the start of drawing to its end.
-    pub render: TimingRecorder,
+    pub render: Timing,
 }
 
 impl VfaqSrc {
