@@ -117,7 +117,11 @@ const RESERVED: &[Reserved] = &[
         why: "the composition root is at the top",
     },
     Reserved { what: &["crate::cli"], places: &["cli/", "main.rs"], why: "the CLI is at the top" },
-    Reserved { what: &["unsafe"], places: &["render/"], why: "only SIMD kernels are worth it" },
+    Reserved {
+        what: &["unsafe"],
+        places: &["render/", "main.rs"],
+        why: "only SIMD kernels, and one option of the allocator, are worth it",
+    },
     Reserved {
         what: &[
             "..::Instant::now",
