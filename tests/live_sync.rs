@@ -80,6 +80,10 @@ fn record(fps: FrameRate, path: &std::path::Path) {
                 fps,
                 frames: Box::new(Flash { fps, sound: feed, fanout: fanout.clone() }),
                 counters: telemetry.source.clone(),
+                encoder_ready: {
+                    let telemetry = telemetry.clone();
+                    Box::new(move || telemetry.encoder_in.get() > 0)
+                },
                 lateness: telemetry.lateness.clone(),
                 render: telemetry.render.clone(),
             }

@@ -166,6 +166,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 generation: 0,
             }),
             counters: telemetry.source.clone(),
+            encoder_ready: {
+                let telemetry = telemetry.clone();
+                Box::new(move || telemetry.encoder_in.get() > 0)
+            },
             lateness: telemetry.lateness.clone(),
             render: telemetry.render.clone(),
         };

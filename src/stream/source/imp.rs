@@ -23,6 +23,14 @@ use crate::stream::priority::{self, Importance};
 /// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one.
 const POOL_BUFFERS: u32 = 10;
 
+/// Frame times that a frame may be overdue and still be drawn: what the queue before the encoder
+/// can take in at once. Drawing is many times faster than the picture runs, so that a short delay
+/// is made up for without anybody seeing it.
+const DRAWN_LATE: u64 = 3;
+
+/// How long an encoder may take to open before the show goes on without it.
+const LONGEST_OPENING_NS: u64 = 2 * NS;
+
 /// A gap longer than this is not caught up with.
 const LONGEST_CATCH_UP_NS: u64 = NS;
 
@@ -232,6 +240,15 @@ impl PushSrcImpl for VfaqSrc {
             return Err(gst::FlowError::Eos);
         }
 
+        if n == 1 {
+            let begin_ns = Self::clock_ns(&clock);
+            let mut now_ns = begin_ns;
+            while !(run.setup.encoder_ready)() && now_ns < begin_ns + LONGEST_OPENING_NS {
+                self.wait(&clock, now_ns + NS / 1000)?;
+                now_ns = Self::clock_ns(&clock);
+            }
+            run.anchor_ns = Some(now_ns);
+        }
         let anchor_ns = *run.anchor_ns.get_or_insert_with(|| {
             priority::set_current_thread(Importance::Picture);
             Self::clock_ns(&clock)
@@ -248,7 +265,7 @@ impl PushSrcImpl for VfaqSrc {
             run.setup.counters.breaks.add(1);
         }
 
-        let hold = overdue_ns > frame_ns && !run.after_gap;
+        let hold = overdue_ns > DRAWN_LATE * frame_ns && !run.after_gap;
         let (mut buffer, mark) = match run.last.as_ref().filter(|_| hold) {
             Some(last) => {
                 run.setup.counters.held.add(1);

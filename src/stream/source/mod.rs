@@ -5,13 +5,14 @@
 //! that instant is in the very next frame. (GstBaseSrc would wait *after* `create()`, which makes
 //! every picture a frame old; so the element returns no times and waits by itself.)
 //!
-//! Policy when late: a frame that is more than one frame time overdue is not drawn; the last
+//! Policy when late: a frame that is more than three frame times overdue is not drawn; the last
 //! picture goes out again under the next PTS (`held`) until the source has caught up, so every
 //! place of the grid is filled. After a gap of over a second (a process that was stopped, a machine that stood still) the clock is
 //! anchored anew: show time stood still, and the next frame is marked as a break.
 //!
 //! Holds: one frame per place of the grid, PTS computed from the index; show time is zero at
-//! frame 0, which is due the moment the element starts to run.
+//! frame 0, which goes out the moment the element starts to run. Encoders open with the first frame
+//! and take their time: the clock is anchored when that is done.
 
 mod imp;
 
@@ -92,6 +93,8 @@ pub struct SourceSetup {
     pub fps: FrameRate,
     pub frames: Box<dyn FrameSource>,
     pub counters: Arc<SourceCounters>,
+    /// Whether the encoder has taken its first frame.
+    pub encoder_ready: Box<dyn Fn() -> bool + Send>,
     /// From due to handed over.
     pub lateness: Timing,
     /// From the start of drawing to its end.
