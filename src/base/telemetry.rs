@@ -40,7 +40,7 @@ impl Gauge {
 /// Collects durations from one or more threads; reads out percentiles. (Histogram libraries hand
 /// full histograms from thread to thread, which allocates on the recording one.)
 ///
-/// Buckets are microseconds up to [`FINE`], then [`FINE`] to a doubling: 1.6% wide at most.
+/// Buckets are microseconds up to `FINE`, then `FINE` to a doubling: 1.6% wide at most.
 #[derive(Clone)]
 pub struct Timing(Arc<[AtomicU64; BUCKETS]>);
 

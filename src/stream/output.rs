@@ -1,7 +1,7 @@
 //! Outputs: where the encoded stream goes. Each has its own queue and thread; what happens to one
 //! is seen on no other.
 //!
-//! Policies when a queue is full: the recording's and a file's never leak; at [`QUEUE_BYTES`]
+//! Policies when a queue is full: the recording's and a file's never leak; at 64 MB
 //! (over a minute of disk standing still) the output is cut off, finishes what it has and says so.
 
 use std::collections::VecDeque;
