@@ -1,7 +1,9 @@
 //! The main pipeline of a show: source, encoders, fan-out.
 //!
-//!     vfaqsrc ! queue (4 frames) ! H.264 ! fan-out
-//!     sound   ! AAC                      ! fan-out
+//! ```text
+//! vfaqsrc ! queue (4 frames) ! H.264 ! fan-out
+//! sound   ! AAC                      ! fan-out
+//! ```
 //!
 //! The queue does not leak: when the encoder is late the source waits, and then holds pictures
 //! until it has caught up.
