@@ -434,10 +434,12 @@ impl Running<'_> {
             match free_mb(path) {
                 Some(free) if free < min_mb => {
                     output.detach(&self.fanout);
+                    let shown = output.target.shown();
+                    let recorded = self.recording.as_ref().is_some_and(|r| std::ptr::eq(r, output));
                     self.disk_full.push(format!(
                         "{} has ended: {free} MB were free on its disk (live.min_free_mb: \
                          {min_mb}); the show goes on",
-                        output.target.shown()
+                        if recorded { "the recording" } else { &shown },
                     ));
                 }
                 Some(free) if free < min_mb * 2 => {
@@ -450,13 +452,13 @@ impl Running<'_> {
         if let Some(generator) = &self.generator {
             generator.pause(archive_full);
         }
-        if archive_full {
-            warning = Some(format!(
-                "no cycles are made while less than {} MB are free for the project",
-                min_mb / 2
-            ));
-        } else if let Some(text) = self.disk_full.last() {
-            warning = Some(text.clone());
+        let room = archive_full.then(|| {
+            let least = min_mb / 2;
+            format!("no cycles are made while less than {least} MB are free for the project")
+        });
+        self.event(Event::Problem(Topic::Room, room));
+        if !self.disk_full.is_empty() {
+            warning = Some(self.disk_full.join("; "));
         }
         self.event(Event::Problem(Topic::Disk, warning));
     }

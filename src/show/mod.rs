@@ -29,6 +29,8 @@ pub enum Topic {
     Clip,
     Recording,
     Disk,
+    /// Room for cycles.
+    Room,
     Archive,
     Output(usize),
     Timing,
