@@ -11,6 +11,7 @@ mod desk;
 pub mod doctor;
 mod generator;
 mod machine;
+mod parts;
 mod prepare_show;
 mod report;
 mod running;

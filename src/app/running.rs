@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,31 +12,28 @@ use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
 use super::report::{Notice, Reporter, Sources};
-use super::{Command, Play, Surroundings, runtime};
-use crate::archive::journal::{self, Event as JournalEvent};
+use super::{Command, Surroundings, parts, runtime};
+use crate::archive::journal::Event as JournalEvent;
 use crate::archive::{self, Archive, Recording, RecordingKind};
-use crate::audio;
 use crate::base::clock::{Clock, iso8601};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::summary::Summary;
 use crate::base::telemetry::{OutputState, Phase, Status};
-use crate::config::{AudioSource, Config, JoinKind};
+use crate::config::{Config, JoinKind};
 use crate::control::{self, Desk};
-use crate::generate::mock;
-use crate::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
+use crate::media::{Clip, Frame, Origin};
 use crate::param::{self, Smoother};
-use crate::playout::{self, PlayoutCounters, Role, ShotEvent, Timeline, TimelineSettings};
-use crate::prepare::{self, Outcome, Preparer};
+use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::render::{self, Renderer};
-use crate::ring::{self, Capacity, Feeder, Starter};
+use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Topic};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoder::{self, VideoSettings};
 use crate::stream::fanout::Fanout;
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
 use crate::stream::output::{Output, Target};
-use crate::stream::picture::{Applied, Picture, PictureControl};
-use crate::stream::sound::{FileSound, SoundFeed};
+use crate::stream::picture::{Picture, PictureControl};
+use crate::stream::sound::SoundFeed;
 use crate::stream::source::SourceSetup;
 
 /// How often the status is put together.
@@ -56,15 +52,8 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
 const NOTICES: usize = 64;
-/// Memory of a show beside its clips, measured: the libraries, the encoder and its buffers, a
-/// cycle being painted, encoded and decoded, what the allocators keep.
-const BESIDE_CLIPS_MB: u32 = 430;
-/// Clips get this much at least.
-const LEAST_CLIPS_MB: u32 = 60;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
-/// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
-const STAND_IN: (u32, u32, u32) = (320, 180, 24);
 
 /// A show on air.
 struct Running<'a> {
@@ -108,9 +97,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
 
     // The ring, and the picture at its end.
     let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
-    let clips_mb = live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(LEAST_CLIPS_MB);
-    let clip_bytes = clips_mb as usize * 1_000_000;
-    warn_of_large_clips(&config, clips_mb);
+    let clip_bytes = parts::clip_bytes(&config);
     let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
     let starter = feeder.starter();
     let runway = feeder.runway();
@@ -124,7 +111,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             may_begin: crate::stream::sound::begins_together,
         },
         player,
-        stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
+        parts::stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
         shot_tx,
         playout_counters.clone(),
     );
@@ -138,7 +125,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
     let fanout = Fanout::new();
-    let (sound_file, sound) = open_sound(&live.audio)?;
+    let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let settings = VideoSettings {
         canvas: live.canvas,
         fps: live.fps,
@@ -181,7 +168,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let desk = Arc::new(ShowDesk::new(store, preview_out, command_tx, archive.handle()));
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
-    let journal_thread = spawn_journal(shots, applied, archive.handle())?;
+    let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
     let mut reporter = Reporter::new(Sources {
         telemetry: telemetry.clone(),
         playout: playout_counters,
@@ -193,7 +180,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         fps: live.fps,
         canvas: live.canvas,
         encoder: encoder::factory(show.encoder).into(),
-        project: project_name(&options.name, project.folder()),
+        project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
 
@@ -210,7 +197,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         .map(|target| Output::start(target.clone(), &fanout))
         .collect::<Result<Vec<_>>>()?;
     let recording =
-        show.recording.clone().map(|path| start_recording(path, &fanout)).transpose()?;
+        show.recording.clone().map(|path| parts::start_recording(path, &fanout)).transpose()?;
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -235,7 +222,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             }
         });
     }
-    let (preparer, preparing) = start_preparing(feeder, notice_tx.clone(), ready_tx.clone())?;
+    let (preparer, preparing) =
+        parts::start_preparing(feeder, notice_tx.clone(), ready_tx.clone())?;
     let mut making = None;
     let generator_task = match show.material {
         Material::Generated { backends, resume, earlier } => {
@@ -268,7 +256,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             Some(runtime.spawn(generator.run()))
         }
         Material::Prepared { cycles, play } => {
-            start_playing(cycles, play, config.clone(), preparer)?;
+            parts::start_playing(cycles, play, config.clone(), preparer)?;
             None
         }
     };
@@ -585,161 +573,4 @@ impl Running<'_> {
             }
         });
     }
-}
-
-/// Says when two clips, the least that a join needs, do not fit into the memory.
-fn warn_of_large_clips(config: &Config, clips_mb: u32) {
-    let generation = &config.generation;
-    let pixels = u64::from(generation.width) * u64::from(generation.height);
-    let clip_mb = (pixels * 3 / 2 * u64::from(generation.video_frames) / 1_000_000) as u32;
-    if clip_mb.saturating_mul(2) > clips_mb {
-        tracing::warn!(
-            "live.memory_mb: a clip takes {clip_mb} MB and there is room for {clips_mb} MB of \
-             clips, so the next one cannot wait while one is on air; set it to at least {}",
-            BESIDE_CLIPS_MB + clip_mb * 4
-        );
-    }
-}
-
-fn project_name(name: &Option<String>, folder: &Path) -> String {
-    name.clone().unwrap_or_else(|| folder.display().to_string())
-}
-
-/// The picture before the first cycle.
-fn stand_in(prompt: &str, seed: i64) -> Arc<PreparedClip> {
-    let (width, height, frames) = STAND_IN;
-    let frames = mock::stand_in(prompt, seed, width, height, frames);
-    let format = VideoFormat { width, height, fps: crate::base::time::FrameRate::whole(8) };
-    let clip = Clip {
-        cycle: CycleId(0),
-        path: Default::default(),
-        format,
-        frames: frames.len() as u32,
-        prompt: prompt.into(),
-    };
-    Arc::new(PreparedClip { origin: Origin::StandIn, clip, reversed: false, frames })
-}
-
-fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<audio::Reader>)> {
-    match source {
-        AudioSource::Silence => Ok((None, None)),
-        AudioSource::File(path) => {
-            let (file, reader) = FileSound::start(path)?;
-            Ok((Some(file), Some(reader)))
-        }
-    }
-}
-
-fn start_recording(path: std::path::PathBuf, fanout: &Arc<Fanout>) -> Result<Output> {
-    let first = path.clone();
-    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), fanout)
-}
-
-/// Starts the worker; the second value closes when it has ended.
-fn start_preparing(
-    feeder: Feeder,
-    notices: Sender<Notice>,
-    ready: Sender<Clip>,
-) -> Result<(Preparer, Receiver<()>)> {
-    let (running, ended) = bounded(0);
-    let outcomes = move |outcome| {
-        let _ = &running;
-        match outcome {
-            Outcome::Ready(clip) => {
-                // Only a prompt on the screen is lost when the main loop is busy.
-                let _ = ready.try_send(clip);
-            }
-            Outcome::Failed(clip, error) => {
-                let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
-                let _ = notices.try_send(Notice { topic: Topic::Clip, text });
-            }
-        }
-    };
-    let decoder = Arc::new(GstClipDecoder);
-    let preparer = prepare::start(feeder, decoder, crate::stream::background_thread, outcomes)?;
-    Ok((preparer, ended))
-}
-
-/// Feeds a prepared set, over and over. The thread ends with the playout.
-fn start_playing(
-    cycles: Vec<archive::PlayableCycle>,
-    play: Play,
-    config: Config,
-    preparer: Preparer,
-) -> Result<()> {
-    let feed = move || {
-        loop {
-            for cycle in &cycles {
-                if preparer
-                    .prepare(generator::archived(cycle, &config, Origin::Cycle, false))
-                    .is_err()
-                {
-                    return;
-                }
-            }
-            if play == Play::Bounce {
-                for cycle in cycles.iter().rev() {
-                    let job = generator::archived(cycle, &config, Origin::Cycle, true);
-                    if preparer.prepare(job).is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    };
-    std::thread::Builder::new()
-        .name("play".into())
-        .spawn(feed)
-        .map(drop)
-        .map_err(|e| Error::internal("cannot start playing").with_source(e))
-}
-
-/// Carries what the render thread says into the journal.
-fn spawn_journal(
-    shots: Receiver<ShotEvent>,
-    applied: Receiver<Applied>,
-    archive: archive::Handle,
-) -> Result<JoinHandle<()>> {
-    let shot = |event: ShotEvent| {
-        JournalEvent::Shot(journal::Shot {
-            frame: event.frame,
-            cycle: event.cycle,
-            role: match event.role {
-                Role::Fresh => journal::Role::Fresh,
-                Role::Replay => journal::Role::Replay,
-                Role::StandIn => journal::Role::StandIn,
-            },
-            position: event.position,
-            speed: event.speed,
-            turn_frames: event.turn_frames,
-            fade_frames: event.fade_frames,
-        })
-    };
-    std::thread::Builder::new()
-        .name("journal".into())
-        .spawn(move || {
-            let (mut shots, mut applied) = (shots, applied);
-            let never = crossbeam_channel::never();
-            let mut open = 2;
-            // Ends when the render thread has dropped both of its ends.
-            while open > 0 {
-                crossbeam_channel::select! {
-                    recv(shots) -> event => match event {
-                        Ok(event) => archive.journal(shot(event)),
-                        Err(_) => { shots = never_shots(); open -= 1; }
-                    },
-                    recv(applied) -> receipt => match receipt {
-                        Ok(Applied { frame, generation }) => {
-                            archive.journal(JournalEvent::ParamApplied { frame, generation });
-                        }
-                        Err(_) => { applied = never.clone(); open -= 1; }
-                    },
-                }
-            }
-        })
-        .map_err(|e| Error::internal("cannot start the journal").with_source(e))
-}
-
-fn never_shots() -> Receiver<playout::ShotEvent> {
-    crossbeam_channel::never()
 }

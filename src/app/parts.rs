@@ -1,0 +1,200 @@
+//! The parts that a show is put together from, one function each.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::Play;
+use super::generator;
+use super::report::Notice;
+use crate::archive;
+use crate::archive::journal::{self, Event as JournalEvent};
+use crate::audio;
+use crate::base::error::{Error, Result};
+use crate::base::time::FrameRate;
+use crate::config::{AudioSource, Config};
+use crate::generate::mock;
+use crate::media::{Clip, CycleId, Origin, PreparedClip, VideoFormat};
+use crate::playout::{Role, ShotEvent};
+use crate::prepare::{self, Outcome, Preparer};
+use crate::ring::Feeder;
+use crate::show::Topic;
+use crate::stream::clip::GstClipDecoder;
+use crate::stream::fanout::Fanout;
+use crate::stream::output::Output;
+use crate::stream::picture::Applied;
+use crate::stream::sound::FileSound;
+
+/// Memory of a show beside its clips, measured: the libraries, the encoder and its buffers, a
+/// cycle being painted, encoded and decoded, what the allocators keep.
+const BESIDE_CLIPS_MB: u32 = 430;
+/// Clips get this much at least.
+const LEAST_CLIPS_MB: u32 = 60;
+/// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
+const STAND_IN: (u32, u32, u32) = (320, 180, 24);
+
+/// Bytes of prepared clips that a show may hold.
+pub fn clip_bytes(config: &Config) -> usize {
+    let clips_mb = config.live.memory_mb.saturating_sub(BESIDE_CLIPS_MB).max(LEAST_CLIPS_MB);
+    warn_of_large_clips(config, clips_mb);
+    clips_mb as usize * 1_000_000
+}
+
+/// Says when two clips, the least that a join needs, do not fit into the memory.
+fn warn_of_large_clips(config: &Config, clips_mb: u32) {
+    let generation = &config.generation;
+    let pixels = u64::from(generation.width) * u64::from(generation.height);
+    let clip_mb = (pixels * 3 / 2 * u64::from(generation.video_frames) / 1_000_000) as u32;
+    if clip_mb.saturating_mul(2) > clips_mb {
+        tracing::warn!(
+            "live.memory_mb: a clip takes {clip_mb} MB and there is room for {clips_mb} MB of \
+             clips, so the next one cannot wait while one is on air; set it to at least {}",
+            BESIDE_CLIPS_MB + clip_mb * 4
+        );
+    }
+}
+
+pub fn project_name(name: &Option<String>, folder: &Path) -> String {
+    name.clone().unwrap_or_else(|| folder.display().to_string())
+}
+
+/// The picture before the first cycle.
+pub fn stand_in(prompt: &str, seed: i64) -> Arc<PreparedClip> {
+    let (width, height, frames) = STAND_IN;
+    let frames = mock::stand_in(prompt, seed, width, height, frames);
+    let format = VideoFormat { width, height, fps: FrameRate::whole(8) };
+    let clip = Clip {
+        cycle: CycleId(0),
+        path: Default::default(),
+        format,
+        frames: frames.len() as u32,
+        prompt: prompt.into(),
+    };
+    Arc::new(PreparedClip { origin: Origin::StandIn, clip, reversed: false, frames })
+}
+
+pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<audio::Reader>)> {
+    match source {
+        AudioSource::Silence => Ok((None, None)),
+        AudioSource::File(path) => {
+            let (file, reader) = FileSound::start(path)?;
+            Ok((Some(file), Some(reader)))
+        }
+    }
+}
+
+pub fn start_recording(path: std::path::PathBuf, fanout: &Arc<Fanout>) -> Result<Output> {
+    let first = path.clone();
+    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), fanout)
+}
+
+/// Starts the worker; the second value closes when it has ended.
+pub fn start_preparing(
+    feeder: Feeder,
+    notices: Sender<Notice>,
+    ready: Sender<Clip>,
+) -> Result<(Preparer, Receiver<()>)> {
+    let (running, ended) = bounded(0);
+    let outcomes = move |outcome| {
+        let _ = &running;
+        match outcome {
+            Outcome::Ready(clip) => {
+                // Only a prompt on the screen is lost when the main loop is busy.
+                let _ = ready.try_send(clip);
+            }
+            Outcome::Failed(clip, error) => {
+                let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
+                let _ = notices.try_send(Notice { topic: Topic::Clip, text });
+            }
+        }
+    };
+    let decoder = Arc::new(GstClipDecoder);
+    let preparer = prepare::start(feeder, decoder, crate::stream::background_thread, outcomes)?;
+    Ok((preparer, ended))
+}
+
+/// Feeds a prepared set, over and over. The thread ends with the playout.
+pub fn start_playing(
+    cycles: Vec<archive::PlayableCycle>,
+    play: Play,
+    config: Config,
+    preparer: Preparer,
+) -> Result<()> {
+    let feed = move || {
+        loop {
+            for cycle in &cycles {
+                if preparer
+                    .prepare(generator::archived(cycle, &config, Origin::Cycle, false))
+                    .is_err()
+                {
+                    return;
+                }
+            }
+            if play == Play::Bounce {
+                for cycle in cycles.iter().rev() {
+                    let job = generator::archived(cycle, &config, Origin::Cycle, true);
+                    if preparer.prepare(job).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("play".into())
+        .spawn(feed)
+        .map(drop)
+        .map_err(|e| Error::internal("cannot start playing").with_source(e))
+}
+
+/// Carries what the render thread says into the journal.
+pub fn spawn_journal(
+    shots: Receiver<ShotEvent>,
+    applied: Receiver<Applied>,
+    archive: archive::Handle,
+) -> Result<JoinHandle<()>> {
+    let shot = |event: ShotEvent| {
+        JournalEvent::Shot(journal::Shot {
+            frame: event.frame,
+            cycle: event.cycle,
+            role: match event.role {
+                Role::Fresh => journal::Role::Fresh,
+                Role::Replay => journal::Role::Replay,
+                Role::StandIn => journal::Role::StandIn,
+            },
+            position: event.position,
+            speed: event.speed,
+            turn_frames: event.turn_frames,
+            fade_frames: event.fade_frames,
+        })
+    };
+    std::thread::Builder::new()
+        .name("journal".into())
+        .spawn(move || {
+            let (mut shots, mut applied) = (shots, applied);
+            let never = crossbeam_channel::never();
+            let mut open = 2;
+            // Ends when the render thread has dropped both of its ends.
+            while open > 0 {
+                crossbeam_channel::select! {
+                    recv(shots) -> event => match event {
+                        Ok(event) => archive.journal(shot(event)),
+                        Err(_) => { shots = never_shots(); open -= 1; }
+                    },
+                    recv(applied) -> receipt => match receipt {
+                        Ok(Applied { frame, generation }) => {
+                            archive.journal(JournalEvent::ParamApplied { frame, generation });
+                        }
+                        Err(_) => { applied = never.clone(); open -= 1; }
+                    },
+                }
+            }
+        })
+        .map_err(|e| Error::internal("cannot start the journal").with_source(e))
+}
+
+fn never_shots() -> Receiver<ShotEvent> {
+    crossbeam_channel::never()
+}
