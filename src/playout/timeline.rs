@@ -17,7 +17,9 @@ use crossbeam_channel::Sender;
 use super::strand::{Motion, Role, Strand};
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
-use crate::media::{Frame, Origin, PreparedClip};
+use crate::media::{Origin, PreparedClip};
+// What is on air is said in the renderer's own terms: nothing is translated on the way.
+use crate::render::{Layer, Picture as Shot};
 use crate::ring::Player;
 
 /// Clips that may wait or be held at once; the ring's capacity in bytes binds long before.
@@ -32,23 +34,6 @@ pub struct TimelineSettings {
     pub history_bytes: usize,
     /// Whether the show may begin at this frame, so that the sound can begin with it.
     pub may_begin: fn(FrameRate, u64) -> bool,
-}
-
-/// Two source frames of one strand and the place between them.
-#[derive(Clone, Copy, Debug)]
-pub struct Layer<'a> {
-    pub a: &'a Frame,
-    pub b: &'a Frame,
-    /// 0: `a` alone; towards 1: `b`.
-    pub phase: f32,
-}
-
-/// What is on air at one output frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Shot<'a> {
-    pub base: Layer<'a>,
-    /// The clip that is being joined in, and how much of it is seen, 0 to 1.
-    pub over: Option<(Layer<'a>, f32)>,
 }
 
 /// A change of what is on air, for the journal: from output frame `frame` on, the strand moves

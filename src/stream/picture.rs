@@ -15,8 +15,8 @@ use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Frame, FrameMut};
 use crate::param::{self, Smoother};
-use crate::playout::{Layer, Timeline};
-use crate::render::{self, Look, Picture as Pixels, Renderer};
+use crate::playout::Timeline;
+use crate::render::{self, Look, Renderer};
 
 /// The preview shows every fourth frame.
 const PREVIEW_EVERY: u64 = 4;
@@ -91,11 +91,7 @@ impl FrameSource for Picture {
 
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n);
-        let pixels = Pixels {
-            base: pixels_of(&shot.base),
-            over: shot.over.as_ref().map(|(layer, mix)| (pixels_of(layer), *mix)),
-        };
-        let rendered = self.renderer.render(&pixels, &look, out);
+        let rendered = self.renderer.render(&shot, &look, out);
         let went_live = !was_live && self.timeline.is_live();
         if went_live {
             self.control.go_frame.set(n + 1);
@@ -117,8 +113,4 @@ impl FrameSource for Picture {
         self.sound.end();
         self.control.ended.store(true, Ordering::Release);
     }
-}
-
-fn pixels_of<'a>(layer: &Layer<'a>) -> render::Layer<'a> {
-    render::Layer { a: layer.a, b: layer.b, phase: layer.phase }
 }
