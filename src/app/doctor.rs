@@ -16,13 +16,14 @@ use crate::archive::disk;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
+use crate::config::output::OutputSpec;
 use crate::config::{self, AudioSource, BackendKind, Config, Encoder, Live};
 use crate::control;
 use crate::generate::{ImageRequest, VideoRequest};
 use crate::media::CycleId;
 use crate::stream::check::{self, NEEDS};
 use crate::stream::encoder::{self, VideoSettings};
-use crate::stream::output::Target;
+use crate::stream::output;
 use crate::stream::sound::FileSound;
 use crate::worqspace::{self, PromptBundle};
 
@@ -401,7 +402,7 @@ impl Doctor<'_> {
 
     fn outputs(&mut self, live: &Live) {
         for uri in &live.outputs {
-            let target = Target::parse(&uri.0).and_then(|t| t.check().map(|()| t));
+            let target = OutputSpec::parse(&uri.0).and_then(|t| output::check(&t).map(|()| t));
             self.found(match target {
                 Ok(target) => Finding::new("outputs", "output", Mark::Ok, target.shown()),
                 Err(error) => Finding::new("outputs", "output", Mark::Warn, error.to_string()),

@@ -8,14 +8,14 @@ use super::{Listen, LiveOptions, Play};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
+use crate::config::output::{OutputSpec, Target};
 use crate::config::{BackendConfig, BackendKind, Config, Encoder, preset};
 use crate::control;
 use crate::generate::Backend;
 use crate::generate::mock::{Mock, MockOptions};
 use crate::media::CycleId;
 use crate::param::Values;
-use crate::stream::encoder;
-use crate::stream::output::Target;
+use crate::stream::{encoder, output};
 use crate::worqspace::{self, PromptBundle};
 
 /// Earlier clips that a resumed show has at hand until something new is ready.
@@ -28,7 +28,7 @@ pub struct Show {
     pub bundle: PromptBundle,
     pub project: Arc<Project>,
     pub encoder: Encoder,
-    pub targets: Vec<Target>,
+    pub outputs: Vec<OutputSpec>,
     pub recording: Option<PathBuf>,
     pub params: Values,
     pub listener: Option<TcpListener>,
@@ -63,15 +63,14 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     }
     override_settings(&mut config, &bundle, &options);
 
-    let mut targets = Vec::new();
+    let mut outputs = Vec::new();
     for uri in &config.live.outputs {
-        let place = options.worqspace.join("config.yaml");
-        let place = format!("{}: live.outputs", place.display());
-        add_target(&mut targets, &uri.0).map_err(|e| e.context(place))?;
+        outputs.push(OutputSpec::parse(&uri.0)?);
     }
     for uri in &options.to {
-        add_target(&mut targets, uri).map_err(|e| e.context("--to"))?;
+        outputs.push(OutputSpec::parse(uri).map_err(|e| e.context("--to"))?);
     }
+    check_files(&outputs)?;
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
@@ -113,7 +112,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         bundle,
         project,
         encoder,
-        targets,
+        outputs,
         recording,
         params,
         listener,
@@ -122,13 +121,17 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     })
 }
 
-fn add_target(targets: &mut Vec<Target>, uri: &str) -> Result<()> {
-    let target = Target::parse(uri)?;
-    target.check()?;
-    if target != Target::Null && targets.contains(&target) {
-        return Err(Error::usage(format!("output {} is named twice", target.shown())));
+/// An output that would overwrite something is a mistake better known before the show; what else
+/// may be wrong with one is seen on it alone.
+fn check_files(outputs: &[OutputSpec]) -> Result<()> {
+    for (place, output) in outputs.iter().enumerate() {
+        output::check(output)?;
+        let twice = output.target != Target::Null
+            && outputs[..place].iter().any(|other| other.target == output.target);
+        if twice {
+            return Err(Error::usage(format!("output {} is named twice", output.shown())));
+        }
     }
-    targets.push(target);
     Ok(())
 }
 

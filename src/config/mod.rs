@@ -6,6 +6,7 @@
 pub(crate) mod kind;
 mod load;
 mod name;
+pub mod output;
 pub mod preset;
 pub(crate) mod problem;
 pub(crate) mod read;
