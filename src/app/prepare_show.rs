@@ -8,7 +8,8 @@ use super::{Listen, LiveOptions, Play};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
-use crate::config::{BackendConfig, BackendKind, Config, Encoder, preset};
+use crate::config::output::Container;
+use crate::config::{self, BackendConfig, BackendKind, Config, Encoder, OutputSpec, preset};
 use crate::control;
 use crate::generate::Backend;
 use crate::generate::mock::{Mock, MockOptions};
@@ -64,13 +65,15 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     override_settings(&mut config, &bundle, &options);
 
     let mut targets = Vec::new();
-    for uri in &config.live.outputs {
+    for output in &config.live.outputs {
         let place = options.worqspace.join("config.yaml");
         let place = format!("{}: live.outputs", place.display());
-        add_target(&mut targets, &uri.0).map_err(|e| e.context(place))?;
+        add_target(&mut targets, output).map_err(|e| e.context(place))?;
     }
     for uri in &options.to {
-        add_target(&mut targets, uri).map_err(|e| e.context("--to"))?;
+        OutputSpec::parse(uri)
+            .and_then(|output| add_target(&mut targets, &output))
+            .map_err(|e| e.context("--to"))?;
     }
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
@@ -122,8 +125,22 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     })
 }
 
-fn add_target(targets: &mut Vec<Target>, uri: &str) -> Result<()> {
-    let target = Target::parse(uri)?;
+/// What this release can start.
+pub(super) fn target(output: &OutputSpec) -> Result<Target> {
+    match &output.target {
+        config::output::Target::Null => Ok(Target::Null),
+        config::output::Target::File { path, container: Container::Mp4 } => {
+            Ok(Target::File(path.clone()))
+        }
+        _ => Err(Error::usage(format!(
+            "output {} is of a kind that this release does not start; use file:PATH.mp4 or null:",
+            output.shown()
+        ))),
+    }
+}
+
+fn add_target(targets: &mut Vec<Target>, output: &OutputSpec) -> Result<()> {
+    let target = target(output)?;
     target.check()?;
     if target != Target::Null && targets.contains(&target) {
         return Err(Error::usage(format!("output {} is named twice", target.shown())));

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod error;
 pub mod fsio;
+pub mod redact;
 pub mod summary;
 pub mod telemetry;
 pub mod time;
