@@ -16,7 +16,6 @@ use crate::archive::disk;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
-use crate::config::output::OutputSpec;
 use crate::config::{self, AudioSource, BackendKind, Config, Encoder, Live};
 use crate::control;
 use crate::generate::{ImageRequest, VideoRequest};
@@ -401,8 +400,8 @@ impl Doctor<'_> {
     }
 
     fn outputs(&mut self, live: &Live) {
-        for uri in &live.outputs {
-            let target = OutputSpec::parse(&uri.0).and_then(|t| output::check(&t).map(|()| t));
+        for spec in &live.outputs {
+            let target = output::check(spec).map(|()| spec);
             self.found(match target {
                 Ok(target) => Finding::new("outputs", "output", Mark::Ok, target.shown()),
                 Err(error) => Finding::new("outputs", "output", Mark::Warn, error.to_string()),

@@ -63,10 +63,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     }
     override_settings(&mut config, &bundle, &options);
 
-    let mut outputs = Vec::new();
-    for uri in &config.live.outputs {
-        outputs.push(OutputSpec::parse(&uri.0)?);
-    }
+    let mut outputs = config.live.outputs.clone();
     for uri in &options.to {
         outputs.push(OutputSpec::parse(uri).map_err(|e| e.context("--to"))?);
     }

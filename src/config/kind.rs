@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use super::{BackendKind, Encoder, Secret};
+use super::{BackendKind, Encoder};
 use crate::base::time::FrameRate;
 
 /// Reads the text of one value.
@@ -150,20 +150,6 @@ pub fn size() -> Kind<(u32, u32)> {
     })
 }
 
-/// `SCHEME:REST`. Which schemes there are is known elsewhere.
-pub fn uri() -> Kind<Secret> {
-    Kind::new("a URI such as \"file:set.mp4\" or \"null:\", in quotes", |t| {
-        let (scheme, rest) = t.trim().split_once(':')?;
-        let mut letters = scheme.chars();
-        let good = letters.next().is_some_and(|c| c.is_ascii_alphabetic())
-            && letters.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-            && !rest.contains(char::is_control)
-            && (!rest.starts_with("//") || !rest.contains(char::is_whitespace));
-        good.then(|| Secret(t.trim().to_owned()))
-    })
-    .secret()
-}
-
 /// The base of a backend's HTTP interface.
 pub fn web_address() -> Kind<String> {
     Kind::new("an address such as http://127.0.0.1:8188", |t| {
@@ -229,16 +215,6 @@ mod tests {
             assert_eq!(encoder().read(name), Some(Encoder::X264));
         }
         assert_eq!(encoder().read("hevc_nvenc"), None);
-    }
-
-    #[test]
-    fn uris_have_a_scheme() {
-        for good in ["null:", "file:my set.mp4", "rtmp://host/app/key?x=1", "srt+x://h:1"] {
-            assert!(uri().read(good).is_some(), "{good}");
-        }
-        for bad in ["set.mp4", ":x", "1a:x", "rtmp://host/my key", "file:a\nb"] {
-            assert!(uri().read(bad).is_none(), "{bad}");
-        }
     }
 
     #[test]

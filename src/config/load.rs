@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::kind::{self, choice, flag, number, pixels, rate, size, text, whole};
+use super::output;
 use super::problem::{Findings, Problem, Warning};
-use super::read::{Env, Key, Reader, Section, required_text};
+use super::read::{Env, Item, Key, Reader, Section, required_text};
+use super::yaml::Value;
 use super::*;
 
 /// A worqspace's settings.
@@ -173,7 +175,7 @@ fn backend(
     let device = s.opt(r, "device", text());
     let dtype = s.opt(r, "dtype", text());
     // Rehearsing a Replicate set on the built-in generator needs no token.
-    let token = text().map(Secret).secret();
+    let token = text().map(Secret::new).secret();
     let api_token = match kind {
         BackendKind::Replicate => s.opt(r, "api_token", token),
         _ => s.unneeded(r, "api_token", token),
@@ -348,7 +350,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let join_seconds = join.get(r, "seconds", "0.5", number(0.0..=10.0));
     join.close(r);
     let interpolation = s.get(r, "interpolation", "flow", between);
-    let outputs = s.list(r, "outputs", &[], kind::uri());
+    let outputs = outputs(r, &mut s);
     let record = s.get(r, "record", "true", flag());
     let min_free_mb = s.get(r, "min_free_mb", "500", whole(50..=1_000_000));
     let encoder_preference = s.list(
@@ -358,11 +360,14 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         kind::encoder(),
     );
     let bitrate_kbps = s.get(r, "bitrate_kbps", "6000", whole(100..=100_000));
+    let adaptive_bitrate = s.get(r, "adaptive_bitrate", "true", flag());
+    let min_bitrate_kbps = s.get(r, "min_bitrate_kbps", "1500", whole(100..=100_000));
     let keyframe_seconds = s.get(r, "keyframe_seconds", "2", number(0.1..=20.0));
     let mut audio = s.section(r, "audio");
     let source = audio.get(r, "source", "silence", audio_source(worqspace));
     audio.close(r);
     let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
     Live {
         canvas,
@@ -378,10 +383,69 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         min_free_mb,
         encoder_preference,
         bitrate_kbps,
+        adaptive_bitrate,
+        min_bitrate_kbps,
         keyframe_seconds,
         audio: source,
         listen,
+        keep_awake,
     }
+}
+
+fn outputs(r: &mut Reader, s: &mut Section) -> Vec<OutputSpec> {
+    let mut outputs: Vec<OutputSpec> = Vec::new();
+    for item in s.items(r, "outputs", &output::allowed()) {
+        let Some(output) = output(r, &item) else { continue };
+        if outputs.iter().any(|other| other.same_file(&output)) {
+            let message =
+                format!("{} is written by another output too; delete one", output.shown());
+            r.problem(Some(item.line), &item.path, message);
+        }
+        outputs.push(output);
+    }
+    outputs
+}
+
+fn output(r: &mut Reader, item: &Item) -> Option<OutputSpec> {
+    let problems = r.problem_count();
+    let mut given = output::Given::default();
+    let read = match &item.node.value {
+        Value::Map(_) => {
+            let mut s = r.mapping(item);
+            let uri = s.opt(r, "to", text().secret());
+            let found: Vec<_> = output::OPTIONS
+                .iter()
+                .flat_map(|rule| [Some(rule.name), rule.alias].map(|key| (rule.name, key)))
+                .filter_map(|(name, key)| Some((name, s.opt(r, key?, text().secret())?)))
+                .collect();
+            if r.problem_count() > problems {
+                return None;
+            }
+            let Some(uri) = uri else {
+                let message = format!(
+                    "found keys without to, allowed: {}; a text with a colon needs quotes",
+                    output::allowed()
+                );
+                r.problem(Some(item.line), &item.path, message);
+                return None;
+            };
+            s.close(r);
+            found
+                .into_iter()
+                .try_for_each(|(name, value)| given.add(name, value))
+                .and_then(|()| output::read(&uri, given))
+        }
+        _ => output::read(&r.text(item, &output::allowed())?, given),
+    };
+    read.map_err(|fault| {
+        // An option may stand in the URI too, and has no line of its own then.
+        let path = fault.option.map(|option| format!("{}.{option}", item.path));
+        match path.and_then(|path| Some((r.line(&path)?, path))) {
+            Some((line, path)) => r.problem(Some(line), &path, fault.message),
+            None => r.problem(Some(item.line), &item.path, fault.to_string()),
+        }
+    })
+    .ok()
 }
 
 fn seconds(least: f64, most: f64) -> Kind<Duration> {
@@ -451,6 +515,17 @@ fn compare(r: &mut Reader, config: &Config) {
             live.join.seconds
         );
         r.warn(r.line("live.join.seconds"), "live.join.seconds", message);
+    }
+    let line = r.line("live.min_bitrate_kbps");
+    if line.is_some()
+        && r.all_right(&["live.bitrate_kbps", "live.min_bitrate_kbps"])
+        && live.min_bitrate_kbps > live.bitrate_kbps
+    {
+        let message = format!(
+            "found {}, which is more than bitrate_kbps {}: the bitrate is never lowered",
+            live.min_bitrate_kbps, live.bitrate_kbps
+        );
+        r.warn(line, "live.min_bitrate_kbps", message);
     }
     if r.all_right(&["live.encoder_preference"]) && live.encoder_preference.is_empty() {
         let line = r.line("live.encoder_preference");

@@ -21,8 +21,10 @@ use std::time::Duration;
 use crate::base::time::FrameRate;
 use kind::Kind;
 
+pub use crate::base::redact::Secret;
 pub use load::{Loaded, check, keys, load};
 pub use name::project_name;
+pub use output::OutputSpec;
 pub use problem::{Findings, Problem, Warning};
 pub use read::Key;
 
@@ -101,16 +103,6 @@ pub struct BackendConfig {
     pub video_model: Option<String>,
     pub sdxl_ckpt: String,
     pub svd_ckpt: String,
-}
-
-/// A value that no log, error or archive ever shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -249,15 +241,20 @@ pub struct Live {
     pub memory_mb: u32,
     pub join: Join,
     pub interpolation: Interpolation,
-    /// URIs, `${ENV}` expanded: they may hold secrets.
-    pub outputs: Vec<Secret>,
+    pub outputs: Vec<OutputSpec>,
     pub record: bool,
     /// Recording ends cleanly when less than this is free on its disk.
     pub min_free_mb: u64,
     pub encoder_preference: Vec<Encoder>,
     pub bitrate_kbps: u32,
+    /// The bitrate is lowered while an uplink cannot carry it.
+    pub adaptive_bitrate: bool,
+    /// It is never lowered further than this.
+    pub min_bitrate_kbps: u32,
     pub keyframe_seconds: f64,
     pub audio: AudioSource,
     /// `None`: no HTTP at all.
     pub listen: Option<std::net::SocketAddr>,
+    /// Keep screen and machine from sleeping during a show.
+    pub keep_awake: bool,
 }

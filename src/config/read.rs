@@ -45,6 +45,14 @@ struct Unknown {
     siblings: Vec<&'static str>,
 }
 
+/// One value of a list whose values may be texts or mappings.
+pub struct Item<'n> {
+    /// Such as `live.outputs[0]`.
+    pub path: String,
+    pub line: usize,
+    pub node: &'n Node,
+}
+
 /// One mapping of a file, while its keys are asked for.
 pub struct Section<'n> {
     path: String,
@@ -79,6 +87,23 @@ impl<'a> Reader<'a> {
     /// The line of a key; `None` if the file does not have it.
     pub fn line(&self, path: &str) -> Option<usize> {
         self.lines.get(path).copied()
+    }
+
+    pub fn problem_count(&self) -> usize {
+        self.findings.problems.len()
+    }
+
+    /// The keys of one value of a list. They are not in the reference.
+    pub fn mapping<'n>(&mut self, item: &Item<'n>) -> Section<'n> {
+        let mut section = self.open(item.path.clone(), Some((item.node, item.line)), true);
+        section.repeats = true;
+        section
+    }
+
+    /// One value of a list as a text, which is never shown.
+    pub fn text(&mut self, found: &Item, allowed: &str) -> Option<String> {
+        let kind = Kind::new(allowed, |t| Some(t.to_owned())).secret();
+        item(self, found.node, found.line, &found.path, &kind, true)
     }
 
     /// Whether all of these are right, so that it makes sense to compare them.
@@ -310,6 +335,22 @@ impl<'n> Section<'n> {
             Some((_, entry)) => {
                 item(r, &entry.node, entry.line, &path, &kind, true).into_iter().collect()
             }
+        }
+    }
+
+    /// A list of texts or mappings, empty by default; one alone is a list of one.
+    pub fn items(&mut self, r: &mut Reader, key: &'static str, allowed: &str) -> Vec<Item<'n>> {
+        let path = self.note(r, key, "[]", &format!("a list of: {allowed}"));
+        let Some(entry) = self.find(key) else { return Vec::new() };
+        r.lines.insert(path.clone(), entry.line);
+        match &entry.node.value {
+            Value::Null => Vec::new(),
+            Value::List(nodes) => nodes
+                .iter()
+                .enumerate()
+                .map(|(i, node)| Item { path: format!("{path}[{i}]"), line: node.line, node })
+                .collect(),
+            _ => vec![Item { path, line: entry.line, node: &entry.node }],
         }
     }
 
