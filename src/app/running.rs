@@ -28,12 +28,13 @@ use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Topic};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
-use crate::stream::encoder::{self, VideoSettings};
+use crate::stream::encoding::{EncodeSettings, Encoding};
 use crate::stream::fanout::Fanout;
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
 use crate::stream::output::{Output, Target};
 use crate::stream::picture::{Picture, PictureControl};
-use crate::stream::sound::SoundFeed;
+use crate::stream::raw::Tap;
+use crate::stream::sound::{SoundFeed, SoundOut};
 use crate::stream::source::SourceSetup;
 
 /// How often the status is put together.
@@ -60,6 +61,7 @@ struct Running<'a> {
     config: Config,
     clock: Arc<dyn Clock>,
     pipeline: LivePipeline,
+    encoding: Encoding,
     fanout: Arc<Fanout>,
     recording: Option<Output>,
     outputs: Vec<Output>,
@@ -124,17 +126,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (applied_tx, applied) = bounded(EVENTS);
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
-    let fanout = Fanout::new();
+    let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
-    let settings = VideoSettings {
-        canvas: live.canvas,
-        fps: live.fps,
-        bitrate_kbps: live.bitrate_kbps,
-        keyframe_seconds: live.keyframe_seconds,
-    };
+    let encoding = Encoding::start(EncodeSettings::from(live), show.encoder, &tap, &sound_out)?;
+    let fanout = encoding.fanout().clone();
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
     let pipeline = {
-        let (picture, fanout, telemetry) = (picture.clone(), fanout.clone(), telemetry.clone());
+        let (picture, encoding) = (picture.clone(), encoding.state().clone());
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -149,18 +147,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 applied: applied_tx,
                 preview: preview_in,
                 sound: feed,
-                fanout: fanout.clone(),
                 generation: 0,
             }),
             counters: telemetry.source.clone(),
-            encoder_ready: {
-                let telemetry = telemetry.clone();
-                Box::new(move || telemetry.encoder_in.get() > 0)
-            },
+            encoder_ready: Box::new(move || encoding.frames_in.get() > 0),
             lateness: telemetry.lateness.clone(),
             render: telemetry.render.clone(),
         };
-        LivePipeline::build((show.encoder, settings), sound, &fanout, &telemetry, source)?
+        LivePipeline::build(live.fps, sound, &tap, &sound_out, &telemetry, source)?
     };
 
     // Those who are told.
@@ -179,7 +173,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         runway_target_s: live.buffer_seconds,
         fps: live.fps,
         canvas: live.canvas,
-        encoder: encoder::factory(show.encoder).into(),
+        encoding: encoding.state().clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -264,6 +258,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let mut running = Running {
         clock: clock.clone(),
         pipeline,
+        encoding,
         fanout,
         recording,
         outputs,
@@ -347,9 +342,7 @@ impl Running<'_> {
             {
                 let since = *self.ending_since.get_or_insert(now);
                 if now > since + ENCODED_LIMIT {
-                    tracing::warn!(
-                        "the encoder did not drain in time; files are closed as they are"
-                    );
+                    tracing::warn!("the sound did not end in time; files are closed as they are");
                     return Ok(());
                 }
             }
@@ -516,7 +509,11 @@ impl Running<'_> {
     fn finish(&mut self) -> Status {
         self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
-        self.fanout.close();
+        let since = self.ending_since.unwrap_or_default();
+        let left = (since + ENCODED_LIMIT).saturating_sub(self.clock.now());
+        if !self.encoding.close(left.max(LEAST_PATIENCE)) {
+            tracing::warn!("the encoder did not drain in time; files are closed as they are");
+        }
         for output in self.recording.iter_mut().chain(&mut self.outputs) {
             let since = self.ending_since.unwrap_or_default();
             let left = (since + END_LIMIT).saturating_sub(self.clock.now());

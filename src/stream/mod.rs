@@ -7,13 +7,14 @@
 
 pub mod check;
 pub mod clip;
-pub mod encoder;
+pub mod encoding;
 pub mod fanout;
 pub mod live;
 mod mp4;
 pub mod output;
 pub mod picture;
 mod priority;
+pub mod raw;
 pub mod sound;
 pub mod source;
 
@@ -23,6 +24,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::base::error::{Error, Result};
+use crate::base::time::FrameRate;
 
 /// Starts GStreamer. Again is harmless.
 pub fn init() -> Result<()> {
@@ -37,6 +39,10 @@ pub fn clock_ns() -> u64 {
 /// Makes the calling thread, and threads that it starts, yield to the picture.
 pub fn background_thread() {
     priority::set_current_thread(priority::Importance::Background);
+}
+
+fn fraction(fps: FrameRate) -> gst::Fraction {
+    gst::Fraction::new(fps.num() as i32, fps.den() as i32)
 }
 
 /// Makes an element, or says what to install.

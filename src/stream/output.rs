@@ -144,7 +144,8 @@ impl Output {
     }
 
     /// Starts the recording at `path`, at the next marked key frame (the show's start); at a
-    /// further one (behind a gap in time) it goes on in a further file.
+    /// further one (behind a gap in time), and where another encoder begins, it goes on in a further
+    /// file.
     pub fn record(path: PathBuf, part_name: PartName, fanout: &Arc<Fanout>) -> Result<Self> {
         let writer = File { path: path.clone(), parts: Some(part_name), open: None };
         Output::spawn(Target::File(path), Box::new(writer), true, fanout)
@@ -224,7 +225,11 @@ struct File {
 
 impl Writer for File {
     fn write(&mut self, unit: &Unit, fanout: &Fanout, info: &OutputInfo) -> Result<()> {
-        let new_part = matches!(unit.kind, UnitKind::Video { mark: true, .. });
+        // An MP4 cannot carry the parameter sets of a second encoder.
+        let new_part = matches!(
+            unit.kind,
+            UnitKind::Video { mark: true, .. } | UnitKind::Video { new_encoder: true, .. }
+        );
         if let Some(part_name) = self.parts.as_ref().filter(|_| new_part && self.open.is_some()) {
             self.path = part_name(lock(&info.parts).len() as u32 + 1);
             // The part plays all the same; what comes now matters more.
@@ -340,7 +345,7 @@ const EARLY_AUDIO: usize = 1024;
 impl Early {
     fn add(&mut self, unit: Unit) {
         match unit.kind {
-            UnitKind::Video { key, mark } => {
+            UnitKind::Video { key, mark, .. } => {
                 if self.has_key() || if self.at_mark { mark } else { key } {
                     self.video.push(unit);
                 }
