@@ -8,8 +8,13 @@
 //! ```
 
 mod file;
+mod gop_queue;
 mod info;
 mod kind;
+mod progress;
+mod rtmp;
+mod rtmp_link;
+mod send_queue;
 mod supervisor;
 mod writer;
 
@@ -122,6 +127,7 @@ fn kind_of(spec: &OutputSpec) -> Result<Box<dyn Kind>> {
     Ok(match &spec.target {
         Target::Null => Box::new(Null),
         Target::File { path, container } => Box::new(File::copy(path.clone(), *container)),
+        Target::Rtmp(target) => Box::new(rtmp::Rtmp::new(target.clone())),
         _ => {
             return Err(Error::unavailable(format!(
                 "output {}: this kind is not there yet",
