@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::error::{Kind, Result};
+use crate::base::redact::hide;
 
 /// AI visuals that never stop: generated ahead, played at 60 fps, recorded and steered live.
 #[derive(Parser)]
@@ -92,7 +93,7 @@ pub fn main() -> ExitCode {
     match run(cli, clock) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("vfaq: {error}");
+            eprintln!("vfaq: {}", hide(&error.to_string()));
             ExitCode::from(error.kind.exit_code())
         }
     }

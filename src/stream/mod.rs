@@ -10,6 +10,7 @@ pub mod clip;
 pub mod encoder;
 pub mod fanout;
 pub mod live;
+mod log;
 pub mod output;
 pub mod picture;
 mod priority;
@@ -25,7 +26,9 @@ use crate::base::error::{Error, Result};
 
 /// Starts GStreamer. Again is harmless.
 pub fn init() -> Result<()> {
-    gst::init().map_err(|e| Error::unavailable("GStreamer does not start").with_source(e))
+    gst::init().map_err(|e| Error::unavailable("GStreamer does not start").with_source(e))?;
+    log::hide_secrets();
+    Ok(())
 }
 
 /// The time of the clock that pipelines run by, in nanoseconds.
