@@ -231,6 +231,12 @@ impl Doctor<'_> {
             let text = format!("all {} that a show needs", NEEDS.len());
             self.found(Finding::new(GROUP, "elements", Mark::Ok, text));
         }
+        if !check::has_tls() {
+            self.found(
+                Finding::new(GROUP, "TLS", Mark::Warn, "GLib has none; rtmps: outputs need it")
+                    .advice(format!("install {}", check::TLS_PACKAGE)),
+            );
+        }
         for (package, elements) in missing {
             let text = format!("missing: {}", elements.join(", "));
             self.found(

@@ -9,8 +9,13 @@
 
 mod display;
 mod file;
+mod gop_queue;
 mod info;
 mod kind;
+mod progress;
+mod rtmp;
+mod rtmp_link;
+mod send_queue;
 mod supervisor;
 mod writer;
 
@@ -135,7 +140,8 @@ fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {
         Target::Null => Box::new(Null),
         Target::File { path, container } => Box::new(File::copy(path, container)),
         Target::Display { monitor, size } => Box::new(Display { monitor, size, canvas, fps }),
-        Target::Rtmp(_) | Target::Srt(_) | Target::Ndi { .. } => Box::new(Null),
+        Target::Rtmp(target) => Box::new(rtmp::Rtmp::new(target)),
+        Target::Srt(_) | Target::Ndi { .. } => Box::new(Null),
     }
 }
 
