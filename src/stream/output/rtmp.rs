@@ -22,6 +22,7 @@ use super::rtmp_link::{Link, Trouble};
 use crate::base::error;
 use crate::config::output::RtmpTarget;
 use crate::stream::check;
+use crate::stream::fanout::Unit;
 
 /// Units that may wait for this thread, in bytes. It takes them at once.
 const FEED_BYTES: u64 = 16 << 20;
@@ -123,7 +124,7 @@ impl Kind for Rtmp {
 impl Rtmp {
     /// Until the server accepts the stream. `None`: this life is to end.
     fn connect(&mut self, life: &mut Life<'_>) -> Result<Option<Link>, Ending> {
-        let nothing = never();
+        let nothing = never::<Unit>();
         let caps = loop {
             if let Some(caps) = life.fanout.caps() {
                 break caps;
@@ -252,7 +253,7 @@ impl Run {
     /// Sends what is left, and says goodbye.
     fn finish(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
         let until = life.clock.now() + FINISH_LIMIT;
-        let nothing = never();
+        let nothing = never::<Unit>();
         while self.queue.has_next() && life.clock.now() < until {
             let now = life.clock.now();
             self.look(life, now)?;
