@@ -13,10 +13,10 @@ use vfaq::config::Encoder;
 use vfaq::media::FrameMut;
 use vfaq::render::Rendered;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
-use vfaq::stream::fanout::Fanout;
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
 use vfaq::stream::output::Output;
-use vfaq::stream::sound::SoundFeed;
+use vfaq::stream::raw::Tap;
+use vfaq::stream::sound::{SoundFeed, SoundOut};
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
 
 const FRAMES: u64 = 360;
@@ -24,9 +24,7 @@ const FLASHES: [u64; 2] = [12, 345];
 
 /// White at the flashes, else dark.
 struct Flash {
-    fps: FrameRate,
     sound: SoundFeed,
-    fanout: Arc<Fanout>,
 }
 
 impl FrameSource for Flash {
@@ -52,8 +50,13 @@ impl FrameSource for Flash {
 
 fn record(fps: FrameRate, path: &std::path::Path) {
     vfaq::stream::init().unwrap();
-    let settings =
-EncodeSettings { canvas: (320, 180), fps, bitrate_kbps: 2000, keyframe_seconds: 2.0, preset: None };
+    let settings = EncodeSettings {
+        canvas: (320, 180),
+        fps,
+        bitrate_kbps: 2000,
+        keyframe_seconds: 2.0,
+        preset: None,
+    };
     let (mut writer, reader) = vfaq::audio::ring();
     // A beep of 10 ms at each flash.
     let mut samples = vec![0f32; fps.samples_before(FRAMES, 48_000) as usize * 2];
