@@ -15,6 +15,8 @@ mod live;
 mod log;
 pub mod status;
 pub mod terminal;
+#[cfg(feature = "gst")]
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -74,6 +76,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell: source <(vfaq completions bash)
     Completions(completions::CompletionsArgs),
+    /// The process behind a full-screen window
+    #[cfg(feature = "gst")]
+    #[command(hide = true)]
+    Window(window::WindowArgs),
 }
 
 /// Runs `vfaq`.
@@ -109,6 +115,8 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),
         Command::Completions(args) => completions::run(&args),
+        #[cfg(feature = "gst")]
+        Command::Window(args) => return Ok(window::run(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }
