@@ -286,7 +286,7 @@ impl Run {
     /// Sends what is left, and says goodbye.
     fn finish(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
         let until = life.clock.now() + FINISH_LIMIT;
-        let nothing = never();
+        let nothing = never::<Unit>();
         while self.feed.queue.has_next() && life.clock.now() < until {
             self.step(life)?;
             life.next(&nothing, PATIENCE);
