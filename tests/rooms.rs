@@ -18,7 +18,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// x; `..::a::b` is any path with `a::b` in it. A bare keyword stands for its use.
 type Bans = &'static [&'static str];
 
-const GSTREAMER: Bans = &["gstreamer*", "gst_plugin*", "glib*"];
+const GSTREAMER: Bans = &["gstreamer*", "gst_plugin*", "glib*", "gio*"];
 const TOKIO: Bans = &["tokio*"];
 const ASYNC: Bans = &["async", "await", "futures*", "async_trait", "tokio*"];
 const NETWORK: Bans =

@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crossbeam_channel::never;
+use crossbeam_channel::{Receiver, never};
 
 use super::gop_queue::{Dropped, GopQueue, Limit};
 use super::kind::{Ending, Kind, Life, Next};
@@ -22,12 +22,14 @@ use super::rtmp_link::{Link, Trouble};
 use crate::base::error;
 use crate::config::output::RtmpTarget;
 use crate::stream::check;
-use crate::stream::fanout::Unit;
+use crate::stream::fanout::{Unit, UnitKind};
 
 /// Units that may wait for this thread, in bytes. It takes them at once.
 const FEED_BYTES: u64 = 16 << 20;
-/// Between two looks at a connection.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// For a unit, or for news of a connection.
+const PATIENCE: Duration = Duration::from_millis(50);
+/// Between two looks at what a connection has carried, which cost a millisecond each.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Until a server has accepted the stream. The sink's own limit is for each step of it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Some servers accept a stream and close the connection at once: so long it is not called live.
@@ -102,12 +104,14 @@ impl Rtmp {
 
 impl Kind for Rtmp {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
-        let link = match self.connect(life) {
+        let mut feed =
+            Feed { units: life.encoded(FEED_BYTES), queue: GopQueue::new(Limit::default()) };
+        let link = match self.connect(&mut feed, life) {
             Ok(Some(link)) => link,
             Ok(None) => return Ending::Finished,
             Err(ending) => return ending,
         };
-        let mut run = Run::new(link, life);
+        let mut run = Run::new(link, feed, life);
         match run.carry(life) {
             Ok(()) => {
                 self.silent_refusals = 0;
@@ -123,15 +127,12 @@ impl Kind for Rtmp {
 
 impl Rtmp {
     /// Until the server accepts the stream. `None`: this life is to end.
-    fn connect(&mut self, life: &mut Life<'_>) -> Result<Option<Link>, Ending> {
-        let nothing = never::<Unit>();
+    fn connect(&mut self, feed: &mut Feed, life: &mut Life<'_>) -> Result<Option<Link>, Ending> {
         let caps = loop {
-            if let Some(caps) = life.fanout.caps() {
-                break caps;
-            }
-            life.next(&nothing, LOOK_EVERY);
-            if life.ending() || life.fanout.is_closed() {
-                return Ok(None);
+            match life.fanout.caps() {
+                Some(caps) => break caps,
+                None if !feed.pass(life) => return Ok(None),
+                None => {}
             }
         };
         let mut link = Link::open(&self.target, &caps).map_err(|e| match e.kind {
@@ -139,22 +140,48 @@ impl Rtmp {
             _ => Ending::Failed(e.to_string()),
         })?;
         let began = life.clock.now();
+        let mut next_look = began;
         loop {
-            if let Some(trouble) = link.trouble() {
-                return Err(self.ending(trouble, life, false));
+            let now = life.clock.now();
+            if now >= next_look {
+                next_look = now + PATIENCE;
+                if let Some(trouble) = link.trouble() {
+                    return Err(self.ending(trouble, life, false));
+                }
+                if link.is_accepted() {
+                    return Ok(Some(link));
+                }
+                if now > began + CONNECT_LIMIT {
+                    let seconds = CONNECT_LIMIT.as_secs();
+                    let trouble = Trouble::Lost(format!("it has not answered within {seconds} s"));
+                    return Err(self.ending(trouble, life, false));
+                }
             }
-            if link.is_accepted() {
-                return Ok(Some(link));
-            }
-            if life.clock.now() > began + CONNECT_LIMIT {
-                let seconds = CONNECT_LIMIT.as_secs();
-                let trouble = Trouble::Lost(format!("it has not answered within {seconds} s"));
-                return Err(self.ending(trouble, life, false));
-            }
-            life.next(&nothing, LOOK_EVERY);
-            if life.ending() || life.fanout.is_closed() {
+            if !feed.pass(life) {
                 return Ok(None);
             }
+        }
+    }
+}
+
+/// What comes, and what of it waits.
+struct Feed {
+    units: Receiver<Unit>,
+    queue: GopQueue,
+}
+
+impl Feed {
+    /// Lets a picture pass by, as there is no connection yet. Sound is kept: it is encoded sooner
+    /// than the picture that the stream will begin with. False: this life is to end.
+    fn pass(&mut self, life: &mut Life<'_>) -> bool {
+        match life.next(&self.units, PATIENCE) {
+            Next::Got(unit) if unit.kind == UnitKind::Audio => {
+                // Nothing is dropped before there are pictures.
+                let _ = self.queue.push(unit);
+                true
+            }
+            Next::Got(_) | Next::Nothing => true,
+            Next::End => false,
         }
     }
 }
@@ -162,46 +189,56 @@ impl Rtmp {
 /// A connection that a server has accepted.
 struct Run {
     link: Link,
-    queue: GopQueue,
+    feed: Feed,
     progress: Progress,
     congestion: Congestion,
     accepted: Duration,
+    next_look: Duration,
     live: bool,
 }
 
 impl Run {
-    fn new(link: Link, life: &Life<'_>) -> Self {
+    fn new(link: Link, feed: Feed, life: &Life<'_>) -> Self {
         let now = life.clock.now();
         Run {
             link,
-            queue: GopQueue::new(Limit::default()),
+            feed,
             progress: Progress::default(),
             congestion: Congestion::new(now),
             accepted: now,
+            next_look: now,
             live: false,
         }
     }
 
     /// Sends what comes until there is no more.
     fn carry(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
-        let units = life.encoded(FEED_BYTES);
-        let mut next_look = life.clock.now();
+        // The one that was asked for when the feed began has passed by.
+        life.fanout.request_key_frame();
         loop {
-            match life.next(&units, LOOK_EVERY) {
+            match life.next(&self.feed.units, PATIENCE) {
                 Next::Got(unit) => {
-                    let dropped = self.queue.push(unit);
+                    let dropped = self.feed.queue.push(unit);
                     self.count(dropped, life);
                 }
                 Next::Nothing => {}
                 Next::End => return self.finish(life),
             }
-            let now = life.clock.now();
-            if now >= next_look {
-                next_look = now + LOOK_EVERY;
-                self.look(life, now)?;
-            }
-            self.send(life);
+            self.step(life)?;
         }
+    }
+
+    fn step(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
+        if let Some(trouble) = self.link.trouble() {
+            return Err(trouble);
+        }
+        let now = life.clock.now();
+        if now >= self.next_look {
+            self.next_look = now + LOOK_EVERY;
+            self.look(life, now)?;
+        }
+        self.send(life);
+        Ok(())
     }
 
     fn count(&mut self, dropped: Dropped, life: &Life<'_>) {
@@ -213,26 +250,23 @@ impl Run {
     }
 
     fn look(&mut self, life: &mut Life<'_>, now: Duration) -> Result<(), Trouble> {
-        if let Some(trouble) = self.link.trouble() {
-            return Err(trouble);
-        }
         if life.was_cut_off() {
             return Err(Trouble::Lost("this machine was too busy to send".into()));
         }
         let (taken, inside) = self.link.look();
-        let waits = inside || self.queue.has_next();
+        let waits = inside || self.feed.queue.has_next();
         let stalled = self.progress.stalled(taken, waits, now);
         if stalled >= STALL_LIMIT {
             return Err(Trouble::Lost("the server has stopped taking data".into()));
         }
-        if self.queue.start_ns().is_some() && self.queue.sound_waiting() >= SOUND_LIMIT {
+        if self.feed.queue.start_ns().is_some() && self.feed.queue.sound_waiting() >= SOUND_LIMIT {
             return Err(Trouble::Lost("the way there is too narrow for the sound alone".into()));
         }
         if !self.live && taken > 0 && self.link.has_begun() && now > self.accepted + SETTLED {
             self.live = true;
             life.is_live(None);
         }
-        let waiting = self.queue.waiting();
+        let waiting = self.feed.queue.waiting();
         life.set_waiting(waiting);
         life.set_congested(self.congestion.is_so(waiting, now));
         Ok(())
@@ -240,7 +274,8 @@ impl Run {
 
     fn send(&mut self, life: &Life<'_>) {
         while self.link.has_room() {
-            let (Some(unit), Some(start_ns)) = (self.queue.pop(), self.queue.start_ns()) else {
+            let (Some(unit), Some(start_ns)) = (self.feed.queue.pop(), self.feed.queue.start_ns())
+            else {
                 return;
             };
             // A pipeline that goes down tells so on its bus.
@@ -254,11 +289,9 @@ impl Run {
     fn finish(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
         let until = life.clock.now() + FINISH_LIMIT;
         let nothing = never::<Unit>();
-        while self.queue.has_next() && life.clock.now() < until {
-            let now = life.clock.now();
-            self.look(life, now)?;
-            self.send(life);
-            life.next(&nothing, LOOK_EVERY);
+        while self.feed.queue.has_next() && life.clock.now() < until {
+            self.step(life)?;
+            life.next(&nothing, PATIENCE);
         }
         self.link.finish(until.saturating_sub(life.clock.now()));
         Ok(())

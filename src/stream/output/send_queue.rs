@@ -17,6 +17,7 @@ static CLAIMED: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// The send queue of one of this process's TCP connections.
 pub struct SendQueue {
+    table: &'static str,
     socket: u64,
 }
 
@@ -26,30 +27,27 @@ impl SendQueue {
     pub fn find(port: u16) -> Option<Self> {
         let own = own_sockets(Path::new("/proc/self/fd"));
         let mut claimed = claimed();
-        let tables = TABLES.map(|table| std::fs::read_to_string(table).unwrap_or_default());
-        let socket = tables
-            .iter()
-            .flat_map(|table| table.lines().filter_map(Row::read))
-            .filter(|row| row.port == port && row.state == ESTABLISHED)
-            .map(|row| row.socket)
-            .filter(|socket| own.contains(socket) && !claimed.contains(socket))
-            .max()?;
-        claimed.insert(socket);
-        Some(SendQueue { socket })
+        let newest = |table: &'static str| {
+            let rows = std::fs::read_to_string(table).unwrap_or_default();
+            rows.lines()
+                .filter_map(Row::read)
+                .filter(|row| row.port == port && row.state == ESTABLISHED)
+                .map(|row| SendQueue { table, socket: row.socket })
+                .filter(|queue| own.contains(&queue.socket) && !claimed.contains(&queue.socket))
+                .max_by_key(|queue| queue.socket)
+        };
+        let found = TABLES.into_iter().filter_map(newest).max_by_key(|queue| queue.socket)?;
+        claimed.insert(found.socket);
+        Some(found)
     }
 
-    /// Bytes that the other side has not confirmed.
+    /// Bytes that the other side has not confirmed. Takes a millisecond or more: the kernel walks
+    /// a table whose size goes with the machine's memory.
     pub fn bytes(&self) -> u64 {
-        let row = TABLES.iter().find_map(|table| {
-            let table = std::fs::read_to_string(table).ok()?;
-            table
-                .lines()
-                .filter_map(Row::read)
-                .find(|row| row.socket == self.socket)
-                .map(|row| row.unsent)
-        });
+        let rows = std::fs::read_to_string(self.table).unwrap_or_default();
+        let row = rows.lines().filter_map(Row::read).find(|row| row.socket == self.socket);
         // A connection that is gone holds nothing.
-        row.unwrap_or(0)
+        row.map_or(0, |row| row.unsent)
     }
 }
 
