@@ -8,6 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vfaq::base::clock::SystemClock;
 use vfaq::base::time::FrameRate;
 use vfaq::config::Encoder;
 use vfaq::media::FrameMut;
@@ -15,7 +16,7 @@ use vfaq::render::Rendered;
 use vfaq::stream::encoder::VideoSettings;
 use vfaq::stream::fanout::Fanout;
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::Output;
+use vfaq::stream::output::{Output, Surroundings};
 use vfaq::stream::sound::SoundFeed;
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
 
@@ -90,7 +91,8 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         })
         .unwrap();
     let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
-    let mut output = Output::record(path.into(), no_parts, &fanout).unwrap();
+    let to = Surroundings { fanout: fanout.clone(), clock: Arc::new(SystemClock::new()) };
+    let output = Output::record(path.into(), no_parts, &to).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {
         Some(End::Finished) => {}

@@ -14,6 +14,7 @@ use crate::control::Desk;
 use crate::media::Frame;
 use crate::param::{self, Accepted, ParamId, Values};
 use crate::render;
+use crate::stream::output::Outputs;
 
 /// JPEG quality of the preview.
 const QUALITY: u8 = 80;
@@ -24,6 +25,7 @@ pub struct ShowDesk {
     preview: Mutex<Preview>,
     commands: Sender<Command>,
     archive: archive::Handle,
+    outputs: Arc<Outputs>,
 }
 
 struct Preview {
@@ -41,6 +43,7 @@ impl ShowDesk {
         preview: triple_buffer::Output<Frame>,
         commands: Sender<Command>,
         archive: archive::Handle,
+        outputs: Arc<Outputs>,
     ) -> Self {
         ShowDesk {
             status: ArcSwap::default(),
@@ -48,6 +51,7 @@ impl ShowDesk {
             preview: Mutex::new(Preview { newest: preview, jpeg: None }),
             commands,
             archive,
+            outputs,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::generate::{ImageRequest, VideoRequest};
 use crate::media::CycleId;
 use crate::stream::check::{self, NEEDS};
 use crate::stream::encoder::{self, VideoSettings};
+use crate::stream::output;
 use crate::stream::sound::FileSound;
 use crate::worqspace::{self, PromptBundle};
 
@@ -399,8 +400,8 @@ impl Doctor<'_> {
     }
 
     fn outputs(&mut self, live: &Live) {
-        for output in &live.outputs {
-            let target = prepare_show::target(output).and_then(|t| t.check().map(|()| t));
+        for spec in &live.outputs {
+            let target = output::check(spec).map(|()| spec);
             self.found(match target {
                 Ok(target) => Finding::new("outputs", "output", Mark::Ok, target.shown()),
                 Err(error) => Finding::new("outputs", "output", Mark::Warn, error.to_string()),

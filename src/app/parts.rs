@@ -22,8 +22,7 @@ use crate::prepare::{self, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
-use crate::stream::fanout::Fanout;
-use crate::stream::output::Output;
+use crate::stream::output::{self, Output};
 use crate::stream::picture::Applied;
 use crate::stream::sound::FileSound;
 
@@ -85,9 +84,9 @@ pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<aud
     }
 }
 
-pub fn start_recording(path: std::path::PathBuf, fanout: &Arc<Fanout>) -> Result<Output> {
+pub fn start_recording(path: std::path::PathBuf, feeds: &output::Surroundings) -> Result<Output> {
     let first = path.clone();
-    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), fanout)
+    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), feeds)
 }
 
 /// Starts the worker; the second value closes when it has ended.

@@ -8,15 +8,14 @@ use super::{Listen, LiveOptions, Play};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
-use crate::config::output::Container;
-use crate::config::{self, BackendConfig, BackendKind, Config, Encoder, OutputSpec, preset};
+use crate::config::output::{OutputSpec, Target};
+use crate::config::{BackendConfig, BackendKind, Config, Encoder, preset};
 use crate::control;
 use crate::generate::Backend;
 use crate::generate::mock::{Mock, MockOptions};
 use crate::media::CycleId;
 use crate::param::Values;
-use crate::stream::encoder;
-use crate::stream::output::Target;
+use crate::stream::{encoder, output};
 use crate::worqspace::{self, PromptBundle};
 
 /// Earlier clips that a resumed show has at hand until something new is ready.
@@ -29,7 +28,7 @@ pub struct Show {
     pub bundle: PromptBundle,
     pub project: Arc<Project>,
     pub encoder: Encoder,
-    pub targets: Vec<Target>,
+    pub outputs: Vec<OutputSpec>,
     pub recording: Option<PathBuf>,
     pub params: Values,
     pub listener: Option<TcpListener>,
@@ -64,17 +63,11 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     }
     override_settings(&mut config, &bundle, &options);
 
-    let mut targets = Vec::new();
-    for output in &config.live.outputs {
-        let place = options.worqspace.join("config.yaml");
-        let place = format!("{}: live.outputs", place.display());
-        add_target(&mut targets, output).map_err(|e| e.context(place))?;
-    }
+    let mut outputs = config.live.outputs.clone();
     for uri in &options.to {
-        OutputSpec::parse(uri)
-            .and_then(|output| add_target(&mut targets, &output))
-            .map_err(|e| e.context("--to"))?;
+        outputs.push(OutputSpec::parse(uri).map_err(|e| e.context("--to"))?);
     }
+    check_files(&outputs)?;
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
@@ -116,7 +109,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         bundle,
         project,
         encoder,
-        targets,
+        outputs,
         recording,
         params,
         listener,
@@ -125,27 +118,17 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     })
 }
 
-/// What this release can start.
-pub(super) fn target(output: &OutputSpec) -> Result<Target> {
-    match &output.target {
-        config::output::Target::Null => Ok(Target::Null),
-        config::output::Target::File { path, container: Container::Mp4 } => {
-            Ok(Target::File(path.clone()))
+/// An output that would overwrite something is a mistake better known before the show; what else
+/// may be wrong with one is seen on it alone.
+fn check_files(outputs: &[OutputSpec]) -> Result<()> {
+    for (place, output) in outputs.iter().enumerate() {
+        output::check(output)?;
+        let twice = output.target != Target::Null
+            && outputs[..place].iter().any(|other| other.target == output.target);
+        if twice {
+            return Err(Error::usage(format!("output {} is named twice", output.shown())));
         }
-        _ => Err(Error::usage(format!(
-            "output {} is of a kind that this release does not start; use file:PATH.mp4 or null:",
-            output.shown()
-        ))),
     }
-}
-
-fn add_target(targets: &mut Vec<Target>, output: &OutputSpec) -> Result<()> {
-    let target = target(output)?;
-    target.check()?;
-    if target != Target::Null && targets.contains(&target) {
-        return Err(Error::usage(format!("output {} is named twice", target.shown())));
-    }
-    targets.push(target);
     Ok(())
 }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::generator::GeneratorInfo;
 use super::machine;
 use crate::archive;
+use crate::base::redact;
 use crate::base::telemetry::{
     Cycles, Frames, Losses, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway,
     Status,
 };
 use crate::base::time::FrameRate;
+use crate::config::output::Target;
 use crate::param::{REGISTRY, Values};
 use crate::playout::PlayoutCounters;
 use crate::ring;
@@ -55,7 +57,7 @@ pub struct Reporter {
     sources: Sources,
     prompts: HashMap<u32, Arc<str>>,
     sent: VecDeque<(Duration, u64)>,
-    bytes: HashMap<usize, VecDeque<(Duration, u64)>>,
+    bytes: HashMap<u32, VecDeque<(Duration, u64)>>,
     runway: RunwayStatistics,
     /// CPU time and frames when the first frame was on air.
     cpu_base: Option<(Duration, u64)>,
@@ -102,7 +104,7 @@ impl Reporter {
         warnings: Vec<String>,
         values: &Values,
         recording: Option<&Output>,
-        outputs: &[Output],
+        outputs: &[Arc<Output>],
     ) -> Status {
         self.measure_cpu();
         self.measure_runway(phase);
@@ -110,23 +112,14 @@ impl Reporter {
         let sent = sources.telemetry.source.sent.get();
         let fps = rate(&mut self.sent, now, sent, FPS_WINDOW).unwrap_or(0.0);
         let bytes = &mut self.bytes;
-        let mut kbps = |slot: usize, output: &Output| {
-            let seen = bytes.entry(slot).or_default();
+        bytes.retain(|id, _| *id == 0 || outputs.iter().any(|output| output.id == *id));
+        let mut kbps = |output: &Output| {
+            let seen = bytes.entry(output.id).or_default();
             rate(seen, now, output.info.bytes.get(), FPS_WINDOW).unwrap_or(0.0) * 8.0 / 1000.0
         };
-        let recording = recording.map(|output| recording_status(output, kbps(0, output)));
-        let outputs = (1..)
-            .zip(outputs)
-            .map(|(slot, output)| OutputStatus {
-                uri: output.target.shown(),
-                state: output.info.state(),
-                frames: output.info.frames.get(),
-                bytes: output.info.bytes.get(),
-                bitrate_kbps: kbps(slot, output),
-                reconnects: 0,
-                error: output.info.error(),
-            })
-            .collect();
+        let recording = recording.map(|output| recording_status(output, kbps(output)));
+        let outputs =
+            outputs.iter().map(|output| output_status(output, kbps(output), now)).collect();
         let sources = &self.sources;
         let mut params = serde_json::Map::new();
         for param in REGISTRY {
@@ -256,11 +249,38 @@ impl Reporter {
     }
 }
 
+fn output_status(output: &Output, bitrate_kbps: f64, now: Duration) -> OutputStatus {
+    let (spec, info) = (&output.spec, &output.info);
+    let state = info.now();
+    OutputStatus {
+        id: output.id,
+        name: spec.name.clone(),
+        kind: spec.kind(),
+        uri: spec.shown(),
+        state: state.state,
+        reason: state.reason.map(|reason| redact::hide(&reason).into_owned()),
+        since_s: now.saturating_sub(state.since).as_secs_f64(),
+        retry_in_s: state.retry_at.map(|at| at.saturating_sub(now).as_secs_f64()),
+        frames: info.frames.get(),
+        bytes: info.bytes.get(),
+        bitrate_kbps,
+        dropped_groups: info.dropped_groups.get(),
+        dropped_frames: info.dropped_frames.get(),
+        reconnects: info.reconnects.get(),
+        queue_ms: info.queue_ms.get(),
+        parts: paths(&info.parts()),
+    }
+}
+
+fn paths(paths: &[std::path::PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.display().to_string()).collect()
+}
+
 fn recording_status(output: &Output, bitrate_kbps: f64) -> RecordingStatus {
-    let parts: Vec<String> = output.info.parts().iter().map(|p| p.display().to_string()).collect();
-    let path = match &output.target {
-        crate::stream::output::Target::File(path) => path.display().to_string(),
-        crate::stream::output::Target::Null => String::new(),
+    let parts = paths(&output.info.parts());
+    let path = match &output.spec.target {
+        Target::File { path, .. } => path.display().to_string(),
+        _ => String::new(),
     };
     let room_s = archive::disk::free_bytes(std::path::Path::new(&path))
         .filter(|_| bitrate_kbps > 0.0 && output.info.state() == OutputState::Live)

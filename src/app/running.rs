@@ -19,6 +19,7 @@ use crate::base::clock::{Clock, iso8601};
 use crate::base::error::Result;
 use crate::base::summary::Summary;
 use crate::base::telemetry::{OutputState, Phase, Status};
+use crate::config::output::Target;
 use crate::config::{Config, JoinKind};
 use crate::control::{self, Desk};
 use crate::media::{Clip, Frame, Origin};
@@ -31,7 +32,7 @@ use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoder::{self, VideoSettings};
 use crate::stream::fanout::Fanout;
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::{Output, Target};
+use crate::stream::output::{self, Output, Outputs, Wish};
 use crate::stream::picture::{Picture, PictureControl};
 use crate::stream::sound::SoundFeed;
 use crate::stream::source::SourceSetup;
@@ -62,7 +63,7 @@ struct Running<'a> {
     pipeline: LivePipeline,
     fanout: Arc<Fanout>,
     recording: Option<Output>,
-    outputs: Vec<Output>,
+    outputs: Arc<Outputs>,
     picture: Arc<PictureControl>,
     starter: Starter,
     reporter: Reporter,
@@ -165,7 +166,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
 
     // Those who are told.
     let (command_tx, own_commands) = bounded(NOTICES);
-    let desk = Arc::new(ShowDesk::new(store, preview_out, command_tx, archive.handle()));
+    let feeds = output::Surroundings { fanout: fanout.clone(), clock: clock.clone() };
+    let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let desk =
+        Arc::new(ShowDesk::new(store, preview_out, command_tx, archive.handle(), outputs.clone()));
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
@@ -191,13 +195,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         canvas: format!("{}x{}", live.canvas.0, live.canvas.1),
         fps: live.fps.to_string(),
     });
-    let outputs = show
-        .targets
-        .iter()
-        .map(|target| Output::start(target.clone(), &fanout))
-        .collect::<Result<Vec<_>>>()?;
+    for spec in show.outputs {
+        // What is wrong with one is seen on it alone.
+        if let Err(error) = outputs.add(spec) {
+            tracing::error!("{error}");
+        }
+    }
     let recording =
-        show.recording.clone().map(|path| parts::start_recording(path, &fanout)).transpose()?;
+        show.recording.clone().map(|path| parts::start_recording(path, &feeds)).transpose()?;
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -399,7 +404,7 @@ impl Running<'_> {
             self.director.warnings(),
             &self.desk.values(),
             self.recording.as_ref(),
-            &self.outputs,
+            &self.outputs.list(),
         );
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));
@@ -414,21 +419,25 @@ impl Running<'_> {
             archive::disk::free_bytes(folder.unwrap_or(Path::new("."))).map(|free| free >> 20)
         };
         let mut warning = None;
-        for output in self.recording.iter().chain(&self.outputs) {
-            let Target::File(path) = &output.target else { continue };
+        let outputs = self.outputs.list();
+        let recording = self.recording.iter().map(|output| (output, true));
+        for (output, recorded) in recording.chain(outputs.iter().map(|o| (&**o, false))) {
+            let Target::File { path, .. } = &output.spec.target else { continue };
             if output.info.state() != OutputState::Live {
                 continue;
             }
             match free_mb(path) {
                 Some(free) if free < min_mb => {
-                    output.detach(&self.fanout);
-                    let shown = output.target.shown();
-                    let recorded = self.recording.as_ref().is_some_and(|r| std::ptr::eq(r, output));
-                    self.disk_full.push(format!(
-                        "{} has ended: {free} MB were free on its disk (live.min_free_mb: \
-                         {min_mb}); the show goes on",
-                        if recorded { "the recording" } else { &shown },
-                    ));
+                    let full = format!(
+                        "ended: {free} MB were free on its disk (live.min_free_mb: {min_mb})"
+                    );
+                    let shown = output.spec.shown();
+                    let name = if recorded { "the recording" } else { &shown };
+                    let text = format!("{name} has {full}; the show goes on");
+                    if !self.disk_full.contains(&text) {
+                        self.disk_full.push(text);
+                    }
+                    output.wish(Wish::Stop(Some(full)));
                 }
                 Some(free) if free < min_mb * 2 => {
                     warning = Some(format!("{free} MB are free; recording ends at {min_mb} MB"));
@@ -486,7 +495,7 @@ impl Running<'_> {
         let mut problems = Vec::new();
         let mut recording_problem = None;
         if let Some(recording) = &self.recording {
-            let waiting_mb = recording.load.bytes.get() >> 20;
+            let waiting_mb = recording.info.queue_bytes() >> 20;
             if let Some(error) = recording.info.error() {
                 recording_problem = Some(format!("the recording has failed: {error}"));
             } else if waiting_mb >= RECORDING_ALARM_MB {
@@ -501,11 +510,20 @@ impl Running<'_> {
             }
         }
         problems.push((Topic::Recording, recording_problem));
-        for (i, output) in self.outputs.iter().enumerate() {
-            if let Some(error) = output.info.error() {
-                let text = format!("output {} has failed: {error}", output.target.shown());
-                problems.push((Topic::Output(i), Some(text)));
-            }
+        for output in self.outputs.list() {
+            let now = output.info.now();
+            let trouble = match now.state {
+                OutputState::Failed => Some("has failed"),
+                OutputState::Unavailable => Some("is not available"),
+                OutputState::Reconnecting => Some("is reconnecting"),
+                OutputState::Starting if now.reason.is_some() => Some("is not live yet"),
+                _ => None,
+            };
+            let text = trouble.map(|trouble| {
+                let reason = now.reason.map_or(String::new(), |reason| format!(": {reason}"));
+                format!("output {} {trouble}{reason}", output.spec.shown())
+            });
+            problems.push((Topic::Output(output.id), text));
         }
         for (topic, text) in problems {
             self.event(Event::Problem(topic, text));
@@ -517,11 +535,16 @@ impl Running<'_> {
         self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
         self.fanout.close();
-        for output in self.recording.iter_mut().chain(&mut self.outputs) {
+        self.outputs.end();
+        if let Some(recording) = &self.recording {
+            recording.wish(Wish::End);
+        }
+        let outputs = self.outputs.list();
+        for output in self.recording.iter().chain(outputs.iter().map(|output| &**output)) {
             let since = self.ending_since.unwrap_or_default();
             let left = (since + END_LIMIT).saturating_sub(self.clock.now());
             if !output.join(left.max(LEAST_PATIENCE)) {
-                let name = output.target.shown();
+                let name = output.spec.shown();
                 tracing::error!("{name} was not finished in time; it plays up to its last second");
             }
         }
@@ -543,7 +566,7 @@ impl Running<'_> {
 
     /// Enters the recording in the project's state, once there is a file.
     fn note_recording(&self, recording: &Output, complete: bool) {
-        let Target::File(path) = &recording.target else { return };
+        let Target::File { path, .. } = &recording.spec.target else { return };
         if recording.info.parts().is_empty() {
             return;
         }

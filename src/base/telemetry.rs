@@ -232,11 +232,41 @@ pub struct Runway {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputState {
+    /// Connecting for the first time.
     #[default]
     Starting,
+    /// What is sent arrives, as far as can be seen.
     Live,
+    /// It was live and will be tried again.
+    Reconnecting,
+    /// Something on this machine is missing.
+    Unavailable,
+    /// Given up until it is started again.
     Failed,
+    /// Ended, or waiting to be started again, as was asked for.
     Stopped,
+}
+
+impl OutputState {
+    pub const ALL: [OutputState; 6] = [
+        OutputState::Starting,
+        OutputState::Live,
+        OutputState::Reconnecting,
+        OutputState::Unavailable,
+        OutputState::Failed,
+        OutputState::Stopped,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputState::Starting => "starting",
+            OutputState::Live => "live",
+            OutputState::Reconnecting => "reconnecting",
+            OutputState::Unavailable => "unavailable",
+            OutputState::Failed => "failed",
+            OutputState::Stopped => "stopped",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -253,16 +283,34 @@ pub struct RecordingStatus {
     pub room_s: Option<f64>,
 }
 
+/// No text in it holds a secret.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct OutputStatus {
-    /// With secrets hidden.
+    /// Counted from 1; never used again in this show.
+    pub id: u32,
+    /// The user's name for it.
+    pub name: Option<String>,
+    /// `rtmp`, `srt`, `ndi`, `display`, `file`, `null`.
+    pub kind: &'static str,
     pub uri: String,
     pub state: OutputState,
+    /// Why it is in this state, in plain words.
+    pub reason: Option<String>,
+    /// Seconds that it has been in this state.
+    pub since_s: f64,
+    /// Seconds until it is tried again.
+    pub retry_in_s: Option<f64>,
     pub frames: u64,
     pub bytes: u64,
     pub bitrate_kbps: f64,
+    /// Groups of pictures that did not fit through, and pictures that were left out in all.
+    pub dropped_groups: u64,
+    pub dropped_frames: u64,
     pub reconnects: u64,
-    pub error: Option<String>,
+    /// Milliseconds of media that wait to be sent.
+    pub queue_ms: u64,
+    /// Files written, in order.
+    pub parts: Vec<String>,
 }
 
 #[cfg(test)]

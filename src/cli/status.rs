@@ -212,11 +212,11 @@ fn output(output: &OutputStatus, mut line: Line) -> String {
     if output.state == OutputState::Live {
         line.piece(Style::Plain, &bitrate(output.bitrate_kbps));
     }
-    if output.reconnects > 0 && output.error.is_none() {
+    if output.reconnects > 0 && output.reason.is_none() {
         line.piece(Style::Warn, &format!("reconnects {}", output.reconnects));
     }
     line.put(Style::Plain, "  ");
-    match &output.error {
+    match &output.reason {
         // Half of the room for what, half for why.
         Some(error) => {
             let half = line.room() / 2;
@@ -242,6 +242,8 @@ fn state(state: OutputState) -> (&'static str, Style) {
     match state {
         OutputState::Starting => ("starting", Style::Warn),
         OutputState::Live => ("live", Style::Good),
+        OutputState::Reconnecting => ("reconnecting", Style::Warn),
+        OutputState::Unavailable => ("unavailable", Style::Bad),
         OutputState::Failed => ("failed", Style::Bad),
         OutputState::Stopped => ("stopped", Style::Dim),
     }
@@ -345,7 +347,7 @@ mod tests {
             uri: "rtmp://other.example/app/***".into(),
             state: OutputState::Failed,
             reconnects: 4,
-            error: Some("connection refused".into()),
+            reason: Some("connection refused".into()),
             ..Default::default()
         });
         status.params.insert("/fx/blackout".into(), 1.0.into());
@@ -466,7 +468,7 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
         nasty.on_air.prompt = text.clone();
         nasty.encoder = text.clone();
         nasty.outputs[0].uri = text.clone();
-        nasty.outputs[1].error = Some(text.clone());
+        nasty.outputs[1].reason = Some(text.clone());
         nasty.recording.as_mut().unwrap().path = text.clone();
         nasty.warnings = vec![text];
         for status in [standby(), live(), slow(), failed_output(), nasty, Status::default()] {

@@ -161,6 +161,12 @@ impl Profile {
 }
 
 impl OutputSpec {
+    /// A file without options, an MP4.
+    pub fn file(path: PathBuf) -> Self {
+        let target = Target::File { path, container: Container::Mp4 };
+        OutputSpec { name: None, target, bitrate_kbps: None, preset: None, adaptive: true }
+    }
+
     /// Reads an output URI with its options behind `#`.
     ///
     /// # Errors

@@ -153,8 +153,8 @@ fn ahead(page: &mut Page, status: &Status) {
 fn recording(page: &mut Page, status: &Status) {
     let recording = status.recording.as_ref();
     page.family("vfaq_recording_state", "gauge", "1 for the state of the recording.");
-    for (name, state) in STATES {
-        page.known(&[("state", name)], recording.map(|r| flag(r.state == state)));
+    for state in OutputState::ALL {
+        page.known(&[("state", state.name())], recording.map(|r| flag(r.state == state)));
     }
     page.family("vfaq_recording_frames_total", "counter", "Frames written.");
     page.known(&[], recording.map(|r| r.frames as f64));
@@ -178,8 +178,8 @@ fn outputs(page: &mut Page, status: &Status) {
     let outputs = || numbers.iter().zip(&status.outputs);
     page.family("vfaq_output_state", "gauge", "1 for the state of the output.");
     for (number, output) in outputs() {
-        for (name, state) in STATES {
-            let labels = [("output", &**number), ("uri", &output.uri), ("state", name)];
+        for state in OutputState::ALL {
+            let labels = [("output", &**number), ("uri", &output.uri), ("state", state.name())];
             page.sample(&labels, flag(output.state == state));
         }
     }
@@ -200,13 +200,6 @@ fn outputs(page: &mut Page, status: &Status) {
         page.sample(&[("output", number), ("uri", &output.uri)], output.reconnects as f64);
     }
 }
-
-const STATES: [(&str, OutputState); 4] = [
-    ("starting", OutputState::Starting),
-    ("live", OutputState::Live),
-    ("failed", OutputState::Failed),
-    ("stopped", OutputState::Stopped),
-];
 
 fn flag(on: bool) -> f64 {
     f64::from(u8::from(on))

@@ -32,7 +32,8 @@ pub enum Topic {
     /// Room for cycles.
     Room,
     Archive,
-    Output(usize),
+    /// By its number.
+    Output(u32),
     Timing,
 }
 

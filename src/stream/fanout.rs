@@ -4,7 +4,7 @@
 //! queue of its own, and no output is waited for: one whose queue is full is cut off and says so.
 //! Dropping the sender ends an output: it finishes what it has and closes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -29,6 +29,9 @@ pub enum UnitKind {
         key: bool,
         /// A recording begins here: the show starts, or goes on behind a gap in time.
         mark: bool,
+        /// The first picture of an encoder that took over from another; its parameter sets
+        /// differ.
+        new_encoder: bool,
     },
     Audio,
 }
@@ -53,6 +56,7 @@ pub struct Fanout {
     mark_ns: AtomicU64,
     /// Show time at which the picture ended; sound is cut there.
     end_ns: OnceLock<u64>,
+    closed: AtomicBool,
 }
 
 struct OutputEnd {
@@ -68,6 +72,12 @@ pub struct QueueLoad {
     /// Units that did not fit. The first one cuts the output off.
     pub refused: Counter,
     waiting: AtomicU64,
+}
+
+impl Unit {
+    pub fn is_key(&self) -> bool {
+        matches!(self.kind, UnitKind::Video { key: true, .. })
+    }
 }
 
 impl QueueLoad {
@@ -92,13 +102,23 @@ impl Fanout {
     pub fn subscribe(&self, max_bytes: u64) -> (Receiver<Unit>, Arc<QueueLoad>) {
         let (units, receiver) = bounded(QUEUE_UNITS);
         let load = Arc::new(QueueLoad::default());
-        self.lock().push(OutputEnd { units, load: load.clone(), max_bytes });
+        let mut outputs = self.lock();
+        if self.is_closed() {
+            return (receiver, load);
+        }
+        outputs.push(OutputEnd { units, load: load.clone(), max_bytes });
         (receiver, load)
     }
 
-    /// Ends every output.
+    /// Ends every output, and those that would yet come.
     pub fn close(&self) {
-        self.lock().clear();
+        let mut outputs = self.lock();
+        self.closed.store(true, Ordering::Release);
+        outputs.clear();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Ends the output whose queue this is.
@@ -139,7 +159,7 @@ impl Fanout {
         if mark {
             self.mark_ns.store(0, Ordering::Release);
         }
-        let kind = UnitKind::Video { key, mark };
+        let kind = UnitKind::Video { key, mark, new_encoder: false };
         self.send(Unit { kind, pts_ns, duration_ns, buffer });
     }
 

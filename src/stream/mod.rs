@@ -10,7 +10,6 @@ pub mod clip;
 pub mod encoder;
 pub mod fanout;
 pub mod live;
-mod mp4;
 pub mod output;
 pub mod picture;
 mod priority;

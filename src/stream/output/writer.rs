@@ -1,8 +1,8 @@
-//! Writing encoded units into an MP4 that a crash cannot spoil.
+//! Writing encoded units into a file that a crash cannot spoil.
 //!
-//! While it is written the file consists of fragments of a second, each playable with what stands
+//! While it is written an MP4 consists of fragments of a second, each playable with what stands
 //! before it; at the end it is made an ordinary, seekable MP4. So a killed process loses at most
-//! the last second.
+//! the last second. Matroska and MPEG-TS play up to where they were cut by nature.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +11,11 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::fanout::{StreamCaps, Unit, UnitKind};
-use super::priority::{self, Importance};
-use super::{make, posted_error, take_down, wait_for_end};
 use crate::base::error::{Error, Result};
+use crate::config::output::Container;
+use crate::stream::fanout::{StreamCaps, Unit, UnitKind};
+use crate::stream::priority::{self, Importance};
+use crate::stream::{make, posted_error, take_down, wait_for_end};
 
 /// Length of a fragment: what a crash may cost.
 const FRAGMENT_MS: u32 = 1000;
@@ -23,7 +24,7 @@ const FINISH_LIMIT: Duration = Duration::from_secs(4);
 /// How much may wait inside the pipeline; above that the writing thread waits for the disk.
 const INSIDE_BYTES: u64 = 2 << 20;
 
-pub struct Mp4Writer {
+pub struct FileWriter {
     pipeline: gst::Pipeline,
     video: gst_app::AppSrc,
     audio: gst_app::AppSrc,
@@ -36,9 +37,14 @@ pub struct Mp4Writer {
     flushed_ns: u64,
 }
 
-impl Mp4Writer {
+impl FileWriter {
     /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
-    pub fn create(path: &Path, caps: &StreamCaps, start_ns: u64) -> Result<Self> {
+    pub fn create(
+        path: &Path,
+        container: Container,
+        caps: &StreamCaps,
+        start_ns: u64,
+    ) -> Result<Self> {
         // filesink's own error would not say why.
         let file = std::fs::File::create(path)
             .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
@@ -56,20 +62,19 @@ impl Mp4Writer {
         let video = source("video", &caps.video);
         let audio = source("audio", &caps.audio);
         let parse = make("h264parse")?;
-        let mux = make("mp4mux")?;
-        mux.set_property("fragment-duration", FRAGMENT_MS);
-        mux.set_property_from_str("fragment-mode", "first-moov-then-finalise");
+        let mux = muxer(container)?;
+        let sound = make("aacparse")?;
         let sink = make("filesink")?;
         sink.set_property("location", path.to_string_lossy().as_ref());
         sink.set_property("async", false);
         // What is written must be in the kernel's hands when this process is killed.
         sink.set_property_from_str("buffer-mode", "unbuffered");
         pipeline
-            .add_many([video.upcast_ref(), audio.upcast_ref(), &parse, &mux, &sink])
+            .add_many([video.upcast_ref(), audio.upcast_ref(), &parse, &sound, &mux, &sink])
             .map_err(Error::fault)?;
         gst::Element::link_many([video.upcast_ref(), &parse, &mux, &sink]).map_err(Error::fault)?;
-        audio.link(&mux).map_err(Error::fault)?;
-        let writer = Mp4Writer {
+        gst::Element::link_many([audio.upcast_ref(), &sound, &mux]).map_err(Error::fault)?;
+        let writer = FileWriter {
             pipeline,
             video,
             audio,
@@ -116,7 +121,7 @@ impl Mp4Writer {
         })
     }
 
-    /// Makes the file an ordinary MP4 and closes it, flushed to the disk.
+    /// Makes an MP4 an ordinary one and closes the file, flushed to the disk.
     pub fn finish(self) -> Result<()> {
         let _ = self.video.end_of_stream();
         let _ = self.audio.end_of_stream();
@@ -139,7 +144,20 @@ impl Mp4Writer {
     }
 }
 
-impl Drop for Mp4Writer {
+fn muxer(container: Container) -> Result<gst::Element> {
+    match container {
+        Container::Mp4 => {
+            let mux = make("mp4mux")?;
+            mux.set_property("fragment-duration", FRAGMENT_MS);
+            mux.set_property_from_str("fragment-mode", "first-moov-then-finalise");
+            Ok(mux)
+        }
+        Container::Mkv => make("matroskamux"),
+        Container::Ts => make("mpegtsmux"),
+    }
+}
+
+impl Drop for FileWriter {
     fn drop(&mut self) {
         take_down(&self.pipeline);
     }

@@ -1,0 +1,101 @@
+//! What an output says of itself: raised by its own thread, read by everybody.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use crate::base::telemetry::{Counter, Gauge, OutputState};
+use crate::stream::fanout::{QueueLoad, Unit, UnitKind};
+
+#[derive(Default)]
+pub struct OutputInfo {
+    /// Pictures and bytes that were handed on.
+    pub frames: Counter,
+    pub bytes: Counter,
+    /// Groups of pictures that did not fit through, and the pictures in them.
+    pub dropped_groups: Counter,
+    pub dropped_frames: Counter,
+    /// Times that a connection was made again.
+    pub reconnects: Counter,
+    /// Media that waits to be sent.
+    pub queue_ms: Gauge,
+    /// The feed of the present life.
+    feed: Mutex<Option<Arc<QueueLoad>>>,
+    congested: AtomicBool,
+    now: Mutex<Now>,
+    parts: Mutex<Vec<PathBuf>>,
+}
+
+/// The state, and what belongs to it.
+#[derive(Clone, Debug, Default)]
+pub struct Now {
+    pub state: OutputState,
+    /// Show clock at which it became so.
+    pub since: Duration,
+    /// Why, in plain words and without secrets.
+    pub reason: Option<String>,
+    /// When it is tried again.
+    pub retry_at: Option<Duration>,
+}
+
+impl OutputInfo {
+    pub fn now(&self) -> Now {
+        lock(&self.now).clone()
+    }
+
+    pub fn state(&self) -> OutputState {
+        lock(&self.now).state
+    }
+
+    /// Why it is not live, if it should be.
+    pub fn error(&self) -> Option<String> {
+        let now = lock(&self.now);
+        let failed = matches!(now.state, OutputState::Failed | OutputState::Unavailable);
+        now.reason.clone().filter(|_| failed)
+    }
+
+    /// The files written so far, in order.
+    pub fn parts(&self) -> Vec<PathBuf> {
+        lock(&self.parts).clone()
+    }
+
+    /// Bytes that wait for this output's thread.
+    pub fn queue_bytes(&self) -> u64 {
+        lock(&self.feed).as_ref().map_or(0, |feed| feed.bytes.get())
+    }
+
+    pub(super) fn set_feed(&self, feed: Option<Arc<QueueLoad>>) {
+        *lock(&self.feed) = feed;
+    }
+
+    pub fn is_congested(&self) -> bool {
+        self.congested.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_congested(&self, congested: bool) {
+        self.congested.store(congested, Ordering::Relaxed);
+    }
+
+    pub(super) fn begin_part(&self, path: PathBuf) {
+        lock(&self.parts).push(path);
+    }
+
+    /// `since` is kept while the state stays.
+    pub(super) fn set(&self, new: Now) {
+        let mut now = lock(&self.now);
+        let since = if new.state == now.state { now.since } else { new.since };
+        *now = Now { since, ..new };
+    }
+
+    pub(super) fn sent(&self, unit: &Unit) {
+        if matches!(unit.kind, UnitKind::Video { .. }) {
+            self.frames.add(1);
+        }
+        self.bytes.add(unit.buffer.size() as u64);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

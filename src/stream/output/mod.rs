@@ -1,0 +1,245 @@
+//! Outputs: where the stream goes. Each has its own feed, thread and supervisor; what happens to
+//! one is seen on no other.
+//!
+//! ```text
+//! Fanout --Unit--> Life -> Kind (null, file, RTMP, SRT, ...)
+//!                   ^
+//! Outputs --Wish--> Supervisor (states, back-off)
+//! ```
+
+mod file;
+mod info;
+mod kind;
+mod supervisor;
+mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+pub use file::{File, PartName};
+pub use info::{Now, OutputInfo};
+pub use kind::{Ending, Kind, Life, Next, Null};
+pub use supervisor::Wish;
+
+use super::fanout::Fanout;
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Result};
+use crate::config::output::{OutputSpec, Target};
+use supervisor::{Backoff, Supervisor};
+
+/// What may wait for a file, and for any output's thread.
+const QUEUE_BYTES: u64 = 64 << 20;
+/// Wishes that may wait; a further one waits for a place, which the output's thread makes at once.
+const WISHES: usize = 16;
+/// Outputs of a show: each has a thread.
+const MOST_OUTPUTS: usize = 32;
+
+/// A running output.
+pub struct Output {
+    /// Counted from 1 over the whole show; never used again.
+    pub id: u32,
+    pub spec: OutputSpec,
+    pub info: Arc<OutputInfo>,
+    wishes: Sender<Wish>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Closes when the thread has finished.
+    finished: Receiver<()>,
+}
+
+/// What an output is connected to.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub fanout: Arc<Fanout>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Output {
+    /// Starts an output at the next key frame.
+    pub fn start(id: u32, spec: OutputSpec, to: &Surroundings) -> Result<Self> {
+        let kind = kind_of(&spec)?;
+        Output::spawn(id, spec, kind, to)
+    }
+
+    /// Starts the recording, at the next marked key frame (the show's start); at a further one
+    /// (behind a gap in time) it goes on in a further file.
+    pub fn record(
+        path: std::path::PathBuf,
+        part_name: PartName,
+        to: &Surroundings,
+    ) -> Result<Self> {
+        let spec = OutputSpec::file(path);
+        Output::spawn(0, spec, Box::new(File::recording(part_name)), to)
+    }
+
+    fn spawn(id: u32, spec: OutputSpec, kind: Box<dyn Kind>, to: &Surroundings) -> Result<Self> {
+        let info = Arc::new(OutputInfo::default());
+        let (wishes, wished) = bounded(WISHES);
+        let supervisor = Supervisor {
+            kind,
+            name: spec.shown(),
+            info: info.clone(),
+            fanout: to.fanout.clone(),
+            clock: to.clock.clone(),
+            wishes: wished,
+            backoff: Backoff::new(fastrand::u64(..)),
+        };
+        let (running, finished) = bounded(0);
+        let thread = std::thread::Builder::new()
+            .name(format!("out{id} {}", spec.kind()))
+            .spawn(move || {
+                supervisor.run();
+                drop(running);
+            })
+            .map_err(|e| Error::internal("cannot start an output").with_source(e))?;
+        Ok(Output { id, spec, info, wishes, thread: Mutex::new(Some(thread)), finished })
+    }
+
+    /// Asks something of it; it does so in its own time.
+    pub fn wish(&self, wish: Wish) {
+        // An output that has ended wants nothing.
+        let _ = self.wishes.send_timeout(wish, Duration::from_millis(100));
+    }
+
+    /// Waits until it has finished, for at most `limit`; false: it has not. To be called after it
+    /// was asked to end.
+    #[must_use]
+    pub fn join(&self, limit: Duration) -> bool {
+        // Nothing is ever sent; the channel closes.
+        if self.finished.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            return false;
+        }
+        if let Some(thread) = lock(&self.thread).take() {
+            let _ = thread.join();
+        }
+        true
+    }
+}
+
+fn kind_of(spec: &OutputSpec) -> Result<Box<dyn Kind>> {
+    Ok(match &spec.target {
+        Target::Null => Box::new(Null),
+        Target::File { path, container } => Box::new(File::copy(path.clone(), *container)),
+        _ => {
+            return Err(Error::unavailable(format!(
+                "output {}: this kind is not there yet",
+                spec.shown()
+            )));
+        }
+    })
+}
+
+/// All outputs of a show but the recording; shared by whoever steers and whoever reports.
+pub struct Outputs {
+    to: Surroundings,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    outputs: Vec<Arc<Output>>,
+    last_id: u32,
+    ended: bool,
+}
+
+impl Outputs {
+    pub fn new(to: Surroundings) -> Self {
+        Outputs { to, running: Mutex::default() }
+    }
+
+    /// All of them, in the order in which they were added.
+    pub fn list(&self) -> Vec<Arc<Output>> {
+        lock(&self.running).outputs.clone()
+    }
+
+    /// Adds and starts one.
+    ///
+    /// # Errors
+    /// `Usage`: it is there already, there are too many, or its file exists.
+    pub fn add(&self, spec: OutputSpec) -> Result<Arc<Output>> {
+        let mut running = lock(&self.running);
+        if running.ended {
+            return Err(Error::unavailable("the show is ending; no output can be added"));
+        }
+        let shown = spec.shown();
+        if running.outputs.len() >= MOST_OUTPUTS {
+            return Err(Error::usage(format!(
+                "output {shown}: there are {MOST_OUTPUTS} outputs already; remove one first"
+            )));
+        }
+        let twice = spec.target != Target::Null
+            && running.outputs.iter().any(|output| output.spec.target == spec.target);
+        if twice {
+            return Err(Error::usage(format!(
+                "output {shown} is there already; start or retry that one, or remove it first"
+            )));
+        }
+        check(&spec)?;
+        let id = running.last_id + 1;
+        let output = Arc::new(Output::start(id, spec, &self.to)?);
+        running.last_id = id;
+        running.outputs.push(output.clone());
+        Ok(output)
+    }
+
+    /// The output with that number or name.
+    ///
+    /// # Errors
+    /// `Usage`: there is none, or several have that name.
+    pub fn find(&self, key: &str) -> Result<Arc<Output>> {
+        let running = lock(&self.running);
+        let number: Option<u32> = key.parse().ok();
+        let mut found = running
+            .outputs
+            .iter()
+            .filter(|output| number == Some(output.id) || output.spec.name.as_deref() == Some(key));
+        match (found.next(), found.next()) {
+            (Some(output), None) => Ok(output.clone()),
+            (Some(_), Some(_)) => {
+                Err(Error::usage(format!("several outputs are called '{key}'; use the number")))
+            }
+            (None, _) => {
+                let known: Vec<String> = running.outputs.iter().map(|o| o.id.to_string()).collect();
+                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                Err(Error::usage(format!("there is no output '{key}'; there are: {known}")))
+            }
+        }
+    }
+
+    /// Ends one and forgets it; it finishes in the background.
+    pub fn remove(&self, id: u32) {
+        let mut running = lock(&self.running);
+        if let Some(place) = running.outputs.iter().position(|output| output.id == id) {
+            running.outputs.remove(place).wish(Wish::End);
+        }
+    }
+
+    /// The show is over: every output finishes what it was fed. No further one can be added.
+    pub fn end(&self) {
+        let mut running = lock(&self.running);
+        running.ended = true;
+        for output in &running.outputs {
+            output.wish(Wish::End);
+        }
+    }
+}
+
+/// What is better known before an output starts.
+///
+/// # Errors
+/// `Usage`: its file exists.
+pub fn check(spec: &OutputSpec) -> Result<()> {
+    match &spec.target {
+        Target::File { path, .. } if path.exists() => Err(Error::usage(format!(
+            "output file:{}: the file exists and is not overwritten; name another",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}

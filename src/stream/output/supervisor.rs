@@ -1,0 +1,186 @@
+//! From one life of an output to the next: back-off, giving up, and what is wished meanwhile.
+//!
+//! Holds: an output's thread is the only one that changes its state; a fault in a kind ends that
+//! life and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::info::{Now, OutputInfo};
+use super::kind::{Ending, Kind, Life};
+use crate::base::clock::Clock;
+use crate::base::telemetry::OutputState;
+use crate::stream::fanout::Fanout;
+use crate::stream::priority::{self, Importance};
+
+/// The first wait; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A wait is up to this much longer, so that many who lost one server do not come back at once.
+const JITTER: f64 = 0.3;
+/// A connection that held this long begins the waits anew.
+const STEADY: Duration = Duration::from_secs(5);
+
+/// What the owner of an output may ask of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Connect now, whatever it is waiting for.
+    Retry,
+    /// End this life and wait; with the reason, if the user did not ask for it.
+    Stop(Option<String>),
+    /// End for good: the show is over, or the output is removed.
+    End,
+}
+
+/// Waits between connections: 1 s doubling to 30 s, each up to 30% longer by chance.
+pub struct Backoff {
+    next: Duration,
+    chance: fastrand::Rng,
+}
+
+impl Backoff {
+    pub fn new(seed: u64) -> Self {
+        Backoff { next: FIRST_WAIT, chance: fastrand::Rng::with_seed(seed) }
+    }
+
+    pub fn wait(&mut self) -> Duration {
+        let wait = self.next.mul_f64(1.0 + JITTER * self.chance.f64());
+        self.next = (self.next * 2).min(LONGEST_WAIT);
+        wait.min(LONGEST_WAIT)
+    }
+
+    pub fn reset(&mut self) {
+        self.next = FIRST_WAIT;
+    }
+}
+
+/// The thread of an output.
+pub(super) struct Supervisor {
+    pub kind: Box<dyn Kind>,
+    pub name: String,
+    pub info: Arc<OutputInfo>,
+    pub fanout: Arc<Fanout>,
+    pub clock: Arc<dyn Clock>,
+    pub wishes: Receiver<Wish>,
+    pub backoff: Backoff,
+}
+
+impl Supervisor {
+    pub fn run(mut self) {
+        priority::set_current_thread(Importance::Picture);
+        let mut was_live = false;
+        loop {
+            let frames_before = self.info.frames.get();
+            let began = self.clock.now();
+            let (ending, wish, live) = self.life(was_live);
+            was_live |= live;
+            self.info.set_congested(false);
+            self.info.queue_ms.set(0);
+            if self.info.frames.get() > frames_before && self.clock.now() > began + STEADY {
+                self.backoff.reset();
+            }
+            match self.after(ending, wish, was_live) {
+                Then::Over => return,
+                Then::Again => {
+                    if was_live {
+                        self.info.reconnects.add(1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn life(&mut self, was_live: bool) -> (Ending, Option<Wish>, bool) {
+        let mut life = Life {
+            info: &self.info,
+            fanout: &self.fanout,
+            clock: &*self.clock,
+            was_live,
+            wishes: &self.wishes,
+            ended_by: None,
+            feed: None,
+        };
+        life.is_waiting(None);
+        let kind = &mut self.kind;
+        let ending = catch_unwind(AssertUnwindSafe(|| kind.live(&mut life)))
+            .unwrap_or_else(|_| Ending::Failed("a fault of this program; please report it".into()));
+        let (wish, live) = (life.ended_by.take(), life.was_live);
+        (ending, wish, live)
+    }
+
+    /// Waits for what is to come.
+    fn after(&mut self, ending: Ending, wish: Option<Wish>, was_live: bool) -> Then {
+        let name = &self.name;
+        // Who was asked to end and could not finish well says so all the same.
+        let (state, reason, wait) = match ending {
+            Ending::Finished => match &wish {
+                Some(Wish::Stop(reason)) => (OutputState::Stopped, reason.clone(), None),
+                _ => (OutputState::Stopped, None, None),
+            },
+            Ending::Closed(reason) => (OutputState::Stopped, Some(reason), None),
+            Ending::Lost(reason) if wish.is_some() => (OutputState::Stopped, Some(reason), None),
+            Ending::Lost(reason) => {
+                let wait = self.backoff.wait();
+                let state =
+                    if was_live { OutputState::Reconnecting } else { OutputState::Starting };
+                (state, Some(reason), Some(wait))
+            }
+            Ending::Unavailable(reason) => (OutputState::Unavailable, Some(reason), None),
+            Ending::Refused(reason) | Ending::Failed(reason) => {
+                (OutputState::Failed, Some(reason), None)
+            }
+        };
+        match (&reason, state) {
+            (Some(reason), OutputState::Stopped) => tracing::info!("output {name}: {reason}"),
+            (Some(reason), OutputState::Failed) => tracing::error!("output {name}: {reason}"),
+            (Some(reason), _) => tracing::warn!("output {name}: {reason}"),
+            (None, _) => tracing::debug!("output {name} has stopped"),
+        }
+        let now = self.clock.now();
+        let until = wait.map(|wait| now + wait);
+        self.info.set(Now { state, since: now, reason, retry_at: until });
+        // Without a wish it ended by itself: the source of what it sends has closed.
+        if wish == Some(Wish::End) || (state == OutputState::Stopped && self.fanout.is_closed()) {
+            return Then::Over;
+        }
+        self.wait_for(until)
+    }
+
+    /// Until it is time, or wished.
+    fn wait_for(&mut self, until: Option<Duration>) -> Then {
+        loop {
+            let wish = match until {
+                Some(until) => {
+                    let left = until.saturating_sub(self.clock.now());
+                    match self.wishes.recv_timeout(left) {
+                        Err(RecvTimeoutError::Timeout) => return Then::Again,
+                        Err(RecvTimeoutError::Disconnected) => Wish::End,
+                        Ok(wish) => wish,
+                    }
+                }
+                None => self.wishes.recv().unwrap_or(Wish::End),
+            };
+            match wish {
+                Wish::Retry => {
+                    self.backoff.reset();
+                    return Then::Again;
+                }
+                Wish::Stop(reason) => {
+                    let now = self.clock.now();
+                    let state = OutputState::Stopped;
+                    self.info.set(Now { state, since: now, reason, retry_at: None });
+                    return self.wait_for(None);
+                }
+                Wish::End => return Then::Over,
+            }
+        }
+    }
+}
+
+enum Then {
+    Again,
+    Over,
+}
