@@ -10,6 +10,7 @@
 mod file;
 mod info;
 mod kind;
+mod srt;
 mod supervisor;
 mod writer;
 
@@ -122,6 +123,7 @@ fn kind_of(spec: &OutputSpec) -> Result<Box<dyn Kind>> {
     Ok(match &spec.target {
         Target::Null => Box::new(Null),
         Target::File { path, container } => Box::new(File::copy(path.clone(), *container)),
+        Target::Srt(target) => Box::new(srt::Srt::new(target.clone())),
         _ => {
             return Err(Error::unavailable(format!(
                 "output {}: this kind is not there yet",

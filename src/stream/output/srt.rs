@@ -385,10 +385,10 @@ impl Connection {
     fn failure(&self) -> Option<String> {
         let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         let gst::MessageView::Error(error) = message.view() else { return None };
-        let debug = error.debug().unwrap_or_default();
-        tracing::debug!("SRT: {} ({debug})", error.error());
+        let details = error.debug().unwrap_or_default();
+        tracing::debug!("SRT: {} ({details})", error.error());
         // Why a socket could not be opened stands only there.
-        let said = match debug.split_once("Failed to open SRT: ") {
+        let said = match details.split_once("Failed to open SRT: ") {
             Some((_, why)) => why.to_owned(),
             None => error.error().to_string(),
         };
@@ -438,7 +438,7 @@ impl Connection {
 
     /// Media that waits to be sent.
     fn inside(&self) -> Duration {
-        Duration::from_nanos(self.video.current_level_time().map_or(0, |t| t.nseconds()))
+        Duration::from_nanos(self.video.current_level_time().nseconds())
     }
 
     /// Sends what is inside, and lets the receivers get it before the connection ends.
