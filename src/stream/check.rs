@@ -8,15 +8,14 @@ use gstreamer as gst;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need(pub &'static [&'static str]);
 
-/// All that a show needs, but for the encoder that [`super::encoder::choose`] chooses.
+/// All that a show needs, but for the encoder that [`super::encoding::ladder::choose`] chooses.
 pub const NEEDS: &[Need] = &[
     // Every pipeline, and trying encoders.
-    Need(&["queue"]),
+    Need(&["appsrc"]),
+    Need(&["appsink"]),
     Need(&["capsfilter"]),
-    Need(&["fakesink"]),
     Need(&["filesrc"]),
     Need(&["filesink"]),
-    Need(&["videotestsrc"]),
     Need(&["videoconvert"]),
     Need(&["audioconvert"]),
     Need(&["audioresample"]),
@@ -46,13 +45,12 @@ impl Need {
 /// The package that an element is in.
 pub fn package(factory: &str) -> &'static str {
     match factory {
-        "queue" | "capsfilter" | "fakesink" | "filesrc" | "filesink" => "libgstreamer1.0-0",
+        "capsfilter" | "filesrc" | "filesink" => "libgstreamer1.0-0",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" | "avdec_h264" => "gstreamer1.0-libav",
-        "h264parse" | "openh264enc" | "openh264dec" | "voaacenc" | "nvh264enc" | "vah264enc" => {
-            "gstreamer1.0-plugins-bad"
-        }
-        "mp4mux" | "qtdemux" => "gstreamer1.0-plugins-good",
+        "h264parse" | "openh264enc" | "openh264dec" | "voaacenc" | "nvh264enc" | "vah264enc"
+        | "mpegtsmux" | "srtsink" => "gstreamer1.0-plugins-bad",
+        "mp4mux" | "qtdemux" | "aacparse" => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
     }
 }

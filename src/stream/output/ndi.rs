@@ -4,7 +4,6 @@
 //! comes with this program. Holds: this thread never waits for NDI; pictures that find no room
 //! are left out, and counted.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -15,7 +14,7 @@ use super::kind::{Ending, Kind, Life, Next};
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::stream::priority::{self, Importance};
-use crate::stream::raw::{self, RawUnit, Tap};
+use crate::stream::raw::{self, RawUnit};
 use crate::stream::{make, take_down};
 
 /// Pictures that may wait for this thread; further ones are left out and counted.
@@ -36,34 +35,27 @@ const LIBRARY: &str = "Processing.NDI.Lib.x64.dll";
 const LIBRARY: &str = "libndi.so";
 
 pub struct Ndi {
-    name: String,
-    tap: Arc<Tap>,
-    canvas: (u32, u32),
-    fps: FrameRate,
+    /// What receivers see behind the name of this machine.
+    pub name: String,
+    pub canvas: (u32, u32),
+    pub fps: FrameRate,
 }
 
 impl Ndi {
-    /// `name` is what receivers see, behind the name of this machine.
-    pub fn new(name: String, tap: Arc<Tap>, canvas: (u32, u32), fps: FrameRate) -> Self {
-        Ndi { name, tap, canvas, fps }
-    }
-
     /// `Ok`: as was asked for.
     fn run(&self, life: &mut Life<'_>) -> Result<(), Ending> {
-        let sender =
-            Sender::build(&self.name, self.canvas, self.fps).map_err(|e| failed(&e))?;
+        let sender = Sender::build(&self.name, self.canvas, self.fps)
+            .map_err(|e| Ending::Unavailable(e.to_string()))?;
         sender.start().map_err(|refusal| self.why(refusal))?;
-        let (units, load) = life.raw(&self.tap, FEED_PICTURES);
-        let mut moved_at = life.clock.now();
-        let mut left_out = 0;
+        let units = life.raw(FEED_PICTURES, true);
+        let (mut began, mut moved_at, mut missed) = (false, life.clock.now(), 0);
         loop {
-            let next = life.next_raw(&units, PATIENCE);
+            let next = life.next(&units, PATIENCE);
             if let Some(refusal) = sender.failure() {
                 return Err(Ending::Lost(refusal.said));
             }
-            let missed = load.pictures_dropped.get();
-            life.info.dropped_frames.add(missed - left_out);
-            left_out = missed;
+            let missed_before = std::mem::replace(&mut missed, life.raw_missed());
+            life.info.dropped_frames.add(missed - missed_before);
             match next {
                 Next::Got(RawUnit::Picture(picture)) => {
                     if sender.inside() < MOST_INSIDE {
@@ -71,7 +63,9 @@ impl Ndi {
                         sender.picture(&picture.buffer);
                         life.info.frames.add(1);
                         life.info.bytes.add(picture.buffer.size() as u64);
-                        life.is_live(None);
+                        if !std::mem::replace(&mut began, true) {
+                            life.is_live(None);
+                        }
                     } else {
                         life.info.dropped_frames.add(1);
                         if life.clock.now() > moved_at + STILL_LIMIT {
@@ -105,10 +99,6 @@ impl Kind for Ndi {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         self.run(life).err().unwrap_or(Ending::Finished)
     }
-}
-
-fn failed(error: &Error) -> Ending {
-    Ending::Failed(error.to_string())
 }
 
 /// What to install, and where it was looked for.

@@ -60,7 +60,7 @@ impl Srt {
         let Some(first) = first_key_frame(life, &units)? else { return Ok(()) };
         let caps = life.fanout.caps().ok_or_else(|| Ending::Lost("nothing is encoded".into()))?;
         let mut connection = Connection::open(&self.target, address, &caps, first.pts_ns)
-            .map_err(|e| Ending::Failed(e.to_string()))?;
+            .map_err(|e| Ending::Unavailable(e.to_string()))?;
         connection.start().map_err(|said| self.why(&said, false))?;
 
         let calling = self.target.mode == SrtMode::Caller;
