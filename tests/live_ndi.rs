@@ -83,9 +83,9 @@ fn picture_and_sound_arrive_by_ndi_and_a_name_is_had_once() {
     }
     let python = receiver().expect("a receiver");
     let runtime = runtime(&python);
-    let sound = json!({"live": {"audio": {"source": "file", "path": "tone.wav", "loop": true}}});
+    let sound = json!({"live": {"audio": {"source": "file:tone.wav"}}});
     let stage = Stage::new(&with(small(), sound));
-    let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=f=440:d=5:r=48000,volume=4", "-ac", "2"];
+    let tone = ["-v", "error", "-f", "lavfi", "-i", "sine=f=440:d=120,volume=4"];
     output_of(Command::new("ffmpeg").args(tone).arg(stage.path("w/tone.wav")));
     let mut first = show(&stage, &runtime, &["--to", "ndi:Stage"]);
     until_output(&mut first, "live", "");

@@ -51,19 +51,15 @@ impl Srt {
     fn run(&mut self, life: &mut Life<'_>) -> Result<(), Ending> {
         let units = life.encoded(FEED_BYTES);
         let port = self.target.port;
-        let waiting = match self.target.mode {
-            SrtMode::Caller => None,
-            SrtMode::Listener => Some(format!("waiting for a receiver on port {port}")),
-        };
+        let calling = self.target.mode == SrtMode::Caller;
+        let waiting = (!calling).then(|| format!("waiting for a receiver on port {port}"));
         life.is_waiting(waiting.as_deref());
         let Some(address) = self.address(life, &units)? else { return Ok(()) };
-        let Some(first) = first_key_frame(life, &units)? else { return Ok(()) };
-        let caps = life.fanout.caps().ok_or_else(|| Ending::Lost("nothing is encoded".into()))?;
+        let Some((first, caps)) = first_key_frame(life, &units) else { return Ok(()) };
         let mut connection = Connection::open(&self.target, address, &caps, first.pts_ns)
             .map_err(|e| Ending::Unavailable(e.to_string()))?;
         connection.start().map_err(|said| self.why(&said, false))?;
 
-        let calling = self.target.mode == SrtMode::Caller;
         let began = life.clock.now();
         // The sound that belongs to the picture which calls.
         let mut greeting = calling;
@@ -85,26 +81,13 @@ impl Srt {
                 if link.newcomers {
                     life.fanout.request_key_frame();
                 }
-                if link.receivers == 0 {
+                if calling {
+                    self.still_there(here > 0, &link, began, now)?;
+                } else if link.receivers == 0 && here > 0 {
                     stream = Stream::default();
-                    if here > 0 {
-                        life.is_waiting(waiting.as_deref());
-                    }
+                    life.is_waiting(waiting.as_deref());
                 }
                 here = link.receivers;
-                if calling && here == 0 && now > began + CALL_LIMIT {
-                    return Err(Ending::Lost(format!(
-                        "no answer from {}; is a receiver listening there (UDP)?",
-                        self.shown()
-                    )));
-                }
-                if calling && here > 0 && now > link.heard_at + SILENCE_LIMIT {
-                    let seconds = SILENCE_LIMIT.as_secs();
-                    return Err(Ending::Lost(format!(
-                        "{} has not answered for {seconds} s",
-                        self.shown()
-                    )));
-                }
                 life.set_waiting(connection.inside());
                 life.set_congested(link.narrow);
                 if stream.running {
@@ -170,6 +153,28 @@ impl Srt {
         Ok(Some(address))
     }
 
+    /// Whether the receiver that is called answers, and goes on to do so.
+    fn still_there(
+        &self,
+        was_there: bool,
+        link: &Link,
+        began: Duration,
+        now: Duration,
+    ) -> Result<(), Ending> {
+        let shown = self.shown();
+        match (was_there, link.receivers > 0) {
+            (true, false) => Err(Ending::Lost(format!("{shown} has ended the connection"))),
+            (false, false) if now > began + CALL_LIMIT => Err(Ending::Lost(format!(
+                "no answer from {shown}; is a receiver listening there (UDP)?"
+            ))),
+            (_, true) if now > link.heard_at + SILENCE_LIMIT => {
+                let seconds = SILENCE_LIMIT.as_secs();
+                Err(Ending::Lost(format!("{shown} has not answered for {seconds} s")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The end that an error means.
     fn why(&self, said: &str, connected: bool) -> Ending {
         let shown = self.shown();
@@ -226,18 +231,17 @@ fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
 }
 
 /// `None`: the life ends.
-fn first_key_frame(
-    life: &mut Life<'_>,
-    units: &Receiver<Unit>,
-) -> Result<Option<Unit>, Ending> {
+fn first_key_frame(life: &mut Life<'_>, units: &Receiver<Unit>) -> Option<(Unit, StreamCaps)> {
     life.fanout.request_key_frame();
     loop {
         match life.next(units, LOOK_EVERY) {
-            Next::Got(unit) if unit.is_key() && life.fanout.caps().is_some() => {
-                return Ok(Some(unit));
+            Next::Got(unit) if unit.is_key() => {
+                if let Some(caps) = life.fanout.caps() {
+                    return Some((unit, caps));
+                }
             }
             Next::Got(_) | Next::Nothing => {}
-            Next::End => return Ok(None),
+            Next::End => return None,
         }
     }
 }
