@@ -19,8 +19,9 @@ APT_LIVE=(
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
   glib-networking
 )
-# The tests read what was written with ffmpeg, stream to nginx, and lint these scripts.
-APT_TEST=(ffmpeg shellcheck nginx libnginx-mod-rtmp)
+# The tests read what was written with ffmpeg, stream to nginx, receive NDI with Python in a network
+# of its own, and lint these scripts.
+APT_TEST=(ffmpeg shellcheck nginx libnginx-mod-rtmp python3-venv iproute2 util-linux)
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
 
@@ -166,6 +167,22 @@ system_name() {
     *suse*) echo suse ;;
     *) echo other ;;
   esac
+}
+
+# make_ndi_receiver: puts Python with an NDI receiver into target/ndi-receiver, where the tests look
+# for it. Its package carries NDI's runtime, which is proprietary: it stays there. Without it those
+# tests say that they are skipped.
+make_ndi_receiver() {
+  local folder=$REPO/target/ndi-receiver
+  [ ! -e "$folder/ready" ] || return 0
+  mkdir -p "$REPO/target"
+  if python3 -m venv --clear "$folder" >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check \
+      --only-binary :all: ndi-python numpy >&2; then
+    touch "$folder/ready"
+  else
+    say "No NDI receiver could be made (its message is above): the tests that need one are skipped."
+  fi
 }
 
 # need_rust: returns when cargo and a new enough compiler are there.

@@ -12,10 +12,12 @@ mod file;
 mod gop_queue;
 mod info;
 mod kind;
+mod ndi;
 mod progress;
 mod rtmp;
 mod rtmp_link;
 mod send_queue;
+mod srt;
 mod supervisor;
 mod writer;
 
@@ -38,6 +40,9 @@ use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
 use display::Display;
+use rtmp::Rtmp;
+use ndi::Ndi;
+use srt::Srt;
 use supervisor::{Backoff, Supervisor};
 
 /// What may wait for a file, and for any output's thread.
@@ -140,8 +145,9 @@ fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {
         Target::Null => Box::new(Null),
         Target::File { path, container } => Box::new(File::copy(path, container)),
         Target::Display { monitor, size } => Box::new(Display { monitor, size, canvas, fps }),
-        Target::Rtmp(target) => Box::new(rtmp::Rtmp::new(target)),
-        Target::Srt(_) | Target::Ndi { .. } => Box::new(Null),
+        Target::Rtmp(target) => Box::new(Rtmp::new(target)),
+        Target::Srt(target) => Box::new(Srt::new(target)),
+        Target::Ndi { name } => Box::new(Ndi { name, canvas, fps }),
     }
 }
 
