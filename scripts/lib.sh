@@ -17,9 +17,10 @@ APT_LIVE=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
+  glib-networking
 )
-# The tests read what was written with ffmpeg, and lint these scripts.
-APT_TEST=(ffmpeg shellcheck)
+# The tests read what was written with ffmpeg, stream to nginx, and lint these scripts.
+APT_TEST=(ffmpeg shellcheck nginx libnginx-mod-rtmp)
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
 

@@ -24,4 +24,6 @@ pub mod ring;
 pub mod show;
 #[cfg(feature = "gst")]
 pub mod stream;
+#[cfg(feature = "gst")]
+pub mod window;
 pub mod worqspace;

@@ -89,7 +89,43 @@ pub struct FrameMut<'a> {
     pub v: PlaneMut<'a>,
 }
 
+/// One plane of a picture that somebody else owns, to be read; as [`PlaneMut`].
+#[derive(Clone, Copy)]
+pub struct PlaneRef<'a> {
+    pub data: &'a [u8],
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// An I420 picture that somebody else owns, to be read.
+#[derive(Clone, Copy)]
+pub struct FrameRef<'a> {
+    pub y: PlaneRef<'a>,
+    pub u: PlaneRef<'a>,
+    pub v: PlaneRef<'a>,
+}
+
+impl<'a> PlaneRef<'a> {
+    /// Its rows, without what lies between them.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [u8]> {
+        let rows = self.data.chunks(self.stride.max(1)).take(self.height);
+        let width = self.width;
+        rows.map(move |row| &row[..width])
+    }
+}
+
 impl Frame {
+    pub fn as_ref(&self) -> FrameRef<'_> {
+        let (w, h) = (self.width as usize, self.height as usize);
+        let (cw, ch) = (self.chroma_width(), self.chroma_height());
+        FrameRef {
+            y: PlaneRef { data: &self.y, stride: w, width: w, height: h },
+            u: PlaneRef { data: &self.u, stride: cw, width: cw, height: ch },
+            v: PlaneRef { data: &self.v, stride: cw, width: cw, height: ch },
+        }
+    }
+
     pub fn as_mut(&mut self) -> FrameMut<'_> {
         let (w, h) = (self.width as usize, self.height as usize);
         let (cw, ch) = (self.chroma_width(), self.chroma_height());

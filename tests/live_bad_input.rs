@@ -137,7 +137,7 @@ fn settings_that_are_missing_or_wrong() {
         (
             json!({"live": {"outputs": ["rtmp://live.example/app/s3cret"]}}),
             64,
-            &["w/config.yaml: live.outputs", "rtmp", "scheme", "file:PATH"],
+            &["w/config.yaml: live.outputs", "rtmp://live.example/app/***", "file:PATH"],
         ),
         (
             json!({"live": {"canvas": "1921x1080"}}),

@@ -13,7 +13,7 @@ use vfaq::base::time::FrameRate;
 use vfaq::config::Encoder;
 use vfaq::media::FrameMut;
 use vfaq::render::Rendered;
-use vfaq::stream::encoder::VideoSettings;
+use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
 use vfaq::stream::fanout::Fanout;
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
 use vfaq::stream::output::{Output, Surroundings};
@@ -47,15 +47,19 @@ impl FrameSource for Flash {
     }
 
     fn ended(&mut self, frames: u64) {
-        self.fanout.set_end(self.fps.pts_ns(frames));
-        self.sound.end();
+        self.sound.end(frames);
     }
 }
 
 fn record(fps: FrameRate, path: &std::path::Path) {
     vfaq::stream::init().unwrap();
-    let settings =
-        VideoSettings { canvas: (320, 180), fps, bitrate_kbps: 2000, keyframe_seconds: 2.0 };
+    let settings = EncodeSettings {
+        canvas: (320, 180),
+        fps,
+        bitrate_kbps: 2000,
+        keyframe_seconds: 2.0,
+        preset: None,
+    };
     let (mut writer, reader) = vfaq::audio::ring();
     // A beep of 10 ms at each flash.
     let mut samples = vec![0f32; fps.samples_before(FRAMES, 48_000) as usize * 2];
@@ -72,22 +76,22 @@ fn record(fps: FrameRate, path: &std::path::Path) {
     let rest = rest.to_vec();
     let pump = std::thread::spawn(move || writer.write(&rest));
 
-    let fanout = Fanout::new();
+    let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let telemetry = Arc::new(LiveTelemetry::default());
+    let choice = ladder::choose(&[Encoder::X264], &settings).unwrap();
+    let canvas = settings.canvas;
+    let mut encoding = Encoding::start(settings, choice, &tap, &sound_out).unwrap();
+    let fanout = encoding.fanout().clone();
+    let state = encoding.state().clone();
     let pipeline =
-        LivePipeline::build((Encoder::X264, settings), Some(reader), &fanout, &telemetry, |feed| {
-            SourceSetup {
-                canvas: settings.canvas,
-                fps,
-                frames: Box::new(Flash { fps, sound: feed, fanout: fanout.clone() }),
-                counters: telemetry.source.clone(),
-                encoder_ready: {
-                    let telemetry = telemetry.clone();
-                    Box::new(move || telemetry.encoder_in.get() > 0)
-                },
-                lateness: telemetry.lateness.clone(),
-                render: telemetry.render.clone(),
-            }
+        LivePipeline::build(fps, Some(reader), &tap, &sound_out, &telemetry, |feed| SourceSetup {
+            canvas,
+            fps,
+            frames: Box::new(Flash { sound: feed }),
+            counters: telemetry.source.clone(),
+            encoder_ready: Box::new(move || state.frames_in.get() > 0),
+            lateness: telemetry.lateness.clone(),
+            render: telemetry.render.clone(),
         })
         .unwrap();
     let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
@@ -98,7 +102,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         Some(End::Finished) => {}
         other => panic!("{other:?}"),
     }
-    fanout.close();
+    assert!(encoding.close(Duration::from_secs(5)));
     assert!(output.join(Duration::from_secs(10)));
     assert_eq!(output.info.error(), None);
     assert_eq!(output.info.frames.get(), FRAMES);

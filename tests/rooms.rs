@@ -96,6 +96,12 @@ const ROOMS: &[Room] = &[
         &[TOKIO],
         "its threads must not wait, and it knows media, not shows",
     ),
+    room(
+        "window",
+        Only(&["base", "media", "render"]),
+        &[GSTREAMER, TOKIO],
+        "it shows whatever pictures it is handed",
+    ),
     room("archive", Never(&["playout", "control"]), &[], "it writes down; it decides nothing"),
     room("finalize", Never(&["control", "show"]), &[], "it works when no show runs"),
     room("control", Never(&["ring", "generate"]), &[GSTREAMER], "it asks the director"),

@@ -21,13 +21,18 @@ use crate::control;
 use crate::generate::{ImageRequest, VideoRequest};
 use crate::media::CycleId;
 use crate::stream::check::{self, NEEDS};
-use crate::stream::encoder::{self, VideoSettings};
+use crate::stream::encoding::EncodeSettings;
+use crate::stream::encoding::ladder::{self, Patience, Rung};
 use crate::stream::output;
 use crate::stream::sound::FileSound;
 use crate::worqspace::{self, PromptBundle};
 
 /// Encoders are tried for this long each.
-const TRIAL: Duration = Duration::from_millis(1300);
+const TRIAL: Patience = Patience {
+    open: Duration::from_secs(3),
+    measure: Duration::from_millis(1300),
+    pictures: u32::MAX,
+};
 /// How much faster than the show an encoder should be, alone on the machine: the picture must be
 /// drawn and clips be made as well.
 const ENCODER_RESERVE: f64 = 1.2;
@@ -226,6 +231,12 @@ impl Doctor<'_> {
             let text = format!("all {} that a show needs", NEEDS.len());
             self.found(Finding::new(GROUP, "elements", Mark::Ok, text));
         }
+        if !check::has_tls() {
+            self.found(
+                Finding::new(GROUP, "TLS", Mark::Warn, "GLib has none; rtmps: outputs need it")
+                    .advice(format!("install {}", check::TLS_PACKAGE)),
+            );
+        }
         for (package, elements) in missing {
             let text = format!("missing: {}", elements.join(", "));
             self.found(
@@ -244,26 +255,26 @@ impl Doctor<'_> {
                 order.push(encoder);
             }
         }
-        let usable =
-            |encoder: &Encoder| encoder::is_driven(*encoder) && encoder::is_installed(*encoder);
-        let taken = live.encoder_preference.iter().copied().find(usable);
+        // The show takes the first that works.
+        let mut taken = None;
         for encoder in order {
-            let taken = taken == Some(encoder);
             let name = encoder_name(encoder);
-            let finding = if !encoder::is_driven(encoder) {
-                let there = if encoder::is_installed(encoder) { "there" } else { "not there" };
-                let text = format!("{there}; not driven by this release");
-                Finding::new(GROUP, name, Mark::Note, text)
-            } else if !encoder::is_installed(encoder) {
-                let text = format!("not there ({})", check::package(encoder::factory(encoder)));
-                Finding::new(GROUP, name, Mark::Note, text)
-            } else {
-                try_encoder(GROUP, encoder, live, taken)
-            };
-            self.found(finding);
+            let rungs = ladder::installed(encoder);
+            if rungs.is_empty() {
+                let text = format!("not there ({})", ladder::family(encoder).package);
+                self.found(Finding::new(GROUP, name, Mark::Note, text));
+            }
+            for rung in rungs {
+                let wanted = taken.is_none() && live.encoder_preference.contains(&encoder);
+                let trial = ladder::trial(rung, &EncodeSettings::from(live), TRIAL);
+                if wanted && trial.is_ok() {
+                    taken = Some(encoder);
+                }
+                self.found(tried(GROUP, rung, live, wanted, trial));
+            }
         }
         if taken.is_none() {
-            let package = check::package(encoder::factory(Encoder::X264));
+            let package = ladder::family(Encoder::X264).package;
             self.install.insert(package);
             let text = "none of live.encoder_preference can be used";
             self.found(
@@ -426,16 +437,15 @@ fn shown_rate(fps: FrameRate) -> String {
 }
 
 /// Only the encoder that the show takes (`taken`) can be bad.
-fn try_encoder(group: &'static str, encoder: Encoder, live: &Live, taken: bool) -> Finding {
-    let name = encoder_name(encoder);
-    let settings = VideoSettings {
-        canvas: live.canvas,
-        fps: live.fps,
-        bitrate_kbps: live.bitrate_kbps,
-        keyframe_seconds: live.keyframe_seconds,
-    };
-    let (fps, result) = match encoder::trial(encoder, &settings, TRIAL) {
-        Ok(trial) => (trial.fps, Ok(())),
+fn tried(
+    group: &'static str,
+    rung: Rung,
+    live: &Live,
+    taken: bool,
+    trial: Result<ladder::Trial>,
+) -> Finding {
+    let (fps, result) = match trial {
+        Ok(trial) => (trial.fps.unwrap_or(0.0), Ok(())),
         Err(error) => (0.0, Err(error)),
     };
     let speed = fps / live.fps.as_f64();
@@ -453,6 +463,7 @@ fn try_encoder(group: &'static str, encoder: Encoder, live: &Live, taken: bool) 
         }
         Err(error) => format!("does not work: {error}"),
     };
+    let name = encoder_name(rung.encoder);
     let finding =
         Finding::new(group, name, mark, text).number("fps", fps).number("wanted_fps", wanted);
     match mark {

@@ -22,7 +22,7 @@ use crate::prepare::{self, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
-use crate::stream::output::{self, Output};
+use crate::stream::output::{Feeds, Output};
 use crate::stream::picture::Applied;
 use crate::stream::sound::FileSound;
 
@@ -84,7 +84,7 @@ pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<aud
     }
 }
 
-pub fn start_recording(path: std::path::PathBuf, feeds: &output::Surroundings) -> Result<Output> {
+pub fn start_recording(path: std::path::PathBuf, feeds: &Feeds) -> Result<Output> {
     let first = path.clone();
     Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), feeds)
 }

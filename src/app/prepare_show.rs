@@ -9,13 +9,15 @@ use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::config::output::{OutputSpec, Target};
-use crate::config::{BackendConfig, BackendKind, Config, Encoder, preset};
+use crate::config::{BackendConfig, BackendKind, Config, preset};
 use crate::control;
 use crate::generate::Backend;
 use crate::generate::mock::{Mock, MockOptions};
 use crate::media::CycleId;
 use crate::param::Values;
-use crate::stream::{encoder, output};
+use crate::stream::encoding::EncodeSettings;
+use crate::stream::encoding::ladder::{self, Choice};
+use crate::stream::output;
 use crate::worqspace::{self, PromptBundle};
 
 /// Earlier clips that a resumed show has at hand until something new is ready.
@@ -27,7 +29,7 @@ pub struct Show {
     pub config: Config,
     pub bundle: PromptBundle,
     pub project: Arc<Project>,
-    pub encoder: Encoder,
+    pub encoder: Choice,
     pub outputs: Vec<OutputSpec>,
     pub recording: Option<PathBuf>,
     pub params: Values,
@@ -60,7 +62,7 @@ pub struct Checked {
     pub bundle: PromptBundle,
     pub outputs: Vec<OutputSpec>,
     pub params: Values,
-    pub encoder: Encoder,
+    pub encoder: Choice,
     source: Source,
     pub listener: Option<TcpListener>,
 }
@@ -84,11 +86,13 @@ pub fn check(options: &LiveOptions) -> Result<Checked> {
         check_summary(summary)?;
     }
     let params = starting_params(options)?;
-    let encoder = encoder::choose(&config.live.encoder_preference)?;
+    let settings = EncodeSettings::from(&config.live);
+    let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
     tracing::info!(
-        "encoding with {}, {} kb/s",
-        encoder::factory(encoder),
-        config.live.bitrate_kbps
+        "encoding with {}, {} kb/s ({})",
+        encoder.factory(),
+        config.live.bitrate_kbps,
+        encoder.why
     );
 
     let source = match options.play {

@@ -3,9 +3,9 @@
 use super::LiveOptions;
 use super::prepare_show::{Checked, check, project_folder};
 use crate::base::error::Result;
-use crate::config::Live;
 use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
-use crate::stream::encoder;
+use crate::stream::encoding::EncodeSettings;
+use crate::stream::encodings;
 
 pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
     let Checked { config, bundle, outputs, encoder, listener, .. } = check(options)?;
@@ -18,7 +18,7 @@ pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
             "picture    {}x{} at {} fps, {} kb/s, a key frame every {} s",
             live.canvas.0, live.canvas.1, live.fps, live.bitrate_kbps, live.keyframe_seconds
         ),
-        format!("encoder    {}", encoder::factory(encoder)),
+        format!("encoder    {} ({})", encoder.factory(), encoder.why),
         format!("recording  {}", if live.record { "into the project" } else { "off" }),
         match listener.and_then(|listener| listener.local_addr().ok()) {
             Some(address) => format!("page       http://{address}"),
@@ -28,10 +28,11 @@ pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
     if outputs.is_empty() {
         lines.push("output     none; --to URI or live.outputs adds one".to_owned());
     }
+    let encode = EncodeSettings::from(live);
     for (number, output) in (1..).zip(&outputs) {
         let name = output.name.as_ref().map_or(String::new(), |name| format!("{name}  "));
         lines.push(format!("output {number:<3} {name}{}", output.shown()));
-        for what in describe(output, live) {
+        for what in describe(output, &encode) {
             lines.push(format!("           {what}"));
         }
     }
@@ -40,7 +41,7 @@ pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
 }
 
 /// What an output is and where it goes.
-fn describe(output: &OutputSpec, live: &Live) -> Vec<String> {
+fn describe(output: &OutputSpec, show: &EncodeSettings) -> Vec<String> {
     let mut lines = match &output.target {
         Target::Null => vec!["encodes and counts; goes nowhere".to_owned()],
         Target::File { path, container } => {
@@ -51,7 +52,7 @@ fn describe(output: &OutputSpec, live: &Live) -> Vec<String> {
             };
             vec![format!("writes {container} to {}", path.display())]
         }
-        Target::Rtmp(rtmp) => publishing(rtmp, output.bitrate_kbps.unwrap_or(live.bitrate_kbps)),
+        Target::Rtmp(rtmp) => publishing(rtmp),
         Target::Srt(srt) => {
             let place = match (srt.mode, &*srt.host) {
                 (SrtMode::Caller, host) => format!("calls {host}, port {}", srt.port),
@@ -79,21 +80,22 @@ fn describe(output: &OutputSpec, live: &Live) -> Vec<String> {
             }]
         }
     };
-    let own = (output.bitrate_kbps.unwrap_or(live.bitrate_kbps), output.preset.as_deref());
-    if own != (live.bitrate_kbps, None) {
-        let preset = own.1.map_or(String::new(), |preset| format!(", preset {preset}"));
-        lines.push(format!("an encode of its own: {} kb/s{preset}", own.0));
+    let own = encodings::wanted(show, output);
+    if own != *show {
+        let preset = own.preset.map_or(String::new(), |preset| format!(", preset {preset}"));
+        lines.push(format!(
+            "an encode of its own: {} kb/s, a key frame every {} s{preset}",
+            own.bitrate_kbps, own.keyframe_seconds
+        ));
     }
     lines
 }
 
-fn publishing(rtmp: &RtmpTarget, bitrate_kbps: u32) -> Vec<String> {
+fn publishing(rtmp: &RtmpTarget) -> Vec<String> {
     let how = if rtmp.tls { "with TLS" } else { "without TLS" };
     let mut lines = vec![format!("publishes to {}, port {}, {how}", rtmp.host, rtmp.port)];
-    let (name, limits) = (service(rtmp.profile), rtmp.profile.limits());
-    if let Some(most) = limits.max_bitrate_kbps {
-        let over = if bitrate_kbps > most { ", less than this show has" } else { "" };
-        lines.push(format!("profile {name}: at most {most} kb/s{over}"));
+    if let Some(most) = rtmp.profile.limits().max_bitrate_kbps {
+        lines.push(format!("profile {}: at most {most} kb/s", service(rtmp.profile)));
     }
     lines
 }

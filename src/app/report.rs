@@ -18,6 +18,7 @@ use crate::param::{REGISTRY, Values};
 use crate::playout::PlayoutCounters;
 use crate::ring;
 use crate::show::Topic;
+use crate::stream::encoding::EncodingState;
 use crate::stream::live::LiveTelemetry;
 use crate::stream::output::Output;
 use crate::stream::picture::PictureControl;
@@ -46,7 +47,7 @@ pub struct Sources {
     pub runway_target_s: f64,
     pub fps: FrameRate,
     pub canvas: (u32, u32),
-    pub encoder: String,
+    pub encoding: Arc<EncodingState>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
     pub clock_offset: i128,
@@ -134,7 +135,7 @@ impl Reporter {
             canvas: format!("{}x{}", sources.canvas.0, sources.canvas.1),
             fps,
             target_fps: sources.fps.as_f64(),
-            encoder: sources.encoder.clone(),
+            encoder: sources.encoding.encoder().into(),
             on_air: self.on_air(),
             generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
             frames: self.frames(phase),
@@ -156,7 +157,7 @@ impl Reporter {
             },
             lateness_ms: sources.telemetry.lateness.percentiles(),
             render_ms: sources.telemetry.render.percentiles(),
-            encode_ms: sources.telemetry.encode.percentiles(),
+            encode_ms: sources.encoding.encode.percentiles(),
             cpu_ms_per_frame: self.cpu_ms_per_frame,
             peak_rss_mb: machine::peak_rss_mb(),
             recording,
@@ -196,11 +197,10 @@ impl Reporter {
         let source = &self.sources.telemetry.source;
         let (drawn, interpolated) = (source.source.get(), source.interpolated.get());
         let (blended, held) = (source.blended.get(), source.held.get());
-        // While frames are on their way to the encoder, they are not missing.
+        let encoding = &self.sources.encoding;
+        // While frames are on their way through the encoder, they are not missing.
         let dropped = match phase {
-            Phase::Ended => {
-                source.sent.get().saturating_sub(self.sources.telemetry.encoder_in.get())
-            }
+            Phase::Ended => source.sent.get().saturating_sub(encoding.frames_out.get()),
             _ => 0,
         };
         Frames {
@@ -209,6 +209,7 @@ impl Reporter {
             interpolated,
             blended,
             held,
+            repeated: encoding.repeated.get(),
             dropped,
             late: source.late.get(),
         }

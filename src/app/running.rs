@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::awake::Awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
@@ -30,12 +31,13 @@ use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Topic};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
-use crate::stream::encoder::{self, VideoSettings};
-use crate::stream::fanout::Fanout;
+use crate::stream::encoding::EncodeSettings;
+use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::{self, Output, Outputs, Wish};
+use crate::stream::output::{Feeds, Output, Outputs, Wish};
 use crate::stream::picture::{Picture, PictureControl};
-use crate::stream::sound::SoundFeed;
+use crate::stream::raw::Tap;
+use crate::stream::sound::{SoundFeed, SoundOut};
 use crate::stream::source::SourceSetup;
 
 /// How often the status is put together.
@@ -62,7 +64,7 @@ struct Running<'a> {
     config: Config,
     clock: Arc<dyn Clock>,
     pipeline: LivePipeline,
-    fanout: Arc<Fanout>,
+    encodings: Arc<Encodings>,
     recording: Option<Output>,
     outputs: Arc<Outputs>,
     picture: Arc<PictureControl>,
@@ -128,17 +130,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (applied_tx, applied) = bounded(EVENTS);
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
-    let fanout = Fanout::new();
+    let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
-    let settings = VideoSettings {
-        canvas: live.canvas,
-        fps: live.fps,
-        bitrate_kbps: live.bitrate_kbps,
-        keyframe_seconds: live.keyframe_seconds,
-    };
+    let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
+    let settings = EncodeSettings::from(live);
+    let encodings = Encodings::start(settings, show.encoder, adapt, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
     let pipeline = {
-        let (picture, fanout, telemetry) = (picture.clone(), fanout.clone(), telemetry.clone());
+        let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -153,24 +152,25 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 applied: applied_tx,
                 preview: preview_in,
                 sound: feed,
-                fanout: fanout.clone(),
                 generation: 0,
             }),
             counters: telemetry.source.clone(),
-            encoder_ready: {
-                let telemetry = telemetry.clone();
-                Box::new(move || telemetry.encoder_in.get() > 0)
-            },
+            encoder_ready: Box::new(move || encoding.frames_in.get() > 0),
             lateness: telemetry.lateness.clone(),
             render: telemetry.render.clone(),
         };
-        LivePipeline::build((show.encoder, settings), sound, &fanout, &telemetry, source)?
+        LivePipeline::build(live.fps, sound, &tap, &sound_out, &telemetry, source)?
     };
 
     // Those who are told.
     let (command_tx, own_commands) = bounded(NOTICES);
-    let feeds = output::Surroundings { fanout: fanout.clone(), clock: clock.clone() };
-    let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let feeds = Feeds {
+        fanout: encodings.main().clone(),
+        tap: tap.clone(),
+        picture: (live.canvas, live.fps),
+        clock: clock.clone(),
+    };
+    let outputs = Arc::new(Outputs::new(feeds.clone(), encodings.clone()));
     let desk = Arc::new(ShowDesk::new(
         store,
         preview_out,
@@ -192,7 +192,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         runway_target_s: live.buffer_seconds,
         fps: live.fps,
         canvas: live.canvas,
-        encoder: encoder::factory(show.encoder).into(),
+        encoding: encodings.main_state().clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -212,6 +212,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     }
     let recording =
         show.recording.clone().map(|path| parts::start_recording(path, &feeds)).transpose()?;
+    let awake = live.keep_awake.then(Awake::start);
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -278,7 +279,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let mut running = Running {
         clock: clock.clone(),
         pipeline,
-        fanout,
+        encodings,
         recording,
         outputs,
         picture,
@@ -311,6 +312,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
+    drop(awake);
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
@@ -362,9 +364,7 @@ impl Running<'_> {
             {
                 let since = *self.ending_since.get_or_insert(now);
                 if now > since + ENCODED_LIMIT {
-                    tracing::warn!(
-                        "the encoder did not drain in time; files are closed as they are"
-                    );
+                    tracing::warn!("the sound did not end in time; files are closed as they are");
                     return Ok(());
                 }
             }
@@ -374,6 +374,7 @@ impl Running<'_> {
                 self.watch_timing(now);
                 self.watch_runway();
                 self.watch_outputs();
+                self.adapt(now);
             }
             if now >= next_status {
                 next_status = now + STATUS_EVERY;
@@ -567,11 +568,32 @@ impl Running<'_> {
         }
     }
 
+    /// Fits bitrates to what the uplinks carry.
+    fn adapt(&mut self, now: Duration) {
+        for adapted in self.encodings.look_after(now, &self.outputs.list()) {
+            let Adapted { main, kbps, target_kbps } = adapted;
+            tracing::info!("encoding at {kbps} of {target_kbps} kb/s");
+            if main {
+                let text = (kbps < target_kbps).then(|| {
+                    format!(
+                        "the uplink is too narrow: encoding at {kbps} of {target_kbps} kb/s, the \
+                         recording too"
+                    )
+                });
+                self.event(Event::Problem(Topic::Uplink, text));
+            }
+        }
+    }
+
     /// Finishes outputs and recording; returns the last status.
     fn finish(&mut self) -> Status {
         self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
-        self.fanout.close();
+        let since = self.ending_since.unwrap_or_default();
+        let left = (since + ENCODED_LIMIT).saturating_sub(self.clock.now());
+        if !self.encodings.close(left.max(LEAST_PATIENCE)) {
+            tracing::warn!("the encoder did not drain in time; files are closed as they are");
+        }
         self.outputs.end();
         if let Some(recording) = &self.recording {
             recording.wish(Wish::End);

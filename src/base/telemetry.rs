@@ -188,7 +188,9 @@ pub struct Frames {
     pub interpolated: u64,
     pub blended: u64,
     pub held: u64,
-    /// Places of the grid that never reached the encoder.
+    /// The encoder was busy: the picture before went in its place.
+    pub repeated: u64,
+    /// Places of the grid that were never encoded.
     pub dropped: u64,
     /// Handed over more than one frame time after they were due.
     pub late: u64,

@@ -16,6 +16,8 @@ mod log;
 mod outputs;
 pub mod status;
 pub mod terminal;
+#[cfg(feature = "gst")]
+mod window;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +25,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::error::{Kind, Result};
+use crate::base::redact::hide;
 
 /// AI visuals that never stop: generated ahead, played at 60 fps, recorded and steered live.
 #[derive(Parser)]
@@ -77,6 +80,10 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell: source <(vfaq completions bash)
     Completions(completions::CompletionsArgs),
+    /// The process behind a full-screen window
+    #[cfg(feature = "gst")]
+    #[command(hide = true)]
+    Window(window::WindowArgs),
 }
 
 /// Runs `vfaq`.
@@ -96,7 +103,7 @@ pub fn main() -> ExitCode {
     match run(cli, clock) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("vfaq: {error}");
+            eprintln!("vfaq: {}", hide(&error.to_string()));
             ExitCode::from(error.kind.exit_code())
         }
     }
@@ -113,6 +120,8 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),
         Command::Completions(args) => completions::run(&args),
+        #[cfg(feature = "gst")]
+        Command::Window(args) => return Ok(window::run(&args)),
     }
     Ok(ExitCode::SUCCESS)
 }

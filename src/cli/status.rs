@@ -171,6 +171,7 @@ fn mishaps(status: &Status) -> Vec<String> {
     [
         ("dropped", frames.dropped),
         ("held", frames.held),
+        ("repeated", frames.repeated),
         ("late", frames.late),
         ("underruns", status.underruns),
     ]

@@ -106,12 +106,13 @@ pub fn encoder() -> Kind<Encoder> {
         ("openh264", Encoder::OpenH264),
         ("nvh264enc", Encoder::Nvenc),
         ("vah264enc", Encoder::Vaapi),
+        ("vaapih264enc", Encoder::Vaapi),
         ("x264enc", Encoder::X264),
         ("openh264enc", Encoder::OpenH264),
         ("libopenh264", Encoder::OpenH264),
     ]);
-    kind.allowed = "h264_nvenc, h264_vaapi, libx264, openh264 (or nvh264enc, vah264enc, x264enc, \
-                    openh264enc, libopenh264)"
+    kind.allowed = "h264_nvenc, h264_vaapi, libx264, openh264 (or nvh264enc, vah264enc, \
+                    vaapih264enc, x264enc, openh264enc, libopenh264)"
         .to_owned();
     kind
 }

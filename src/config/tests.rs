@@ -188,8 +188,9 @@ fn each_value_has_its_limits() {
         ("live: {audio: {source: 'file:no.wav'}}", "of a sound file that exists"),
         ("live: {buffer_seconds: 3}", "at least min_runway_seconds, which is 4"),
         ("live: {min_runway_seconds: 30}", "at least min_runway_seconds, which is 30"),
-        ("live: {outputs: [null:]}", "found keys with values (a text with a colon needs quotes)"),
-        ("live: {outputs: [copy.mp4]}", "live.outputs[0]: found a value that is kept secret"),
+        ("live: {outputs: [null:]}", "live.outputs[0]: found keys without to, allowed: a URI in"),
+        ("live: {outputs: [copy.mp4]}", "live.outputs[0]: found a text with no scheme, allowed:"),
+        ("live: {outputs: [[null:]]}", "live.outputs[0]: found a list, allowed: a URI in quotes"),
         ("chaining: {denoise_strength: 1.5}", "a number from 0 to 1"),
         ("generation: {height: 577}", "an even number of pixels from 64 to 4096"),
         ("generation: {video_frames: 0}", "generation.video_frames"),
@@ -236,10 +237,10 @@ fn clip_seconds_that_differ_are_warned_about() {
 fn variables_are_filled_in() {
     let config = good(
         "backend: {api_url: 'http://gpu:${PORT}'}\n\
-         live: {outputs: ['rtmp://a/live/${STREAM_KEY}', '${STREAM_KEY}://x']}\n",
+         live: {outputs: ['rtmp://a/live/${STREAM_KEY}']}\n",
     );
     assert_eq!(config.image_backend.api_url.as_deref(), Some("http://gpu:8188"));
-    assert_eq!(config.live.outputs[0], Secret("rtmp://a/live/hunter2".into()));
+    assert_eq!(config.live.outputs[0], OutputSpec::parse("rtmp://a/live/hunter2").unwrap());
 }
 
 #[test]
@@ -254,6 +255,101 @@ fn a_variable_that_is_not_set_is_a_problem() {
     assert_eq!(good(text).image_backend.api_token, None);
     assert!(warnings(text)[0].contains("REPLICATE_API_TOKEN is not set"));
     refused(&text.replace("mock", "replicate"), "REPLICATE_API_TOKEN is not set");
+}
+
+#[test]
+fn an_output_is_a_uri_or_a_mapping() {
+    let config = good(
+        "live:
+  outputs:
+    - null:#name=dry
+    - to: rtmp://a.rtmp.youtube.com/live2
+      key: ${STREAM_KEY}#1%20
+      name: main, the first
+      bitrate: 4500
+      preset: faster
+      adaptive: off
+    - {to: 'srt://:9000', passphrase: 'sesame & more', latency: 300, stream_id: a, mode: listener}
+    - {to: 'display:', size: 960x540, monitor: 2}
+"
+        .replace("null:#", "'null:#")
+        .replace("dry", "dry'")
+        .as_str(),
+    );
+    let [null, youtube, srt, display] = &config.live.outputs[..] else { panic!() };
+    assert_eq!(null.name.as_deref(), Some("dry"));
+    assert_eq!(youtube.shown(), "rtmp://a.rtmp.youtube.com/live2/***");
+    assert_eq!((youtube.bitrate_kbps, youtube.adaptive), (Some(4500), false));
+    assert_eq!(youtube.name.as_deref(), Some("main, the first"));
+    let output::Target::Rtmp(rtmp) = &youtube.target else { panic!() };
+    // What stands beside the URI is taken as it is.
+    assert_eq!((rtmp.key.reveal(), rtmp.profile), ("hunter2#1%20", output::Profile::Youtube));
+    let output::Target::Srt(target) = &srt.target else { panic!() };
+    assert_eq!(target.latency_ms, 300);
+    assert_eq!(target.passphrase.as_ref().unwrap().reveal(), "sesame & more");
+    assert_eq!(*display, OutputSpec::parse("display:2#size=960x540").unwrap());
+    // One alone is a list of one.
+    assert_eq!(good("live: {outputs: {to: 'null:'}}").live.outputs.len(), 1);
+    assert_eq!(good("live: {outputs: 'null:'}").live.outputs.len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_an_output_has_its_line_and_key() {
+    for (output, says) in [
+        (
+            "'rtmp://h/sk-token'",
+            "w/config.yaml:4: live.outputs[1]: found an address without a stream",
+        ),
+        ("'rtmp://h/app/k#bitrate=9'", "w/config.yaml:4: live.outputs[1]: option bitrate: found"),
+        (
+            "to: rtmp://h/app\n      key: sk-token\n      bitrate: 100",
+            "w/config.yaml:6: live.outputs[1].bitrate: found \"100\", allowed: a whole number from",
+        ),
+        (
+            "to: rtmp://h/app/k\n      bitrat: 1",
+            "w/config.yaml:5: live.outputs[1].bitrat: unknown key; \
+            did you mean live.outputs[1].bitrate?",
+        ),
+        (
+            "to: ndi:Stage\n      bitrate: 4500",
+            "w/config.yaml:5: live.outputs[1].bitrate: this is an",
+        ),
+        (
+            "to: srt://h:1\n      passphrase: sk-token",
+            "w/config.yaml:5: live.outputs[1].passphrase: \
+            found 8 characters, allowed: 10 to 79",
+        ),
+        (
+            "to: rtmp://h/app\n      key: ${NO_SUCH_KEY}",
+            "w/config.yaml:5: live.outputs[1].key: the \
+            environment variable NO_SUCH_KEY is not set",
+        ),
+        (
+            "to: rtmp://h/app\n      key: [sk-token]",
+            "live.outputs[1].key: found a list, allowed: text",
+        ),
+        ("name: x", "w/config.yaml:4: live.outputs[1]: found keys without to"),
+        (
+            "to: 'rtmp://h/app/k#name=a'\n      name: b",
+            "w/config.yaml:5: live.outputs[1].name: given",
+        ),
+        ("to: file:./take.mp4", "w/config.yaml:4: live.outputs[1]: file:./take.mp4 is written by"),
+        (
+            "to: rmtp://h/sk-token",
+            "w/config.yaml:4: live.outputs[1]: found an unknown scheme \"rmtp\"",
+        ),
+    ] {
+        let text = format!("live:\n  outputs:\n    - file:take.mp4\n    - {output}\n");
+        refused(&text, says);
+        assert!(!problems(&text)[0].contains("sk-token"));
+    }
+}
+
+#[test]
+fn a_floor_above_the_bitrate_is_warned_about() {
+    assert!(warnings("live: {bitrate_kbps: 1000}").is_empty());
+    let said = &warnings("live: {bitrate_kbps: 1000, min_bitrate_kbps: 2000}")[0];
+    assert!(said.contains("live.min_bitrate_kbps: found 2000, which is more than"), "{said}");
 }
 
 #[test]
@@ -301,11 +397,11 @@ fn a_missing_folder_or_file_says_what_to_do() {
 #[test]
 fn the_snapshot_keeps_variables_as_written() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "# mine\nlive: {outputs: ['file:${PATH}']}\n";
+    let text = "# mine\nlive: {outputs: ['file:${PATH}.mp4']}\n";
     std::fs::write(folder.path().join("config.yaml"), text).unwrap();
     let loaded = load(folder.path()).unwrap();
     assert_eq!(loaded.text, text);
-    assert_ne!(loaded.config.live.outputs[0].0, "file:${PATH}");
+    assert!(!loaded.config.live.outputs[0].shown().contains("${PATH}"));
 }
 
 #[test]
@@ -360,6 +456,10 @@ fn the_reference_names_every_key_with_default_and_limits() {
         .filter(|row| !reference.contains(row.as_str()))
         .collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks:\n{}", missing.join("\n"));
+    for option in output::OPTIONS {
+        let row = format!("| `{}` |", option.name);
+        assert!(reference.contains(&row), "docs/configuration.md lacks the option {row}");
+    }
 }
 
 /// A value for some keys, right or wrong.

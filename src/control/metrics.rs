@@ -65,8 +65,13 @@ fn picture(page: &mut Page, status: &Status) {
         page.sample(&[("kind", kind)], count as f64);
     }
     page.counter(
+        "vfaq_frames_repeated_total",
+        "Frames that the encoder was too busy to take; the one before went in their place.",
+        frames.repeated,
+    );
+    page.counter(
         "vfaq_frames_dropped_total",
-        "Places of the frame grid that never reached the encoder.",
+        "Places of the frame grid that were never encoded.",
         frames.dropped,
     );
     page.counter(

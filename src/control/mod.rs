@@ -36,7 +36,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// What the control room may ask of the running show. Every method returns at once, but for those
-/// that change outputs: they may look at a disk, and are called where waiting harms nobody.
+/// of outputs: they may look at a disk or start an encoder, and are called where waiting harms
+/// nobody.
 pub trait Desk: Send + Sync {
     fn status(&self) -> Arc<Status>;
     /// Starts a show that stands by; `false` if it was live already.

@@ -36,12 +36,13 @@ pub fn routes() -> Router<Arc<dyn Desk>> {
         .route("/api/v1/outputs/{key}/retry", on(OutputChange::Retry))
 }
 
-async fn list(State(desk): Show) -> Json<Vec<OutputStatus>> {
-    Json(desk.outputs())
+async fn list(State(desk): Show) -> Result<Json<Vec<OutputStatus>>, Refusal> {
+    Ok(Json(aside(move || Ok(desk.outputs())).await?))
 }
 
 async fn one(State(desk): Show, Path(key): Path<String>) -> Result<Response, Refusal> {
-    Ok(Json(desk.output(&key)?).into_response())
+    let output = aside(move || desk.output(&key)).await?;
+    Ok(Json(output).into_response())
 }
 
 async fn add(State(desk): Show, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
@@ -59,7 +60,7 @@ async fn change(
     Ok(Json(output).into_response())
 }
 
-/// Calls what may look at a disk on a thread that may wait.
+/// Calls what may look at a disk, or wait for somebody who does, on a thread that may wait.
 async fn aside<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -13,11 +13,13 @@ mod kernels;
 mod look;
 mod preview;
 mod scale;
+mod screen;
 #[cfg(test)]
 mod tests;
 
 pub use look::Look;
 pub use preview::{jpeg, preview, preview_size, to_rgb};
+pub use screen::Screen;
 
 use crate::config::{Fit, Interpolation};
 use crate::media::{Frame, FrameMut, PlaneMut};

@@ -35,6 +35,8 @@ pub enum Topic {
     /// By its number.
     Output(u32),
     Timing,
+    /// The bitrate is lowered.
+    Uplink,
 }
 
 /// Something that is to be done.

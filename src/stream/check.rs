@@ -2,21 +2,21 @@
 //!
 //! Package names are those of Debian and Ubuntu.
 
+use gio::prelude::*;
 use gstreamer as gst;
 
 /// One thing that a show cannot do without: any of these elements will do; the first is the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need(pub &'static [&'static str]);
 
-/// All that a show needs, but for the encoder that [`super::encoder::choose`] chooses.
+/// All that a show needs, but for the encoder that [`super::encoding::ladder::choose`] chooses.
 pub const NEEDS: &[Need] = &[
     // Every pipeline, and trying encoders.
-    Need(&["queue"]),
+    Need(&["appsrc"]),
+    Need(&["appsink"]),
     Need(&["capsfilter"]),
-    Need(&["fakesink"]),
     Need(&["filesrc"]),
     Need(&["filesink"]),
-    Need(&["videotestsrc"]),
     Need(&["videoconvert"]),
     Need(&["audioconvert"]),
     Need(&["audioresample"]),
@@ -29,7 +29,18 @@ pub const NEEDS: &[Need] = &[
     Need(&["x264enc"]),
     Need(&["avdec_h264", "openh264dec"]),
     Need(&["avenc_aac", "voaacenc"]),
+    // RTMP.
+    Need(&["flvmux"]),
+    Need(&["rtmp2sink"]),
 ];
+
+/// What gives GLib its TLS, which only `rtmps:` needs.
+pub const TLS_PACKAGE: &str = "glib-networking";
+
+/// Whether GLib can do TLS.
+pub fn has_tls() -> bool {
+    gio::TlsBackend::default().supports_tls()
+}
 
 impl Need {
     /// The element that is used: the first of them that is installed.
@@ -46,13 +57,12 @@ impl Need {
 /// The package that an element is in.
 pub fn package(factory: &str) -> &'static str {
     match factory {
-        "queue" | "capsfilter" | "fakesink" | "filesrc" | "filesink" => "libgstreamer1.0-0",
+        "capsfilter" | "filesrc" | "filesink" => "libgstreamer1.0-0",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" | "avdec_h264" => "gstreamer1.0-libav",
-        "h264parse" | "openh264enc" | "openh264dec" | "voaacenc" | "nvh264enc" | "vah264enc" => {
-            "gstreamer1.0-plugins-bad"
-        }
-        "mp4mux" | "qtdemux" => "gstreamer1.0-plugins-good",
+        "h264parse" | "openh264enc" | "openh264dec" | "voaacenc" | "nvh264enc" | "vah264enc"
+        | "rtmp2sink" => "gstreamer1.0-plugins-bad",
+        "mp4mux" | "qtdemux" | "flvmux" => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
     }
 }

@@ -9,9 +9,8 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::encoder::fraction;
 use super::priority::{self, Importance};
-use super::{make, posted_error, take_down, wait_for_end};
+use super::{fraction, make, posted_error, take_down, wait_for_end};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 use crate::media::{ClipDecoder, ClipEncoder, DecodedClip, Frame, VideoFormat};

@@ -29,14 +29,13 @@ pub enum UnitKind {
         key: bool,
         /// A recording begins here: the show starts, or goes on behind a gap in time.
         mark: bool,
-        /// The first picture of an encoder that took over from another; its parameter sets
-        /// differ.
+        /// Another encoder begins with this key frame: its parameter sets may be others.
         new_encoder: bool,
     },
     Audio,
 }
 
-/// What the units are, known once the encoders have started.
+/// What the units are. It stays the same when an encoder is replaced.
 #[derive(Clone, Debug)]
 pub struct StreamCaps {
     pub video: gst::Caps,
@@ -52,10 +51,8 @@ pub struct Fanout {
     outputs: Mutex<Vec<OutputEnd>>,
     video_caps: OnceLock<gst::Caps>,
     audio_caps: OnceLock<gst::Caps>,
-    /// Show time plus one from which on the next key frame is marked; 0: none.
-    mark_ns: AtomicU64,
-    /// Show time at which the picture ended; sound is cut there.
-    end_ns: OnceLock<u64>,
+    /// An output asks for a key frame.
+    key_wanted: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -126,7 +123,7 @@ impl Fanout {
         self.lock().retain(|o| !Arc::ptr_eq(&o.load, load));
     }
 
-    /// What the units are, once both encoders have said it.
+    /// What the units are, once the sound encoder has said its part.
     pub fn caps(&self) -> Option<StreamCaps> {
         Some(StreamCaps {
             video: self.video_caps.get()?.clone(),
@@ -142,35 +139,30 @@ impl Fanout {
         let _ = self.audio_caps.set(caps);
     }
 
-    /// The next key frame at or behind `pts_ns` is marked.
-    pub(super) fn set_mark(&self, pts_ns: u64) {
-        self.mark_ns.store(pts_ns + 1, Ordering::Release);
+    /// Asks for a key frame soon; requests within a second become one.
+    pub fn request_key_frame(&self) {
+        self.key_wanted.store(true, Ordering::Relaxed);
     }
 
-    /// The picture ends at `end_ns`.
-    pub fn set_end(&self, end_ns: u64) {
-        let _ = self.end_ns.set(end_ns);
+    /// Whether one was asked for since the last call.
+    pub(super) fn take_key_request(&self) -> bool {
+        self.key_wanted.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn send_video(&self, buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) {
+    pub(super) fn send_video(
+        &self,
+        buffer: gst::Buffer,
+        pts_ns: u64,
+        duration_ns: u64,
+        mark: bool,
+        new_encoder: bool,
+    ) {
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let mark_ns = self.mark_ns.load(Ordering::Acquire);
-        let mark = key && mark_ns > 0 && pts_ns + 1 >= mark_ns;
-        if mark {
-            self.mark_ns.store(0, Ordering::Release);
-        }
-        let kind = UnitKind::Video { key, mark, new_encoder: false };
+        let kind = UnitKind::Video { key, mark, new_encoder };
         self.send(Unit { kind, pts_ns, duration_ns, buffer });
     }
 
     pub(super) fn send_audio(&self, buffer: gst::Buffer, pts_ns: u64, duration_ns: u64) {
-        let mut duration_ns = duration_ns;
-        if let Some(&end_ns) = self.end_ns.get() {
-            if pts_ns >= end_ns {
-                return;
-            }
-            duration_ns = duration_ns.min(end_ns - pts_ns);
-        }
         self.send(Unit { kind: UnitKind::Audio, pts_ns, duration_ns, buffer });
     }
 

@@ -5,14 +5,18 @@
 //! thread, and have a time limit. Encoded access units leave [`fanout`] in decoding order with
 //! timestamps in show time.
 
+pub mod adapt;
 pub mod check;
 pub mod clip;
-pub mod encoder;
+pub mod encoding;
+pub mod encodings;
 pub mod fanout;
 pub mod live;
+mod log;
 pub mod output;
 pub mod picture;
 mod priority;
+pub mod raw;
 pub mod sound;
 pub mod source;
 
@@ -22,10 +26,13 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use crate::base::error::{Error, Result};
+use crate::base::time::FrameRate;
 
 /// Starts GStreamer. Again is harmless.
 pub fn init() -> Result<()> {
-    gst::init().map_err(|e| Error::unavailable("GStreamer does not start").with_source(e))
+    gst::init().map_err(|e| Error::unavailable("GStreamer does not start").with_source(e))?;
+    log::hide_secrets();
+    Ok(())
 }
 
 /// The time of the clock that pipelines run by, in nanoseconds.
@@ -36,6 +43,10 @@ pub fn clock_ns() -> u64 {
 /// Makes the calling thread, and threads that it starts, yield to the picture.
 pub fn background_thread() {
     priority::set_current_thread(priority::Importance::Background);
+}
+
+fn fraction(fps: FrameRate) -> gst::Fraction {
+    gst::Fraction::new(fps.num() as i32, fps.den() as i32)
 }
 
 /// Makes an element, or says what to install.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::Sender;
 
-use super::fanout::Fanout;
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
 use crate::base::telemetry::{Counter, Gauge};
@@ -66,7 +65,6 @@ pub struct Picture {
     pub applied: Sender<Applied>,
     pub preview: triple_buffer::Input<Frame>,
     pub sound: SoundFeed,
-    pub fanout: Arc<Fanout>,
     pub generation: u64,
 }
 
@@ -109,8 +107,7 @@ impl FrameSource for Picture {
     }
 
     fn ended(&mut self, frames: u64) {
-        self.fanout.set_end(self.fps.pts_ns(frames));
-        self.sound.end();
+        self.sound.end(frames);
         self.control.ended.store(true, Ordering::Release);
     }
 }

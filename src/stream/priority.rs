@@ -31,11 +31,16 @@ pub fn set_current_thread(importance: Importance) {
 pub fn set_for(pipeline: &gst::Pipeline, importance: Importance) {
     let Some(bus) = pipeline.bus() else { return };
     bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::StreamStatus(status) = message.view()
-            && status.get().0 == gst::StreamStatusType::Enter
-        {
-            set_current_thread(importance);
-        }
+        enter(message, importance);
         gst::BusSyncReply::Pass
     });
+}
+
+/// For sync handlers: if the message says that a streaming thread starts, it gets its importance.
+pub fn enter(message: &gst::Message, importance: Importance) {
+    if let gst::MessageView::StreamStatus(status) = message.view()
+        && status.get().0 == gst::StreamStatusType::Enter
+    {
+        set_current_thread(importance);
+    }
 }

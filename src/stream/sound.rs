@@ -6,7 +6,7 @@
 //! end.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ use gstreamer_app as gst_app;
 
 use super::fanout::Fanout;
 use super::priority::{self, Importance};
-use super::{encoder, make, posted_error, take_down};
+use super::raw::{self, Tap};
+use super::{make, posted_error, take_down};
 use crate::audio::{self, CHANNELS, SAMPLE_RATE};
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Counter;
@@ -25,13 +26,74 @@ use crate::base::time::{FrameRate, NS};
 /// Samples of an AAC access unit.
 const AU_SAMPLES: u64 = 1024;
 
-fn raw_caps() -> gst::Caps {
-    gst::Caps::builder("audio/x-raw")
-        .field("format", "F32LE")
-        .field("layout", "interleaved")
-        .field("rate", SAMPLE_RATE as i32)
-        .field("channels", CHANNELS as i32)
-        .build()
+/// The sound, encoded once, to every fan-out of the show.
+#[derive(Default)]
+pub struct SoundOut {
+    fanouts: Mutex<Vec<Weak<Fanout>>>,
+    caps: OnceLock<gst::Caps>,
+    /// Show time at which the picture ended; sound is cut there.
+    end_ns: OnceLock<u64>,
+}
+
+impl SoundOut {
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// The fan-out gets the sound from now on, as long as somebody else has it.
+    pub fn add(&self, fanout: &Arc<Fanout>) {
+        let mut fanouts = self.lock();
+        fanouts.retain(|known| known.strong_count() > 0);
+        fanouts.push(Arc::downgrade(fanout));
+        if let Some(caps) = self.caps.get() {
+            fanout.set_audio_caps(caps.clone());
+        }
+    }
+
+    fn set_caps(&self, caps: gst::Caps) {
+        if self.caps.get().is_some() {
+            return;
+        }
+        let fanouts = self.lock();
+        for fanout in fanouts.iter().filter_map(Weak::upgrade) {
+            fanout.set_audio_caps(caps.clone());
+        }
+        let _ = self.caps.set(caps);
+    }
+
+    fn set_end(&self, end_ns: u64) {
+        let _ = self.end_ns.set(end_ns);
+    }
+
+    fn send(&self, buffer: &gst::Buffer, pts_ns: u64, duration_ns: u64) {
+        let left_ns = self.end_ns.get().map_or(u64::MAX, |end_ns| end_ns.saturating_sub(pts_ns));
+        if left_ns == 0 {
+            return;
+        }
+        for fanout in self.lock().iter().filter_map(Weak::upgrade) {
+            fanout.send_audio(buffer.clone(), pts_ns, duration_ns.min(left_ns));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Fanout>>> {
+        self.fanouts.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// An AAC encoder, and how many samples of silence it puts before the sound (its priming).
+/// The settings are from the documentation of avenc_aac and voaacenc.
+fn encoder() -> Result<(gst::Element, u64)> {
+    if let Ok(element) = make("avenc_aac") {
+        element.set_property("bitrate", 160_000i32);
+        return Ok((element, 1024));
+    }
+    let element = make("voaacenc").map_err(|_| {
+        Error::unavailable(
+            "no AAC encoder is installed; install gstreamer1.0-libav or gstreamer1.0-plugins-bad",
+        )
+    })?;
+    element.set_property("bitrate", 160_000i32);
+    Ok((element, 1600))
 }
 
 /// Whether a recording that begins at frame `n` gets its first sound within 5 ms: access units
@@ -43,9 +105,11 @@ pub fn begins_together(fps: FrameRate, n: u64) -> bool {
     late * 1000 <= 5 * rate
 }
 
-/// Pushes the sound of each frame into the encoder. Lives on the render thread.
+/// Pushes the sound of each frame into the encoder and the tap. Lives on the render thread.
 pub struct SoundFeed {
     source: gst_app::AppSrc,
+    tap: Arc<Tap>,
+    out: Arc<SoundOut>,
     pool: gst::BufferPool,
     reader: Option<audio::Reader>,
     fps: FrameRate,
@@ -61,13 +125,13 @@ impl SoundFeed {
         let bytes = samples * CHANNELS * size_of::<f32>();
         // Errors here mean that the pipeline is going down.
         let Ok(mut buffer) = self.pool.acquire_buffer(None) else { return };
+        let at = |sample: u64| sample * NS / u64::from(SAMPLE_RATE);
+        let (pts_ns, duration_ns) = (at(first), at(first + samples as u64) - at(first));
         {
             let buffer = buffer.make_mut();
             buffer.set_size(bytes);
-            let at =
-                |sample: u64| gst::ClockTime::from_nseconds(sample * NS / u64::from(SAMPLE_RATE));
-            buffer.set_pts(at(first));
-            buffer.set_duration(at(first + samples as u64) - at(first));
+            buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+            buffer.set_duration(gst::ClockTime::from_nseconds(duration_ns));
             let Ok(mut map) = buffer.map_writable() else { return };
             match self.reader.as_mut().filter(|_| playing) {
                 Some(reader) => {
@@ -78,10 +142,13 @@ impl SoundFeed {
                 None => map.fill(0),
             }
         }
+        self.tap.send_sound(pts_ns, duration_ns, &buffer);
         let _ = self.source.push_buffer(buffer);
     }
 
-    pub fn end(&mut self) {
+    /// The picture has ended behind so many frames, and the sound with it.
+    pub fn end(&mut self, frames: u64) {
+        self.out.set_end(self.fps.pts_ns(frames));
         let _ = self.source.end_of_stream();
     }
 }
@@ -92,39 +159,40 @@ impl SoundFeed {
 /// A missing encoder.
 pub fn build(
     pipeline: &gst::Pipeline,
-    fanout: &Arc<Fanout>,
+    tap: &Arc<Tap>,
+    out: &Arc<SoundOut>,
     reader: Option<audio::Reader>,
     fps: FrameRate,
     silent: Arc<Counter>,
 ) -> Result<SoundFeed> {
     let source = gst_app::AppSrc::builder()
         .name("sound")
-        .caps(&raw_caps())
+        .caps(&raw::audio_caps())
         .format(gst::Format::Time)
         .is_live(true)
         .build();
     let convert = make("audioconvert")?;
-    let (encoder, priming) = encoder::audio()?;
+    let (encoder, priming) = encoder()?;
     let sink = gst_app::AppSink::builder().name("sound-out").sync(false).async_(false).build();
     let chain = [source.upcast_ref(), &convert, &encoder, sink.upcast_ref::<gst::Element>()];
     pipeline.add_many(chain).map_err(Error::fault)?;
     gst::Element::link_many(chain).map_err(Error::fault)?;
 
-    let fanout = fanout.clone();
+    let to = out.clone();
     let mut unit = 0u64;
     sink.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                 if let Some(caps) = sample.caps_owned() {
-                    fanout.set_audio_caps(caps);
+                    to.set_caps(caps);
                 }
                 let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
                 // The encoder puts `priming` samples before the sound, so unit k holds the
                 // samples from k * 1024 - priming on. What lies before 0 is left out.
                 let at = |sample: u64| sample * NS / u64::from(SAMPLE_RATE);
                 if let Some(first) = (unit * AU_SAMPLES).checked_sub(priming) {
-                    fanout.send_audio(buffer, at(first), at(first + AU_SAMPLES) - at(first));
+                    to.send(&buffer, at(first), at(first + AU_SAMPLES) - at(first));
                 }
                 unit += 1;
                 Ok(gst::FlowSuccess::Ok)
@@ -136,10 +204,10 @@ pub fn build(
     let pool = gst::BufferPool::new();
     let mut config = pool.config();
     let size = most * (CHANNELS * size_of::<f32>()) as u32;
-    config.set_params(Some(&raw_caps()), size, 8, 0);
+    config.set_params(Some(&raw::audio_caps()), size, 8, 0);
     pool.set_config(config).map_err(Error::fault)?;
     pool.set_active(true).map_err(Error::fault)?;
-    Ok(SoundFeed { source, pool, reader, fps, silent })
+    Ok(SoundFeed { source, tap: tap.clone(), out: out.clone(), pool, reader, fps, silent })
 }
 
 /// Reads a sound file into a sample ring, over and over.
@@ -163,8 +231,11 @@ impl FileSound {
         let decode = make("decodebin")?;
         let convert = make("audioconvert")?;
         let resample = make("audioresample")?;
-        let sink =
-            gst_app::AppSink::builder().caps(&raw_caps()).sync(false).max_buffers(16).build();
+        let sink = gst_app::AppSink::builder()
+            .caps(&raw::audio_caps())
+            .sync(false)
+            .max_buffers(16)
+            .build();
         pipeline
             .add_many([&source, &decode, &convert, &resample, sink.upcast_ref()])
             .map_err(Error::fault)?;

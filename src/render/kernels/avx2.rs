@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::super::look::{ChromaGrade, LumaGrade};
-use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range};
+use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range, TO_RGB};
 
 // Arrays become vectors by value: the load and store intrinsics go through pointer copies whose
 // overlap checks cost a development build three times the arithmetic.
@@ -164,6 +164,56 @@ pub fn grade_chroma(u: &mut [u8], v: &mut [u8], grade: ChromaGrade) -> usize {
         store(v, clamp(narrow::<12>(madd(pixels, to_v), bias_v), CHROMA));
     }
     u.len() * 32
+}
+
+#[target_feature(enable = "avx2")]
+pub fn rgb(y: &[u8], u: &[u8], v: &[u8], dst: &mut [u32]) -> usize {
+    let zero = _mm256_setzero_si256();
+    let (black, half) = (_mm256_set1_epi16(16), _mm256_set1_epi16(32));
+    let (grey, gain) = (_mm256_set1_epi16(128), _mm256_set1_epi16(TO_RGB.luma));
+    let chroma = |bytes: &[u8; 16]| {
+        let wide = _mm256_cvtepu8_epi16(load_half(bytes));
+        _mm256_slli_epi16::<8>(_mm256_sub_epi16(wide, grey))
+    };
+    let times = |value: __m256i, factor: i16| _mm256_mulhrs_epi16(value, _mm256_set1_epi16(factor));
+    let luma = |wide: __m256i| {
+        let above = _mm256_slli_epi16::<7>(_mm256_sub_epi16(wide, black));
+        _mm256_adds_epi16(_mm256_mulhrs_epi16(above, gain), half)
+    };
+    // Every chroma value counts for two pixels: doubled, its low half belongs to the low half of
+    // the luma, and so does the high one.
+    let bytes = |low: __m256i, high: __m256i, chroma: __m256i| {
+        let low = _mm256_adds_epi16(low, _mm256_unpacklo_epi16(chroma, chroma));
+        let high = _mm256_adds_epi16(high, _mm256_unpackhi_epi16(chroma, chroma));
+        _mm256_packus_epi16(_mm256_srai_epi16::<6>(low), _mm256_srai_epi16::<6>(high))
+    };
+    let ((y, _), (out, _)) = (y.as_chunks::<32>(), dst.as_chunks_mut::<32>());
+    let ((u, _), (v, _)) = (u.as_chunks::<16>(), v.as_chunks::<16>());
+    for (((y, u), v), out) in y.iter().zip(u).zip(v).zip(out.iter_mut()) {
+        let (y, cb, cr) = (load(y), chroma(u), chroma(v));
+        let (low, high) =
+            (luma(_mm256_unpacklo_epi8(y, zero)), luma(_mm256_unpackhi_epi8(y, zero)));
+        let green = _mm256_add_epi16(times(cb, TO_RGB.cb_green), times(cr, TO_RGB.cr_green));
+        let red = bytes(low, high, times(cr, TO_RGB.cr_red));
+        let green = bytes(low, high, _mm256_sub_epi16(zero, green));
+        let blue = bytes(low, high, times(cb, TO_RGB.cb_blue));
+        let (bg_low, bg_high) =
+            (_mm256_unpacklo_epi8(blue, green), _mm256_unpackhi_epi8(blue, green));
+        let (r_low, r_high) = (_mm256_unpacklo_epi8(red, zero), _mm256_unpackhi_epi8(red, zero));
+        // Pixels 0 to 3 and 16 to 19, 4 to 7 and 20 to 23, and so on.
+        let (a, b) = (_mm256_unpacklo_epi16(bg_low, r_low), _mm256_unpackhi_epi16(bg_low, r_low));
+        let (c, d) =
+            (_mm256_unpacklo_epi16(bg_high, r_high), _mm256_unpackhi_epi16(bg_high, r_high));
+        let pixels = [
+            _mm256_permute2x128_si256::<0x20>(a, b),
+            _mm256_permute2x128_si256::<0x20>(c, d),
+            _mm256_permute2x128_si256::<0x31>(a, b),
+            _mm256_permute2x128_si256::<0x31>(c, d),
+        ];
+        // SAFETY: both are 128 bytes without invalid values.
+        *out = unsafe { transmute::<[__m256i; 4], [u32; 32]>(pixels) };
+    }
+    out.len() * 32
 }
 
 #[target_feature(enable = "avx2")]

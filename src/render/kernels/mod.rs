@@ -31,6 +31,24 @@ pub struct Range {
 pub const LUMA: Range = Range { min: 16, max: 235 };
 pub const CHROMA: Range = Range { min: 16, max: 240 };
 
+/// The matrix of [`Cpu::rgb`]. ITU-R BT.709: Kr = 0.2126, Kb = 0.0722. Factors of what
+/// [`mulhrs`] is given, luma as 7 and chroma as 8 fractional bits, for 6 in the result.
+struct ToRgb {
+    luma: i16,
+    cr_red: i16,
+    cb_green: i16,
+    cr_green: i16,
+    cb_blue: i16,
+}
+
+const TO_RGB: ToRgb = ToRgb {
+    luma: (255.0 / 219.0 * 16384.0 + 0.5) as i16,
+    cr_red: (1.5748 * 255.0 / 224.0 * 8192.0 + 0.5) as i16,
+    cb_green: (0.187_324 * 255.0 / 224.0 * 8192.0 + 0.5) as i16,
+    cr_green: (0.468_124 * 255.0 / 224.0 * 8192.0 + 0.5) as i16,
+    cb_blue: (1.8556 * 255.0 / 224.0 * 8192.0 + 0.5) as i16,
+};
+
 /// Four-tap filter of 16 neighbouring output pixels, none of which lies more than a source pixel
 /// behind the one before.
 #[repr(C, align(32))]
@@ -195,6 +213,29 @@ impl Cpu {
                 .fold(0i16, |sum, (&row, &coef)| sum.wrapping_add(mulhrs(ring[row + i], coef)));
             let value = (sum.wrapping_add((128 << 6) + 32)) >> 6;
             *out = value.clamp(range.min.into(), range.max.into()) as u8;
+        }
+    }
+
+    /// A row as `0x00RRGGBB`, full range, from BT.709 limited range; `u` and `v` are half as long,
+    /// rounded up. Rounded to 6 fractional bits on the way: a value may be off by one.
+    pub fn rgb(self, y: &[u8], u: &[u8], v: &[u8], dst: &mut [u32]) {
+        let y = &y[..dst.len()];
+        let (u, v) = (&u[..dst.len().div_ceil(2)], &v[..dst.len().div_ceil(2)]);
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2 {
+            // SAFETY: the processor has AVX2.
+            done = unsafe { avx2::rgb(y, u, v, dst) };
+        }
+        for (i, out) in dst.iter_mut().enumerate().skip(done) {
+            let luma = mulhrs((i16::from(y[i]) - 16) << 7, TO_RGB.luma).saturating_add(32);
+            let cb = (i16::from(u[i / 2]) - 128) << 8;
+            let cr = (i16::from(v[i / 2]) - 128) << 8;
+            let red = luma.saturating_add(mulhrs(cr, TO_RGB.cr_red));
+            let green = luma - mulhrs(cb, TO_RGB.cb_green) - mulhrs(cr, TO_RGB.cr_green);
+            let blue = luma.saturating_add(mulhrs(cb, TO_RGB.cb_blue));
+            let byte = |value: i16| (value >> 6).clamp(0, 255) as u32;
+            *out = byte(red) << 16 | byte(green) << 8 | byte(blue);
         }
     }
 

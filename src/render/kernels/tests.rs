@@ -40,6 +40,28 @@ proptest! {
     }
 
     #[test]
+    fn rgb((y, u, v) in (0usize..200).prop_flat_map(|n| {
+        (bytes(n), bytes(n.div_ceil(2)), bytes(n.div_ceil(2)))
+    })) {
+        let (mut fast, mut plain) = (vec![0; y.len()], vec![0; y.len()]);
+        Cpu::detect().rgb(&y, &u, &v, &mut fast);
+        Cpu::plain().rgb(&y, &u, &v, &mut plain);
+        prop_assert_eq!(&fast, &plain);
+        // And both say what floating point says, within one.
+        for (i, pixel) in fast.iter().enumerate() {
+            let luma = (f64::from(y[i]) - 16.0) * (255.0 / 219.0);
+            let cb = (f64::from(u[i / 2]) - 128.0) * (255.0 / 224.0);
+            let cr = (f64::from(v[i / 2]) - 128.0) * (255.0 / 224.0);
+            let exact =
+                [luma + 1.5748 * cr, luma - 0.187_324 * cb - 0.468_124 * cr, luma + 1.8556 * cb];
+            let [_, found @ ..] = pixel.to_be_bytes();
+            for (found, exact) in found.into_iter().zip(exact) {
+                prop_assert!((f64::from(found) - exact.clamp(0.0, 255.0)).abs() <= 1.0);
+            }
+        }
+    }
+
+    #[test]
     fn grade_luma(row in bytes(0..200), gain_q13 in 0i16..=16384, offset_q4 in -5512i16..=5512) {
         let grade = LumaGrade { gain_q13, offset_q4 };
         let (mut fast, mut plain) = (row.clone(), row);

@@ -14,6 +14,7 @@ use super::supervisor::Wish;
 use crate::base::clock::Clock;
 use crate::base::telemetry::OutputState;
 use crate::stream::fanout::{Fanout, QueueLoad, Unit};
+use crate::stream::raw::{RawLoad, RawUnit, Tap};
 
 pub trait Kind: Send {
     /// From connecting to the end of the connection. May block only in [`Life::next`], and in
@@ -49,6 +50,26 @@ pub struct Life<'a> {
     /// The wish that ended this life.
     pub(super) ended_by: Option<Wish>,
     pub(super) feed: Option<Arc<QueueLoad>>,
+    pub(super) tap: &'a Tap,
+    pub(super) raw: Option<Arc<RawLoad>>,
+}
+
+/// What a life may be fed with.
+pub trait Fed {
+    /// It was taken off its queue.
+    fn taken(&self, life: &Life<'_>);
+}
+
+impl Fed for Unit {
+    fn taken(&self, life: &Life<'_>) {
+        if let Some(load) = &life.feed {
+            load.taken(self);
+        }
+    }
+}
+
+impl Fed for RawUnit {
+    fn taken(&self, _: &Life<'_>) {}
 }
 
 /// What [`Life::next`] found.
@@ -71,15 +92,26 @@ impl Life<'_> {
         units
     }
 
+    /// Pictures before they are encoded, with their sound if wanted, from now on. What does not
+    /// fit into the queue is dropped ([`Life::raw_missed`]).
+    pub fn raw(&mut self, pictures: usize, sound: bool) -> Receiver<RawUnit> {
+        let (units, load) = self.tap.subscribe(pictures, sound);
+        self.raw = Some(load);
+        units
+    }
+
+    /// Raw pictures that did not fit into this life's queue.
+    pub fn raw_missed(&self) -> u64 {
+        self.raw.as_ref().map_or(0, |load| load.pictures_dropped.get())
+    }
+
     /// The next unit. After a wish to stop, those that were sent before it still come.
-    pub fn next(&mut self, units: &Receiver<Unit>, patience: Duration) -> Next<Unit> {
+    pub fn next<T: Fed>(&mut self, units: &Receiver<T>, patience: Duration) -> Next<T> {
         let wishes = if self.ended_by.is_some() { &never() } else { self.wishes };
         crossbeam_channel::select! {
             recv(units) -> unit => match unit {
                 Ok(unit) => {
-                    if let Some(load) = &self.feed {
-                        load.taken(&unit);
-                    }
+                    unit.taken(self);
                     Next::Got(unit)
                 }
                 Err(_) => Next::End,
@@ -117,6 +149,9 @@ impl Life<'_> {
     fn unsubscribe(&self) {
         if let Some(load) = &self.feed {
             self.fanout.unsubscribe(load);
+        }
+        if let Some(load) = &self.raw {
+            self.tap.unsubscribe(load);
         }
     }
 

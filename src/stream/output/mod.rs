@@ -2,14 +2,20 @@
 //! one is seen on no other.
 //!
 //! ```text
-//! Fanout --Unit--> Life -> Kind (null, file, RTMP, SRT, ...)
-//!                   ^
+//! Fanout ---Unit--> Life -> Kind (null, file, RTMP, SRT; NDI, display)
+//! Tap ---RawUnit----^
 //! Outputs --Wish--> Supervisor (states, back-off)
 //! ```
 
+mod display;
 mod file;
+mod gop_queue;
 mod info;
 mod kind;
+mod progress;
+mod rtmp;
+mod rtmp_link;
+mod send_queue;
 mod supervisor;
 mod writer;
 
@@ -24,10 +30,14 @@ pub use info::{Now, OutputInfo};
 pub use kind::{Ending, Kind, Life, Next, Null};
 pub use supervisor::Wish;
 
+use super::encodings::Encodings;
 use super::fanout::Fanout;
+use super::raw::Tap;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
+use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
+use display::Display;
 use supervisor::{Backoff, Supervisor};
 
 /// What may wait for a file, and for any output's thread.
@@ -43,46 +53,47 @@ pub struct Output {
     pub id: u32,
     pub spec: OutputSpec,
     pub info: Arc<OutputInfo>,
+    /// The encode that it sends.
+    pub fanout: Arc<Fanout>,
     wishes: Sender<Wish>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closes when the thread has finished.
     finished: Receiver<()>,
 }
 
-/// What an output is connected to.
+/// What an output is fed from.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Feeds {
+    /// The encode that it sends.
     pub fanout: Arc<Fanout>,
+    pub tap: Arc<Tap>,
+    /// What the pictures of the tap are: width and height in pixels, and rate.
+    pub picture: ((u32, u32), FrameRate),
     pub clock: Arc<dyn Clock>,
 }
 
 impl Output {
     /// Starts an output at the next key frame.
-    pub fn start(id: u32, spec: OutputSpec, to: &Surroundings) -> Result<Self> {
-        let kind = kind_of(&spec)?;
-        Output::spawn(id, spec, kind, to)
+    pub fn start(id: u32, spec: OutputSpec, feeds: &Feeds) -> Result<Self> {
+        let kind = kind_of(&spec, feeds);
+        Output::spawn(id, spec, kind, feeds)
     }
 
     /// Starts the recording, at the next marked key frame (the show's start); at a further one
     /// (behind a gap in time) it goes on in a further file.
-    pub fn record(
-        path: std::path::PathBuf,
-        part_name: PartName,
-        to: &Surroundings,
-    ) -> Result<Self> {
+    pub fn record(path: std::path::PathBuf, part_name: PartName, feeds: &Feeds) -> Result<Self> {
         let spec = OutputSpec::file(path);
-        Output::spawn(0, spec, Box::new(File::recording(part_name)), to)
+        Output::spawn(0, spec, Box::new(File::recording(part_name)), feeds)
     }
 
-    fn spawn(id: u32, spec: OutputSpec, kind: Box<dyn Kind>, to: &Surroundings) -> Result<Self> {
+    fn spawn(id: u32, spec: OutputSpec, kind: Box<dyn Kind>, feeds: &Feeds) -> Result<Self> {
         let info = Arc::new(OutputInfo::default());
         let (wishes, wished) = bounded(WISHES);
         let supervisor = Supervisor {
             kind,
             name: spec.shown(),
             info: info.clone(),
-            fanout: to.fanout.clone(),
-            clock: to.clock.clone(),
+            feeds: feeds.clone(),
             wishes: wished,
             backoff: Backoff::new(fastrand::u64(..)),
         };
@@ -94,7 +105,8 @@ impl Output {
                 drop(running);
             })
             .map_err(|e| Error::internal("cannot start an output").with_source(e))?;
-        Ok(Output { id, spec, info, wishes, thread: Mutex::new(Some(thread)), finished })
+        let (fanout, thread) = (feeds.fanout.clone(), Mutex::new(Some(thread)));
+        Ok(Output { id, spec, info, fanout, wishes, thread, finished })
     }
 
     /// Asks something of it; it does so in its own time.
@@ -118,22 +130,22 @@ impl Output {
     }
 }
 
-fn kind_of(spec: &OutputSpec) -> Result<Box<dyn Kind>> {
-    Ok(match &spec.target {
+fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {
+    let (canvas, fps) = feeds.picture;
+    match spec.target.clone() {
         Target::Null => Box::new(Null),
-        Target::File { path, container } => Box::new(File::copy(path.clone(), *container)),
-        _ => {
-            return Err(Error::unavailable(format!(
-                "output {}: this kind is not there yet",
-                spec.shown()
-            )));
-        }
-    })
+        Target::File { path, container } => Box::new(File::copy(path, container)),
+        Target::Display { monitor, size } => Box::new(Display { monitor, size, canvas, fps }),
+        Target::Rtmp(target) => Box::new(rtmp::Rtmp::new(target)),
+        Target::Srt(_) | Target::Ndi { .. } => Box::new(Null),
+    }
 }
 
 /// All outputs of a show but the recording; shared by whoever steers and whoever reports.
 pub struct Outputs {
-    to: Surroundings,
+    /// With the main encode.
+    feeds: Feeds,
+    encodings: Arc<Encodings>,
     running: Mutex<Running>,
 }
 
@@ -145,8 +157,8 @@ struct Running {
 }
 
 impl Outputs {
-    pub fn new(to: Surroundings) -> Self {
-        Outputs { to, running: Mutex::default() }
+    pub fn new(feeds: Feeds, encodings: Arc<Encodings>) -> Self {
+        Outputs { feeds, encodings, running: Mutex::default() }
     }
 
     /// All of them, in the order in which they were added.
@@ -181,7 +193,12 @@ impl Outputs {
         }
         fits?;
         let id = running.last_id + 1;
-        let output = Arc::new(Output::start(id, spec, &self.to)?);
+        let fanout = match spec.target {
+            Target::Ndi { .. } | Target::Display { .. } => self.feeds.fanout.clone(),
+            _ => self.encodings.for_output(&spec)?,
+        };
+        let feeds = Feeds { fanout, ..self.feeds.clone() };
+        let output = Arc::new(Output::start(id, spec, &feeds)?);
         running.last_id = id;
         running.outputs.push(output.clone());
         Ok(output)

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::Feeds;
 use super::info::{Now, OutputInfo};
 use super::kind::{Ending, Kind, Life};
-use crate::base::clock::Clock;
 use crate::base::telemetry::OutputState;
-use crate::stream::fanout::Fanout;
 use crate::stream::priority::{self, Importance};
 
 /// The first wait; each further one is twice as long.
@@ -62,8 +61,7 @@ pub(super) struct Supervisor {
     pub kind: Box<dyn Kind>,
     pub name: String,
     pub info: Arc<OutputInfo>,
-    pub fanout: Arc<Fanout>,
-    pub clock: Arc<dyn Clock>,
+    pub feeds: Feeds,
     pub wishes: Receiver<Wish>,
     pub backoff: Backoff,
 }
@@ -74,12 +72,12 @@ impl Supervisor {
         let mut was_live = false;
         loop {
             let frames_before = self.info.frames.get();
-            let began = self.clock.now();
+            let began = self.feeds.clock.now();
             let (ending, wish, live) = self.life(was_live);
             was_live |= live;
             self.info.set_congested(false);
             self.info.queue_ms.set(0);
-            if self.info.frames.get() > frames_before && self.clock.now() > began + STEADY {
+            if self.info.frames.get() > frames_before && self.feeds.clock.now() > began + STEADY {
                 self.backoff.reset();
             }
             match self.after(ending, wish, was_live) {
@@ -96,12 +94,14 @@ impl Supervisor {
     fn life(&mut self, was_live: bool) -> (Ending, Option<Wish>, bool) {
         let mut life = Life {
             info: &self.info,
-            fanout: &self.fanout,
-            clock: &*self.clock,
+            fanout: &self.feeds.fanout,
+            clock: &*self.feeds.clock,
+            tap: &self.feeds.tap,
             was_live,
             wishes: &self.wishes,
             ended_by: None,
             feed: None,
+            raw: None,
         };
         life.is_waiting(None);
         let kind = &mut self.kind;
@@ -139,11 +139,13 @@ impl Supervisor {
             (Some(reason), _) => tracing::warn!("output {name}: {reason}"),
             (None, _) => tracing::debug!("output {name} has stopped"),
         }
-        let now = self.clock.now();
+        let now = self.feeds.clock.now();
         let until = wait.map(|wait| now + wait);
         self.info.set(Now { state, since: now, reason, retry_at: until });
         // Without a wish it ended by itself: the source of what it sends has closed.
-        if wish == Some(Wish::End) || (state == OutputState::Stopped && self.fanout.is_closed()) {
+        if wish == Some(Wish::End)
+            || (state == OutputState::Stopped && self.feeds.fanout.is_closed())
+        {
             return Then::Over;
         }
         self.wait_for(until)
@@ -154,7 +156,7 @@ impl Supervisor {
         loop {
             let wish = match until {
                 Some(until) => {
-                    let left = until.saturating_sub(self.clock.now());
+                    let left = until.saturating_sub(self.feeds.clock.now());
                     match self.wishes.recv_timeout(left) {
                         Err(RecvTimeoutError::Timeout) => return Then::Again,
                         Err(RecvTimeoutError::Disconnected) => Wish::End,
@@ -169,7 +171,7 @@ impl Supervisor {
                     return Then::Again;
                 }
                 Wish::Stop(reason) => {
-                    let now = self.clock.now();
+                    let now = self.feeds.clock.now();
                     let state = OutputState::Stopped;
                     self.info.set(Now { state, since: now, reason, retry_at: None });
                     return self.wait_for(None);

@@ -19,8 +19,10 @@ use crate::base::time::NS;
 use crate::media::{FrameMut, PlaneMut};
 use crate::render::Rendered;
 use crate::stream::priority::{self, Importance};
+use crate::stream::raw;
 
-/// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one.
+/// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one. When
+/// somebody holds more, more are made.
 const POOL_BUFFERS: u32 = 10;
 
 /// Frame times that a frame may be overdue and still be drawn: what the queue before the encoder
@@ -68,17 +70,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl VfaqSrc {
     pub(super) fn set_up(&self, setup: SourceSetup) {
         let (width, height) = setup.canvas;
-        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
-            .fps(gst::Fraction::new(setup.fps.num() as i32, setup.fps.den() as i32))
-            .colorimetry(&gst_video::VideoColorimetry::new(
-                gst_video::VideoColorRange::Range16_235,
-                gst_video::VideoColorMatrix::Bt709,
-                gst_video::VideoTransferFunction::Bt709,
-                gst_video::VideoColorPrimaries::Bt709,
-            ))
-            .chroma_site(gst_video::VideoChromaSite::MPEG2)
-            .build();
-        let Ok(info) = info else {
+        let Ok(info) = raw::video_info(setup.canvas, setup.fps) else {
             gst::error!(CAT, imp = self, "no video format of {width}x{height}");
             return;
         };
@@ -284,13 +276,9 @@ impl PushSrcImpl for VfaqSrc {
         // A reference, not a copy: shared memory would make the pool throw the buffer away.
         run.last = Some(buffer.clone());
         let mark = mark || std::mem::take(&mut run.after_gap);
-        let event = mark.then(|| {
-            run.setup.counters.set_mark(pts_ns);
-            gst_video::DownstreamForceKeyUnitEvent::builder()
-                .running_time(gst::ClockTime::from_nseconds(pts_ns))
-                .all_headers(true)
-                .build()
-        });
+        if mark {
+            run.setup.counters.set_mark();
+        }
         run.setup.frames.sent(n);
         run.next = n + 1;
 
@@ -305,11 +293,6 @@ impl PushSrcImpl for VfaqSrc {
             run.setup.counters.first_sent.set(end_ns + 1);
         }
         run.setup.counters.sent.add(1);
-        drop(guard);
-
-        if let Some(event) = event {
-            self.obj().src_pad().push_event(event);
-        }
         Ok(CreateSuccess::NewBuffer(buffer))
     }
 }

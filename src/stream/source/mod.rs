@@ -17,7 +17,7 @@
 mod imp;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -69,20 +69,21 @@ pub struct SourceCounters {
     pub sent: Counter,
     /// Times that the clock was anchored anew after a gap.
     pub breaks: Counter,
-    /// PTS plus one of the last frame that a recording begins with; 0: none.
-    mark_ns: AtomicU64,
+    /// A recording begins with the frame that is on its way.
+    mark: AtomicBool,
     /// Nanoseconds of the system clock at the first frame handed over, plus one. 0: none yet.
     pub first_sent: Gauge,
 }
 
 impl SourceCounters {
-    /// The PTS of a frame at which recordings begin or go on in a new part, once.
-    pub fn take_mark(&self) -> Option<u64> {
-        self.mark_ns.swap(0, Ordering::AcqRel).checked_sub(1)
+    /// Whether recordings begin, or go on in a new part, with the frame that was just handed over;
+    /// to be asked once for each, on the same thread.
+    pub(super) fn take_mark(&self) -> bool {
+        self.mark.swap(false, Ordering::Relaxed)
     }
 
-    fn set_mark(&self, pts_ns: u64) {
-        self.mark_ns.store(pts_ns + 1, Ordering::Release);
+    fn set_mark(&self) {
+        self.mark.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,388 @@
+//! The thread that feeds an encoder and watches it.
+//!
+//! Holds: it never waits for an encoder, so that it always sees when one stands still. At most two
+//! pictures wait in front of the encoder; the others wait in the queue of the tap.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, never, select};
+use gstreamer as gst;
+
+use super::instance::{Event, Input, Instance};
+use super::recovery::{Recovery, Trouble};
+use super::{EncodeSettings, EncoderChange, EncodingState};
+use crate::base::time::NS;
+use crate::stream::clock_ns;
+use crate::stream::fanout::Fanout;
+use crate::stream::priority::{self, Importance};
+use crate::stream::raw::{RawPicture, RawUnit};
+
+/// Without an encoded picture for this long an encoder hangs.
+const HUNG_NS: u64 = 2 * NS;
+/// At low frame rates so many pictures may be in it: encoders with many threads keep some.
+const HUNG_PICTURES: u64 = 48;
+/// What opening may take: drivers of GPUs are slow the first time.
+const OPENING_NS: u64 = 3 * NS;
+/// A longer run of missing places is not filled: recordings go on in a new part.
+const LONGEST_FILL_NS: u64 = 10 * NS;
+/// Between forced key frames.
+const KEY_EVERY_NS: u64 = NS;
+/// Pictures handed over that the encoder has not taken yet.
+const AHEAD: usize = 2;
+/// Pictures in an encoder, all in all: they hold memory.
+const MOST_IN_FLIGHT: usize = 64;
+/// How often the watchdog looks.
+const TICK: Duration = Duration::from_millis(50);
+/// A longer step of the clock is not counted: this process stood still, not the encoder.
+const LONGEST_STEP_NS: u64 = NS / 4;
+/// For taking down an encoder that has finished.
+const DOWN_LIMIT: Duration = Duration::from_millis(500);
+
+/// A picture in the encoder.
+struct InFlight {
+    picture: RawPicture,
+    entered_ns: Option<u64>,
+}
+
+/// The encoder in use.
+struct Present {
+    instance: Instance,
+    /// `None` until it has opened.
+    input: Option<Input>,
+    /// Its bitrate.
+    kbps: u32,
+    /// Pictures that came out.
+    out: u64,
+    /// No more pictures will be pushed.
+    ending: bool,
+}
+
+pub struct Feeder {
+    pictures: Receiver<RawUnit>,
+    abandoned: Receiver<Infallible>,
+    fanout: Arc<Fanout>,
+    state: Arc<EncodingState>,
+    settings: EncodeSettings,
+    recovery: Recovery,
+    present: Option<Present>,
+    /// Encoders before the present one.
+    earlier: u64,
+    /// When the next encoder is built, while there is none; in `ran_ns`.
+    build_at_ns: u64,
+    /// In the encoder, in the order in which they went in.
+    in_flight: VecDeque<InFlight>,
+    /// Of those, the ones that wait in front of it.
+    ahead: usize,
+    /// Were in an encoder that ended; they go in again first.
+    again: VecDeque<RawPicture>,
+    /// The next picture of the show.
+    waiting: Option<RawPicture>,
+    /// The last one that was fed, for filling up, but for those in `again`.
+    last: Option<RawPicture>,
+    /// No more pictures will come.
+    over: bool,
+    /// A mark that waits for its key frame.
+    mark: bool,
+    key_forced_ns: Option<u64>,
+    /// Time that this thread has seen pass, and the clock when it looked last.
+    ran_ns: u64,
+    looked_ns: u64,
+    /// When the encoder gave something, or got something to do, in `ran_ns`.
+    progress_ns: u64,
+    no_pictures: Receiver<RawUnit>,
+    no_events: Receiver<Event>,
+}
+
+/// What woke the feeder.
+enum Woken {
+    Unit(RawUnit),
+    Over,
+    Event(Event),
+    Gone,
+    Abandoned,
+    Tick,
+}
+
+impl Feeder {
+    pub fn new(
+        pictures: Receiver<RawUnit>,
+        abandoned: Receiver<Infallible>,
+        fanout: Arc<Fanout>,
+        state: Arc<EncodingState>,
+        settings: EncodeSettings,
+        recovery: Recovery,
+    ) -> Self {
+        Feeder {
+            pictures,
+            abandoned,
+            fanout,
+            state,
+            settings,
+            recovery,
+            present: None,
+            earlier: 0,
+            build_at_ns: 0,
+            in_flight: VecDeque::with_capacity(MOST_IN_FLIGHT),
+            ahead: 0,
+            again: VecDeque::new(),
+            waiting: None,
+            last: None,
+            over: false,
+            mark: false,
+            key_forced_ns: None,
+            ran_ns: 0,
+            looked_ns: clock_ns(),
+            progress_ns: 0,
+            no_pictures: never(),
+            no_events: never(),
+        }
+    }
+
+    /// Runs until the tap has ended and everything came out, or until it is abandoned.
+    pub fn run(mut self) {
+        priority::set_current_thread(Importance::Picture);
+        loop {
+            self.pass_time();
+            self.watch();
+            self.feed();
+            if self.is_done() {
+                if let Some(present) = self.present.take() {
+                    present.instance.close(DOWN_LIMIT);
+                }
+                return;
+            }
+            match self.wait() {
+                Woken::Unit(RawUnit::Picture(picture)) => self.waiting = Some(picture),
+                Woken::Unit(RawUnit::Sound { .. }) | Woken::Tick => {}
+                Woken::Over => self.over = true,
+                Woken::Event(event) => self.event(event),
+                Woken::Gone => {
+                    self.trouble(Trouble::Failed, "its thread ended".into());
+                }
+                Woken::Abandoned => return,
+            }
+        }
+    }
+
+    fn wait(&self) -> Woken {
+        let ready = self.waiting.is_none() && !self.over && self.has_room();
+        let pictures = if ready { &self.pictures } else { &self.no_pictures };
+        let events = self.present.as_ref().map_or(&self.no_events, |p| &p.instance.events);
+        select! {
+            recv(events) -> event => event.map_or(Woken::Gone, Woken::Event),
+            recv(pictures) -> unit => unit.map_or(Woken::Over, Woken::Unit),
+            recv(self.abandoned) -> _ => Woken::Abandoned,
+            default(TICK) => Woken::Tick,
+        }
+    }
+
+    /// After a stop of the whole process the encoder gets the time that it did not have.
+    fn pass_time(&mut self) {
+        let now_ns = clock_ns();
+        self.ran_ns += now_ns.saturating_sub(self.looked_ns).min(LONGEST_STEP_NS);
+        self.looked_ns = now_ns;
+    }
+
+    /// Builds an encoder if there is none, and leaves one that stands still.
+    fn watch(&mut self) {
+        let Some(present) = &self.present else {
+            if self.ran_ns >= self.build_at_ns {
+                self.build();
+            }
+            return;
+        };
+        let patience_ns = match present.input {
+            None => OPENING_NS,
+            Some(_) if self.in_flight.is_empty() => return,
+            Some(_) => HUNG_NS.max(self.settings.fps.pts_ns(HUNG_PICTURES)),
+        };
+        if self.ran_ns > self.progress_ns + patience_ns {
+            let seconds = patience_ns as f64 / 1e9;
+            self.trouble(Trouble::Hung, format!("it gave no picture for {seconds:.1} s"));
+        }
+    }
+
+    fn build(&mut self) {
+        let kbps = self.state.bitrate_kbps();
+        self.settings.bitrate_kbps = kbps;
+        self.progress_ns = self.ran_ns;
+        match Instance::start(self.recovery.rung(), &self.settings) {
+            Ok(instance) => {
+                self.present = Some(Present { instance, input: None, kbps, out: 0, ending: false });
+            }
+            Err(error) => self.trouble(Trouble::Opening, error.to_string()),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.present.as_ref().is_some_and(|p| p.input.is_some())
+            && self.ahead < AHEAD
+            && self.in_flight.len() < MOST_IN_FLIGHT
+    }
+
+    fn feed(&mut self) {
+        while self.has_room() {
+            match self.next_picture() {
+                Some(picture) => self.push(picture),
+                None => break,
+            }
+        }
+        if !self.over || self.waiting.is_some() || !self.again.is_empty() {
+            return;
+        }
+        if let Some(present) = self.present.as_mut().filter(|p| !p.ending)
+            && let Some(input) = &present.input
+        {
+            present.ending = true;
+            input.end();
+        }
+    }
+
+    /// What goes into the encoder next: first what another encoder did not finish, then every
+    /// place of the grid.
+    fn next_picture(&mut self) -> Option<RawPicture> {
+        if let Some(picture) = self.again.pop_front() {
+            return Some(picture);
+        }
+        let mut picture = self.waiting.take()?;
+        let Some(last) = &self.last else { return Some(self.remember(picture)) };
+        let next = last.index + 1;
+        if picture.index <= next {
+            return Some(self.remember(picture));
+        }
+        let missing = picture.index - next;
+        if self.settings.fps.pts_ns(missing) > LONGEST_FILL_NS {
+            tracing::warn!("{missing} pictures were not encoded: the encoder stood still too long");
+            picture.mark = true;
+            return Some(self.remember(picture));
+        }
+        let fps = self.settings.fps;
+        let pts_ns = fps.pts_ns(next);
+        let mut repeat = RawPicture {
+            index: next,
+            pts_ns,
+            duration_ns: fps.pts_ns(next + 1) - pts_ns,
+            mark: false,
+            buffer: last.buffer.copy(),
+        };
+        {
+            let buffer = repeat.buffer.make_mut();
+            buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+            buffer.set_duration(gst::ClockTime::from_nseconds(repeat.duration_ns));
+        }
+        self.waiting = Some(picture);
+        self.state.repeated.add(1);
+        Some(self.remember(repeat))
+    }
+
+    fn remember(&mut self, picture: RawPicture) -> RawPicture {
+        self.last = Some(picture.clone());
+        picture
+    }
+
+    fn push(&mut self, picture: RawPicture) {
+        let Some(present) = &mut self.present else { return };
+        let Some(input) = &present.input else { return };
+        let kbps = self.state.bitrate_kbps();
+        if kbps != present.kbps {
+            present.kbps = kbps;
+            if input.set_bitrate(self.recovery.rung(), kbps) {
+                tracing::info!("encoding with {kbps} kb/s from here on");
+            } else {
+                tracing::info!("the encoder cannot change its bitrate while it runs");
+            }
+        }
+        let may_force = self.key_forced_ns.is_none_or(|at| self.ran_ns >= at + KEY_EVERY_NS);
+        let asked = (picture.mark || may_force) && self.fanout.take_key_request();
+        if picture.mark || asked {
+            self.key_forced_ns = Some(self.ran_ns);
+            input.force_key(picture.pts_ns);
+        }
+        if self.in_flight.is_empty() {
+            self.progress_ns = self.ran_ns;
+        }
+        input.push(picture.buffer.clone());
+        self.in_flight.push_back(InFlight { picture, entered_ns: None });
+        self.ahead += 1;
+        self.state.in_flight.set(self.in_flight.len() as u64);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Opened(input) => {
+                if let Some(present) = &mut self.present {
+                    present.input = Some(input);
+                    self.progress_ns = self.ran_ns;
+                }
+            }
+            Event::Took { at_ns } => {
+                self.ahead = self.ahead.saturating_sub(1);
+                self.state.frames_in.add(1);
+                let entered = self.in_flight.iter_mut().find(|i| i.entered_ns.is_none());
+                if let Some(entered) = entered {
+                    entered.entered_ns = Some(at_ns);
+                }
+            }
+            Event::Out { buffer, pts_ns, at_ns } => self.encoded(buffer, pts_ns, at_ns),
+            Event::Failed(error) => self.trouble(Trouble::Failed, error.to_string()),
+            Event::Ended if self.is_ending() => self.in_flight.clear(),
+            Event::Ended => self.trouble(Trouble::Failed, "it ended by itself".into()),
+        }
+    }
+
+    fn encoded(&mut self, buffer: gst::Buffer, pts_ns: u64, at_ns: u64) {
+        // Without B frames pictures leave in the order in which they came; an encoder may leave
+        // one out, but never gives one that is not there.
+        let Some(at) = self.in_flight.iter().position(|i| i.picture.pts_ns == pts_ns) else {
+            return;
+        };
+        let mut left = self.in_flight.drain(..=at);
+        let Some(InFlight { picture, entered_ns }) = left.next_back() else { return };
+        self.mark |= picture.mark || left.any(|i| i.picture.mark);
+        drop(left);
+        self.progress_ns = self.ran_ns;
+        self.state.in_flight.set(self.in_flight.len() as u64);
+        self.state.frames_out.add(1);
+        if let Some(entered_ns) = entered_ns {
+            let took_ns = at_ns.saturating_sub(entered_ns);
+            self.state.encode.record(Duration::from_nanos(took_ns));
+        }
+        let Some(present) = &mut self.present else { return };
+        present.out += 1;
+        let new_encoder = present.out == 1 && self.earlier > 0;
+        let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let mark = key && std::mem::take(&mut self.mark);
+        self.fanout.send_video(buffer, pts_ns, picture.duration_ns, mark, new_encoder);
+    }
+
+    /// Leaves the present encoder and sees to the next.
+    fn trouble(&mut self, trouble: Trouble, reason: String) {
+        // Dropped, it is taken down by its own thread.
+        let worked = self.present.take().is_some_and(|present| present.out > 0);
+        let trouble = if worked { trouble } else { Trouble::Opening };
+        for unfinished in self.in_flight.drain(..).rev() {
+            self.again.push_front(unfinished.picture);
+        }
+        self.ahead = 0;
+        self.state.in_flight.set(0);
+        self.earlier += 1;
+        let from = self.recovery.rung().factory;
+        self.build_at_ns = self.ran_ns + self.recovery.after(trouble, self.ran_ns);
+        let to = self.recovery.rung().factory;
+        tracing::warn!("the encoder {from} has failed: {reason}; {to} takes over");
+        let at_ns = self.again.front().or(self.last.as_ref()).map_or(0, |p| p.pts_ns);
+        self.state.changed(EncoderChange { at_s: at_ns as f64 / 1e9, from, to, reason });
+        self.watch();
+    }
+
+    fn is_ending(&self) -> bool {
+        self.present.as_ref().is_some_and(|present| present.ending)
+    }
+
+    fn is_done(&self) -> bool {
+        self.over && self.waiting.is_none() && self.again.is_empty() && self.in_flight.is_empty()
+    }
+}

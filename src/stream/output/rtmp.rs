@@ -1,0 +1,314 @@
+//! RTMP and RTMPS: one connection is one small pipeline.
+//!
+//! ```text
+//! Life -> GopQueue -> appsrc ! h264parse ! flvmux ! rtmp2sink
+//!                     appsrc !
+//! ```
+//!
+//! Holds: this thread never waits for the network: a unit is pushed only when the one before it
+//! has gone on, and what waits, waits in the [`GopQueue`], which has the policy when it is too
+//! much. A connection begins with the newest key frame at time 0; no picture that was shown before
+//! it was made is ever sent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crossbeam_channel::never;
+
+use super::gop_queue::{Dropped, GopQueue, Limit};
+use super::kind::{Ending, Kind, Life, Next};
+use super::progress::Progress;
+use super::rtmp_link::{Link, Trouble};
+use crate::base::error;
+use crate::config::output::RtmpTarget;
+use crate::stream::check;
+use crate::stream::fanout::Unit;
+
+/// Units that may wait for this thread, in bytes. It takes them at once.
+const FEED_BYTES: u64 = 16 << 20;
+/// Between two looks at a connection.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Until a server has accepted the stream. The sink's own limit is for each step of it.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Some servers accept a stream and close the connection at once: so long it is not called live.
+const SETTLED: Duration = Duration::from_millis(500);
+/// A server that takes nothing for this long is lost.
+const STALL_LIMIT: Duration = Duration::from_secs(3);
+/// When even the sound waits this long, leaving out pictures does not help.
+const SOUND_LIMIT: Duration = Duration::from_secs(10);
+/// For sending what is left when the show ends.
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
+/// A server that closes without a word in this many connections one after the other does not want
+/// the stream.
+const SILENT_REFUSALS: u32 = 3;
+/// Groups dropped this lately mean that the way is too narrow.
+const CONGESTED_FOR: Duration = Duration::from_secs(10);
+/// Without a wait for this long there is room for more.
+const FREE_AFTER: Duration = Duration::from_secs(20);
+
+pub struct Rtmp {
+    target: RtmpTarget,
+    /// Connections in a row that the server closed without a word before they were live.
+    silent_refusals: u32,
+}
+
+impl Rtmp {
+    pub fn new(target: RtmpTarget) -> Self {
+        Rtmp { target, silent_refusals: 0 }
+    }
+
+    /// What a trouble means at this stage.
+    fn ending(&mut self, trouble: Trouble, life: &Life<'_>, live: bool) -> Ending {
+        let silent = matches!(trouble, Trouble::ClosedSilently) && !live;
+        self.silent_refusals = if silent { self.silent_refusals + 1 } else { 0 };
+        let server = format!("{}:{}", self.target.host, self.target.port);
+        match trouble {
+            Trouble::ClosedSilently if live => {
+                Ending::Lost("the server has closed the connection".into())
+            }
+            Trouble::ClosedSilently => {
+                let text = format!(
+                    "{server} closes the connection when the stream begins; check the \
+                     application '{}' and the stream key",
+                    self.target.application
+                );
+                if self.silent_refusals < SILENT_REFUSALS {
+                    Ending::Lost(text)
+                } else {
+                    self.silent_refusals = 0;
+                    Ending::Refused(text)
+                }
+            }
+            // It may still hold the connection that was lost.
+            Trouble::Refused(said) if life.was_live => {
+                Ending::Lost(format!("{server} refuses the stream: {said}"))
+            }
+            Trouble::Refused(said) => Ending::Refused(format!(
+                "{server} refuses the stream: {said}; check the stream key, and that nothing \
+                 else is sending with it"
+            )),
+            Trouble::Distrusted(said) => Ending::Refused(format!(
+                "{server} has no certificate that this machine trusts ({said}); check the host \
+                 name"
+            )),
+            Trouble::NoTls => Ending::Unavailable(format!(
+                "rtmps needs TLS, which GLib has not here; install {}",
+                check::TLS_PACKAGE
+            )),
+            Trouble::Lost(text) => Ending::Lost(format!("{server}: {text}")),
+        }
+    }
+}
+
+impl Kind for Rtmp {
+    fn live(&mut self, life: &mut Life<'_>) -> Ending {
+        let link = match self.connect(life) {
+            Ok(Some(link)) => link,
+            Ok(None) => return Ending::Finished,
+            Err(ending) => return ending,
+        };
+        let mut run = Run::new(link, life);
+        match run.carry(life) {
+            Ok(()) => {
+                self.silent_refusals = 0;
+                Ending::Finished
+            }
+            Err(trouble) => {
+                let live = run.live;
+                self.ending(trouble, life, live)
+            }
+        }
+    }
+}
+
+impl Rtmp {
+    /// Until the server accepts the stream. `None`: this life is to end.
+    fn connect(&mut self, life: &mut Life<'_>) -> Result<Option<Link>, Ending> {
+        let nothing = never::<Unit>();
+        let caps = loop {
+            if let Some(caps) = life.fanout.caps() {
+                break caps;
+            }
+            life.next(&nothing, LOOK_EVERY);
+            if life.ending() || life.fanout.is_closed() {
+                return Ok(None);
+            }
+        };
+        let mut link = Link::open(&self.target, &caps).map_err(|e| match e.kind {
+            error::Kind::Unavailable => Ending::Unavailable(e.to_string()),
+            _ => Ending::Failed(e.to_string()),
+        })?;
+        let began = life.clock.now();
+        loop {
+            if let Some(trouble) = link.trouble() {
+                return Err(self.ending(trouble, life, false));
+            }
+            if link.is_accepted() {
+                return Ok(Some(link));
+            }
+            if life.clock.now() > began + CONNECT_LIMIT {
+                let seconds = CONNECT_LIMIT.as_secs();
+                let trouble = Trouble::Lost(format!("it has not answered within {seconds} s"));
+                return Err(self.ending(trouble, life, false));
+            }
+            life.next(&nothing, LOOK_EVERY);
+            if life.ending() || life.fanout.is_closed() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// A connection that a server has accepted.
+struct Run {
+    link: Link,
+    queue: GopQueue,
+    progress: Progress,
+    congestion: Congestion,
+    accepted: Duration,
+    live: bool,
+}
+
+impl Run {
+    fn new(link: Link, life: &Life<'_>) -> Self {
+        let now = life.clock.now();
+        Run {
+            link,
+            queue: GopQueue::new(Limit::default()),
+            progress: Progress::default(),
+            congestion: Congestion::new(now),
+            accepted: now,
+            live: false,
+        }
+    }
+
+    /// Sends what comes until there is no more.
+    fn carry(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
+        let units = life.encoded(FEED_BYTES);
+        let mut next_look = life.clock.now();
+        loop {
+            match life.next(&units, LOOK_EVERY) {
+                Next::Got(unit) => {
+                    let dropped = self.queue.push(unit);
+                    self.count(dropped, life);
+                }
+                Next::Nothing => {}
+                Next::End => return self.finish(life),
+            }
+            let now = life.clock.now();
+            if now >= next_look {
+                next_look = now + LOOK_EVERY;
+                self.look(life, now)?;
+            }
+            self.send(life);
+        }
+    }
+
+    fn count(&mut self, dropped: Dropped, life: &Life<'_>) {
+        if dropped.groups > 0 {
+            life.info.dropped_groups.add(dropped.groups);
+            self.congestion.dropped(life.clock.now());
+        }
+        life.info.dropped_frames.add(dropped.pictures);
+    }
+
+    fn look(&mut self, life: &mut Life<'_>, now: Duration) -> Result<(), Trouble> {
+        if let Some(trouble) = self.link.trouble() {
+            return Err(trouble);
+        }
+        if life.was_cut_off() {
+            return Err(Trouble::Lost("this machine was too busy to send".into()));
+        }
+        let (taken, inside) = self.link.look();
+        let waits = inside || self.queue.has_next();
+        let stalled = self.progress.stalled(taken, waits, now);
+        if stalled >= STALL_LIMIT {
+            return Err(Trouble::Lost("the server has stopped taking data".into()));
+        }
+        if self.queue.start_ns().is_some() && self.queue.sound_waiting() >= SOUND_LIMIT {
+            return Err(Trouble::Lost("the way there is too narrow for the sound alone".into()));
+        }
+        if !self.live && taken > 0 && self.link.has_begun() && now > self.accepted + SETTLED {
+            self.live = true;
+            life.is_live(None);
+        }
+        let waiting = self.queue.waiting();
+        life.set_waiting(waiting);
+        life.set_congested(self.congestion.is_so(waiting, now));
+        Ok(())
+    }
+
+    fn send(&mut self, life: &Life<'_>) {
+        while self.link.has_room() {
+            let (Some(unit), Some(start_ns)) = (self.queue.pop(), self.queue.start_ns()) else {
+                return;
+            };
+            // A pipeline that goes down tells so on its bus.
+            if self.link.push(&unit, start_ns) {
+                life.info.sent(&unit);
+            }
+        }
+    }
+
+    /// Sends what is left, and says goodbye.
+    fn finish(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
+        let until = life.clock.now() + FINISH_LIMIT;
+        let nothing = never::<Unit>();
+        while self.queue.has_next() && life.clock.now() < until {
+            let now = life.clock.now();
+            self.look(life, now)?;
+            self.send(life);
+            life.next(&nothing, LOOK_EVERY);
+        }
+        self.link.finish(until.saturating_sub(life.clock.now()));
+        Ok(())
+    }
+}
+
+/// Whether the way out is too narrow, with an opinion that does not flutter.
+struct Congestion {
+    /// When groups were dropped, lately.
+    dropped: VecDeque<Duration>,
+    /// Since when hardly anything has waited.
+    free_since: Duration,
+    so: bool,
+}
+
+impl Congestion {
+    /// What waits on a way that is wide enough: less than this.
+    const HARDLY: Duration = Duration::from_millis(250);
+
+    fn new(now: Duration) -> Self {
+        Congestion { dropped: VecDeque::new(), free_since: now, so: false }
+    }
+
+    fn dropped(&mut self, now: Duration) {
+        self.dropped.push_back(now);
+    }
+
+    fn is_so(&mut self, waiting: Duration, now: Duration) -> bool {
+        while self.dropped.pop_front_if(|at| now > *at + CONGESTED_FOR).is_some() {}
+        if waiting > Self::HARDLY || !self.dropped.is_empty() {
+            self.free_since = now;
+        }
+        self.so = !self.dropped.is_empty() || (self.so && now < self.free_since + FREE_AFTER);
+        self.so
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn congestion_lasts_until_nothing_has_waited_for_a_while() {
+        let at = Duration::from_secs;
+        let mut congestion = Congestion::new(at(0));
+        assert!(!congestion.is_so(at(2), at(1)));
+        congestion.dropped(at(5));
+        assert!(congestion.is_so(at(3), at(6)));
+        assert!(congestion.is_so(at(1), at(16)));
+        assert!(congestion.is_so(at(0), at(35)));
+        assert!(!congestion.is_so(at(0), at(36)));
+    }
+}
