@@ -8,7 +8,6 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vfaq::base::clock::SystemClock;
 use vfaq::base::time::FrameRate;
 use vfaq::config::Encoder;
 use vfaq::media::FrameMut;
@@ -16,7 +15,7 @@ use vfaq::render::Rendered;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
 use vfaq::stream::fanout::Fanout;
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::{Output, Surroundings};
+use vfaq::stream::output::Output;
 use vfaq::stream::sound::SoundFeed;
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
 
@@ -95,8 +94,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         })
         .unwrap();
     let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
-    let to = Surroundings { fanout: fanout.clone(), clock: Arc::new(SystemClock::new()) };
-    let output = Output::record(path.into(), no_parts, &to).unwrap();
+    let mut output = Output::record(path.into(), no_parts, &fanout).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {
         Some(End::Finished) => {}

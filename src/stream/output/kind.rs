@@ -83,10 +83,11 @@ pub enum Next<T> {
 }
 
 impl Life<'_> {
-    /// Encoded units from now on; up to `max_bytes` may wait, then the feed is cut off
-    /// ([`QueueLoad::refused`]).
+    /// Encoded units from now on, with a key frame soon; up to `max_bytes` may wait, then the feed
+    /// is cut off ([`Life::was_cut_off`]).
     pub fn encoded(&mut self, max_bytes: u64) -> Receiver<Unit> {
         let (units, load) = self.fanout.subscribe(max_bytes);
+        self.fanout.request_key_frame();
         self.info.set_feed(Some(load.clone()));
         self.feed = Some(load);
         units
