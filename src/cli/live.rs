@@ -34,6 +34,19 @@ Examples:
   vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
   vfaq live --preset neon                 start with a look
 
+Outputs (--to; more in docs/outputs.md):
+  rtmp://HOST/APPLICATION/KEY, rtmps://...    a streaming service or server
+  srt://HOST:PORT, srt://:PORT                calls there; waits for callers
+  ndi:NAME                                    a source in the local network
+  display:, display:2, display:HDMI-1         a full-screen window
+  file:PATH.mp4, .mkv, .ts                    a file
+  null:                                       encodes and counts
+Options follow behind #, with & between, such as srt://venue:9000#latency=200&name=Venue
+  all: name; all that are encoded: bitrate, preset; rtmp and srt: adaptive
+  rtmp: profile, key, username, password; display: size, monitor
+  srt: mode, latency, passphrase, key_length, stream_id
+vfaq outputs adds, stops, retries and removes them while the show runs.
+
 Keys: g go, b blackout, o retry outputs, q stop, ? help. Ctrl-C finishes files and ends; again: at once.")]
 pub struct LiveArgs {
     /// Project name; its folder is WORQSPACE/qonstructions/NAME, and a show there is resumed
@@ -44,19 +57,8 @@ pub struct LiveArgs {
     #[arg(short, long, value_parser = backend)]
     backend: Option<BackendKind>,
 
-    /// A further output; may be repeated
-    ///
-    /// rtmp://HOST/APPLICATION/KEY or rtmps://...: a streaming service or server;
-    /// srt://HOST:PORT: calls there; srt://:PORT: waits for callers;
-    /// ndi:NAME: a source in the local network;
-    /// display:, display:2, display:HDMI-1: a full-screen window;
-    /// file:PATH.mp4, .mkv or .ts: a file;
-    /// null: encodes and counts.
-    /// Options stand behind #, with & between: srt://venue:9000#latency=200&name=Venue. Common:
-    /// name, bitrate, preset, adaptive; rtmp: profile, key, username, password; srt: mode,
-    /// latency, passphrase, key_length, stream_id; display: size, monitor. vfaq outputs changes
-    /// them while the show runs.
-    #[arg(long, value_name = "URI", verbatim_doc_comment)]
+    /// A further output; may be repeated; see below
+    #[arg(long, value_name = "URI")]
     to: Vec<String>,
 
     /// Check settings, prompts and outputs, say what would run, and start nothing
