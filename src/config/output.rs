@@ -175,6 +175,15 @@ impl OutputSpec {
         read(uri, Given::default()).map_err(|fault| Error::usage(fault.to_string()))
     }
 
+    /// Reads an output URI with options that stand beside it, by their names or other spellings.
+    ///
+    /// # Errors
+    /// As [`OutputSpec::parse`]; the name of an option that is not known is repeated only if it is
+    /// like one.
+    pub fn with_options(uri: &str, options: &[(String, String)]) -> Result<OutputSpec> {
+        uri::read_with(uri, options).map_err(|fault| Error::usage(fault.to_string()))
+    }
+
     /// The URI as people see it: `***` for every secret, options left out.
     pub fn shown(&self) -> String {
         match &self.target {

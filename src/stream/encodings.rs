@@ -133,7 +133,8 @@ impl Encodings {
                 unused.push(running.encodes.remove(place));
                 continue;
             }
-            let congested = users().any(|output| output.spec.adaptive && output.info.is_congested());
+            let congested =
+                users().any(|output| output.spec.adaptive && output.info.is_congested());
             let step = encode.adaptation.step(now, congested).filter(|_| self.adapt.enabled);
             if let Some(kbps) = step {
                 encode.encoding.set_bitrate(kbps);
@@ -188,7 +189,7 @@ impl Encode {
 
 /// The settings of the encode that an output asks for: the show's, but for what it says itself
 /// and what its service does not take.
-fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
+pub fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
     let mut wanted = show.clone();
     if let Some(kbps) = output.bitrate_kbps {
         wanted.bitrate_kbps = kbps;

@@ -177,14 +177,35 @@ const FORMS: &str = "rtmp://HOST/APPLICATION/KEY, rtmps://..., srt://HOST:PORT, 
                      display:, file:PATH.mp4 (.mkv, .ts) or null:";
 const RTMP_FORM: &str = "rtmp://HOST/APPLICATION/KEY (or rtmps:)";
 
+fn scheme_named(name: &str) -> Option<&'static str> {
+    SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))
+}
+
+fn kind_of(scheme: &'static str) -> &'static str {
+    if scheme == "rtmps" { "rtmp" } else { scheme }
+}
+
+/// Reads an output URI with options by their names or other spellings.
+pub(super) fn read_with(uri: &str, options: &[(String, String)]) -> Result<OutputSpec, Fault> {
+    let mut given = Given::default();
+    for (name, value) in options {
+        let known = OPTIONS.iter().find(|o| o.name == name || o.alias == Some(name));
+        let Some(rule) = known else {
+            let scheme = uri.split(':').next().unwrap_or_default();
+            return Err(unknown_option(name, scheme_named(scheme).map_or("null", kind_of)));
+        };
+        given.add(rule.name, value.clone())?;
+    }
+    read(uri, given)
+}
+
 /// Reads an output URI, with options that stand beside it in a mapping.
 pub(in crate::config) fn read(uri: &str, mut given: Given) -> Result<OutputSpec, Fault> {
     let (uri, options) = uri.trim().split_once('#').unwrap_or((uri.trim(), ""));
     let Some((scheme, rest)) = uri.split_once(':') else {
         return Err(Fault::new(format!("found a text with no scheme, allowed: {FORMS}")));
     };
-    let known = SCHEMES.into_iter().find(|known| known.eq_ignore_ascii_case(scheme));
-    let Some(scheme) = known else {
+    let Some(scheme) = scheme_named(scheme) else {
         let hint = match nearest(scheme, SCHEMES.into_iter()) {
             Some(name) => format!(" {scheme:?}; did you mean {name}:?"),
             None => ", ".to_owned(),
@@ -192,7 +213,7 @@ pub(in crate::config) fn read(uri: &str, mut given: Given) -> Result<OutputSpec,
         let hint = hint.trim_end_matches(", ");
         return Err(Fault::new(format!("found an unknown scheme{hint}; allowed: {FORMS}")));
     };
-    let kind = if scheme == "rtmps" { "rtmp" } else { scheme };
+    let kind = kind_of(scheme);
     if uri.contains(char::is_control) {
         return Err(Fault::new(format!(
             "found a control character in the {kind} address; delete it"
