@@ -147,7 +147,9 @@ fn check_files(outputs: &[OutputSpec]) -> Result<()> {
     for (place, output) in outputs.iter().enumerate() {
         output::check(output)?;
         let twice = output.target != Target::Null
-            && outputs[..place].iter().any(|other| other.target == output.target);
+            && outputs[..place]
+                .iter()
+                .any(|other| other.target == output.target || other.same_file(output));
         if twice {
             return Err(Error::usage(format!("output {} is named twice", output.shown())));
         }

@@ -40,8 +40,8 @@ use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
 use display::Display;
-use rtmp::Rtmp;
 use ndi::Ndi;
+use rtmp::Rtmp;
 use srt::Srt;
 use supervisor::{Backoff, Supervisor};
 
@@ -191,7 +191,10 @@ impl Outputs {
             )));
         }
         let twice = spec.target != Target::Null
-            && running.outputs.iter().any(|output| output.spec.target == spec.target);
+            && running
+                .outputs
+                .iter()
+                .any(|output| output.spec.target == spec.target || output.spec.same_file(&spec));
         if twice {
             return Err(Error::conflict(format!(
                 "output {shown} is there already; start or retry that one, or remove it first"
