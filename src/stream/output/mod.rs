@@ -40,8 +40,8 @@ use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
 use display::Display;
-use rtmp::Rtmp;
 use ndi::Ndi;
+use rtmp::Rtmp;
 use srt::Srt;
 use supervisor::{Backoff, Supervisor};
 
