@@ -29,7 +29,7 @@ const FPS: FrameRate = FrameRate::whole(60);
 const CANVAS: (u32, u32) = (320, 180);
 
 /// Pictures after which a stand-in goes wrong: more than a trial gives it.
-const GOOD_FOR: u32 = 90;
+const GOOD_FOR: u64 = 90;
 
 /// An encoder that goes wrong.
 macro_rules! stand_in {
@@ -63,13 +63,13 @@ macro_rules! stand_in {
                         let pad = gst::GhostPad::builder_with_target(&target).unwrap();
                         bin.add_pad(&pad.name(name).build()).unwrap();
                     }
-                    let mut seen = 0;
+                    let seen = vfaq::base::telemetry::Counter::default();
                     let weak = bin.downgrade();
                     inner.static_pad("sink").unwrap().add_probe(
                         gst::PadProbeType::BUFFER,
                         move |_, _| {
-                            seen += 1;
-                            if seen > GOOD_FOR {
+                            seen.add(1);
+                            if seen.get() > GOOD_FOR {
                                 let wrong: fn(&gst::Element) = $goes_wrong;
                                 wrong(weak.upgrade().unwrap().upcast_ref());
                             }
@@ -87,7 +87,7 @@ macro_rules! stand_in {
                     change: gst::StateChange,
                 ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
                     if !$opens && change == gst::StateChange::NullToReady {
-                        gst::element_imp_error!(self, gst::LibraryError::Init, ["no such device"]);
+                        gst::element_imp_error!(self, gst::LibraryError::Init, ("no such device"));
                         return Err(gst::StateChangeError);
                     }
                     self.parent_change_state(change)
@@ -105,7 +105,7 @@ macro_rules! stand_in {
 
 stand_in!(absent, "nvh264enc", false, |_| {});
 stand_in!(failing, "nvcudah264enc", true, |element| {
-    gst::element_error!(element, gst::StreamError::Encode, ["the GPU has fallen off the bus"]);
+    gst::element_error!(element, gst::StreamError::Encode, ("the GPU has fallen off the bus"));
 });
 stand_in!(hanging, "vah264enc", true, |_| {
     // For ever.
@@ -319,6 +319,8 @@ struct Bench {
     tap: Arc<Tap>,
     encoding: Encoding,
     units: crossbeam_channel::Receiver<Unit>,
+    /// The same picture again and again: nothing that looks like a change of scene.
+    still: bool,
     sent: u64,
     got: Vec<Unit>,
 }
@@ -330,20 +332,20 @@ impl Bench {
         let choice = ladder::choose(&[encoder], &settings).unwrap();
         let encoding = Encoding::start(settings, choice, &tap, &sound_out).unwrap();
         let (units, _) = encoding.fanout().subscribe(256 << 20);
-        Bench { tap, encoding, units, sent: 0, got: Vec::new() }
+        Bench { tap, encoding, units, still: false, sent: 0, got: Vec::new() }
     }
 
-    /// Feeds so many pictures of noise; few are on their way at a time.
+    /// Feeds so many pictures of faint noise; few are on their way at a time.
     fn feed(&mut self, pictures: u64) {
         let size = video_info(CANVAS, FPS).unwrap().size();
+        let luma = (CANVAS.0 * CANVAS.1) as usize;
         for _ in 0..pictures {
-            let mut state = self.sent as u32 | 1;
-            let noise: Vec<u8> = (0..size)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (state >> 24) as u8 / 2 + 64
-                })
-                .collect();
+            let mut state = if self.still { 1 } else { self.sent as u32 | 1 };
+            let mut noise = vec![128u8; size];
+            for luma in &mut noise[..luma] {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *luma = (state >> 24) as u8 / 8 + 100;
+            }
             let mut buffer = gst::Buffer::from_slice(noise);
             let (pts_ns, duration_ns) = (FPS.pts_ns(self.sent), FPS.pts_ns(1));
             buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
@@ -372,15 +374,15 @@ impl Bench {
 #[test]
 fn the_bitrate_changes_while_it_runs() {
     for encoder in [Encoder::X264, Encoder::OpenH264] {
-        let mut bench = Bench::new(encoder, EncodeSettings { bitrate_kbps: 6000, ..settings() });
+        let mut bench = Bench::new(encoder, EncodeSettings { bitrate_kbps: 3000, ..settings() });
         bench.feed(300);
-        bench.encoding.set_bitrate(3000);
+        bench.encoding.set_bitrate(1500);
         bench.feed(300);
         let (before, after) = (bench.rate(120, 290), bench.rate(420, 590));
         println!("{encoder:?}: {before:.0} kb/s, then {after:.0} kb/s");
-        assert!((4500.0..7500.0).contains(&before), "{encoder:?}: {before} kb/s");
-        assert!((2200.0..3800.0).contains(&after), "{encoder:?}: {after} kb/s");
-        assert_eq!(bench.encoding.bitrate_kbps(), 3000);
+        assert!((2000.0..4000.0).contains(&before), "{encoder:?}: {before} kb/s");
+        assert!((1000.0..2000.0).contains(&after), "{encoder:?}: {after} kb/s");
+        assert_eq!(bench.encoding.bitrate_kbps(), 1500);
         assert!(
             bench.got.iter().all(|u| !matches!(u.kind, UnitKind::Video { new_encoder: true, .. }))
         );
@@ -392,6 +394,7 @@ fn a_key_frame_comes_soon_when_asked_for() {
     for encoder in [Encoder::X264, Encoder::OpenH264] {
         let mut bench =
             Bench::new(encoder, EncodeSettings { keyframe_seconds: 20.0, ..settings() });
+        bench.still = true;
         bench.feed(100);
         bench.encoding.fanout().request_key_frame();
         bench.encoding.request_key_frame();
@@ -403,6 +406,6 @@ fn a_key_frame_comes_soon_when_asked_for() {
             .collect();
         let asked: Vec<usize> = keys.into_iter().filter(|n| *n >= 90).collect();
         assert_eq!(asked.len(), 1, "{encoder:?}: {asked:?}");
-        assert!((100..112).contains(&asked[0]), "{encoder:?}: {asked:?}");
+        assert!((92..112).contains(&asked[0]), "{encoder:?}: {asked:?}");
     }
 }
