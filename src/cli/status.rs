@@ -4,7 +4,7 @@
 //! file name or an error contains; nothing in them can steer the terminal.
 
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
-use crate::cli::line::{Line, Style, clean, cut};
+use crate::cli::line::{Line, Style, clean, cut, visible_width};
 
 /// Warnings that are shown at a time: the newest.
 const MAX_WARNINGS: usize = 3;
@@ -236,9 +236,10 @@ fn output(output: &OutputStatus, mut line: Line) -> String {
     line.put(Style::Plain, "  ");
     let which = clean(&output_name(output));
     match &output.reason {
-        // Half of the room for what, half for why.
+        // Half of the room for what, or what a short reason leaves.
         Some(reason) => {
-            line.put(Style::Plain, &cut(&which, line.room() / 2));
+            let left = line.room().saturating_sub(visible_width(&clean(reason)) + 2);
+            line.put(Style::Plain, &cut(&which, left.max(line.room() / 2)));
             line.put(Style::Plain, "  ");
             let remark = matches!(output.state, OutputState::Live | OutputState::Stopped);
             line.put(if remark { Style::Dim } else { Style::Bad }, reason);
@@ -318,7 +319,6 @@ mod tests {
     use crate::base::telemetry::{
         Cycles, Frames, Generating, OnAir, Percentiles, RecordingStatus, Runway,
     };
-    use crate::cli::line::visible_width;
 
     fn live() -> Status {
         Status {
@@ -494,11 +494,11 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
         assert_eq!(
             status_block(&status, 130, false)[8],
             "output   reconnecting  retry in 8 s  groups dropped 3  reconnects 4  1.2 s wait  \
-             Twitch rtmp://other.exampl…  connection refused"
+             Twitch rtmp://other.example/…  connection refused"
         );
         assert_eq!(
             status_block(&status, 60, false)[8],
-            "output   reconnecting  retry in 8 s  Twitch rtm…  connection…"
+            "output   reconnecting  retry in 8 s  Twitch rtm…  connectio…"
         );
         let line = status_line(&status);
         let told = "Twitch rtmp://other.example/app/*** reconnecting (connection refused) \
