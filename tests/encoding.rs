@@ -228,9 +228,6 @@ fn show(preference: &[Encoder], frames: u64) -> Outcome {
     let bytes: Vec<u8> =
         video.iter().flat_map(|u| u.buffer.map_readable().unwrap().to_vec()).collect();
     std::fs::write(&path, bytes).unwrap();
-    if let Ok(keep) = std::env::var("KEEP_STREAM") {
-        std::fs::copy(&path, keep).unwrap();
-    }
     let numbers = numbers(&path);
     Outcome { video, info: encoding.info(), why, raw_ns, numbers }
 }
