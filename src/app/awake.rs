@@ -38,16 +38,25 @@ impl Drop for Awake {
 fn keep_awake(over: &Receiver<()>) {
     // Two services, of which a machine may have one: a stage computer without a desktop has no
     // screen saver, but a logind.
-    let _screen = ask("the screens may go blank", Builder::default().display(true));
-    let _machine = ask("the machine may fall asleep", Builder::default().idle(true).sleep(true));
+    let screen = ask(Builder::default().display(true));
+    let machine = ask(Builder::default().idle(true).sleep(true));
+    let left = match (&screen, &machine) {
+        (None, None) => "the machine from sleeping and its screens from going blank",
+        (None, Some(_)) => "its screens from going blank",
+        (Some(_), None) => "the machine from sleeping",
+        (Some(_), Some(_)) => "",
+    };
+    if !left.is_empty() {
+        tracing::info!("nobody here can be asked to keep {left}; see to that in its settings");
+    }
     let _ = over.recv();
 }
 
-fn ask(otherwise: &str, wish: &mut Builder) -> Option<KeepAwake> {
+fn ask(wish: &mut Builder) -> Option<KeepAwake> {
     wish.app_name("Visual FaQtory Live")
         .app_reverse_domain("org.visualfaqtory.Live")
         .reason("a show is on air")
         .create()
-        .inspect_err(|e| tracing::info!("{otherwise}: nobody here can be asked to wait ({e})"))
+        .inspect_err(|e| tracing::debug!("keeping awake: {e}"))
         .ok()
 }

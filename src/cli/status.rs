@@ -64,8 +64,9 @@ pub fn status_line(status: &Status) -> String {
     }
     for output in &status.outputs {
         let mut text = format!("{} {}", clean(&output_name(output)), state(output.state).0);
-        if let Some(reason) = &output.reason {
-            text += &format!(" ({})", clean(reason));
+        // Why one is not live was a line of its own when that began.
+        if let Some(remark) = output.reason.as_ref().filter(|_| output.state == OutputState::Live) {
+            text += &format!(" ({})", clean(remark));
         }
         for mishap in output_mishaps(output) {
             text += &format!(" {mishap}");

@@ -113,7 +113,6 @@ impl Supervisor {
 
     /// Waits for what is to come.
     fn after(&mut self, ending: Ending, wish: Option<Wish>, was_live: bool) -> Then {
-        let name = &self.name;
         // Who was asked to end and could not finish well says so all the same.
         let (state, reason, wait) = match ending {
             Ending::Finished => match &wish {
@@ -133,12 +132,8 @@ impl Supervisor {
                 (OutputState::Failed, Some(reason), None)
             }
         };
-        match (&reason, state) {
-            (Some(reason), OutputState::Stopped) => tracing::info!("output {name}: {reason}"),
-            (Some(reason), OutputState::Failed) => tracing::error!("output {name}: {reason}"),
-            (Some(reason), _) => tracing::warn!("output {name}: {reason}"),
-            (None, _) => tracing::debug!("output {name} has stopped"),
-        }
+        // Who watches the state tells the user.
+        tracing::debug!("output {}: {}, {reason:?}", self.name, state.name());
         let now = self.feeds.clock.now();
         let until = wait.map(|wait| now + wait);
         self.info.set(Now { state, since: now, reason, retry_at: until });
