@@ -52,8 +52,13 @@ impl FrameSource for Flash {
 
 fn record(fps: FrameRate, path: &std::path::Path) {
     vfaq::stream::init().unwrap();
-    let settings =
-EncodeSettings { canvas: (320, 180), fps, bitrate_kbps: 2000, keyframe_seconds: 2.0, preset: None };
+    let settings = EncodeSettings {
+        canvas: (320, 180),
+        fps,
+        bitrate_kbps: 2000,
+        keyframe_seconds: 2.0,
+        preset: None,
+    };
     let (mut writer, reader) = vfaq::audio::ring();
     // A beep of 10 ms at each flash.
     let mut samples = vec![0f32; fps.samples_before(FRAMES, 48_000) as usize * 2];

@@ -129,8 +129,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let telemetry = Arc::new(LiveTelemetry::default());
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
-    let adapt =
-        AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
+    let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
     let settings = EncodeSettings::from(live);
     let encodings = Encodings::start(settings, show.encoder, adapt, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));

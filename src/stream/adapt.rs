@@ -120,10 +120,7 @@ mod tests {
     #[test]
     fn a_rise_that_went_wrong_is_tried_again_later() {
         let mut adaptation = Adaptation::new(1500, 6000);
-        let changes = course(
-            &mut adaptation,
-            &[(6, true), (22, false), (6, true), (100, false)],
-        );
+        let changes = course(&mut adaptation, &[(6, true), (22, false), (6, true), (100, false)]);
         let times: Vec<u64> = changes.iter().map(|change| change.0).collect();
         // Down at 5, up 20 s after it was clear (6), down again (28 + 5), up 40 s after 34.
         assert_eq!(times[..4], [5, 26, 33, 74]);

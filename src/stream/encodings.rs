@@ -133,7 +133,8 @@ impl Encodings {
                 unused.push(running.encodes.remove(place));
                 continue;
             }
-            let congested = users().any(|output| output.spec.adaptive && output.info.is_congested());
+            let congested =
+                users().any(|output| output.spec.adaptive && output.info.is_congested());
             let step = encode.adaptation.step(now, congested).filter(|_| self.adapt.enabled);
             if let Some(kbps) = step {
                 encode.encoding.set_bitrate(kbps);

@@ -231,8 +231,11 @@ impl FileSound {
         let decode = make("decodebin")?;
         let convert = make("audioconvert")?;
         let resample = make("audioresample")?;
-        let sink =
-            gst_app::AppSink::builder().caps(&raw::audio_caps()).sync(false).max_buffers(16).build();
+        let sink = gst_app::AppSink::builder()
+            .caps(&raw::audio_caps())
+            .sync(false)
+            .max_buffers(16)
+            .build();
         pipeline
             .add_many([&source, &decode, &convert, &resample, sink.upcast_ref()])
             .map_err(Error::fault)?;

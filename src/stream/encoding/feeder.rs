@@ -383,9 +383,6 @@ impl Feeder {
     }
 
     fn is_done(&self) -> bool {
-        self.over
-            && self.waiting.is_none()
-            && self.again.is_empty()
-            && self.in_flight.is_empty()
+        self.over && self.waiting.is_none() && self.again.is_empty() && self.in_flight.is_empty()
     }
 }

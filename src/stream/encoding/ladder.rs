@@ -268,11 +268,8 @@ pub struct Patience {
 }
 
 /// At the start of a show: whether it works at all, with a glance at its speed.
-const QUICK: Patience = Patience {
-    open: Duration::from_secs(3),
-    measure: Duration::from_millis(150),
-    pictures: 16,
-};
+const QUICK: Patience =
+    Patience { open: Duration::from_secs(3), measure: Duration::from_millis(150), pictures: 16 };
 
 /// Pictures that show that an encoder works.
 const WORKS: u32 = 3;

@@ -81,11 +81,7 @@ impl Output {
 
     /// Starts the recording, at the next marked key frame (the show's start); at a further one
     /// (behind a gap in time) it goes on in a further file.
-    pub fn record(
-        path: std::path::PathBuf,
-        part_name: PartName,
-        feeds: &Feeds,
-    ) -> Result<Self> {
+    pub fn record(path: std::path::PathBuf, part_name: PartName, feeds: &Feeds) -> Result<Self> {
         let spec = OutputSpec::file(path);
         Output::spawn(0, spec, Box::new(File::recording(part_name)), feeds)
     }

@@ -32,13 +32,14 @@ impl SendQueue {
             rows.lines()
                 .filter_map(Row::read)
                 .filter(|row| row.port == port && row.state == ESTABLISHED)
-                .map(|row| SendQueue { table, socket: row.socket })
-                .filter(|queue| own.contains(&queue.socket) && !claimed.contains(&queue.socket))
-                .max_by_key(|queue| queue.socket)
+                .map(|row| row.socket)
+                .filter(|socket| own.contains(socket) && !claimed.contains(socket))
+                .max()
+                .map(|socket| (socket, table))
         };
-        let found = TABLES.into_iter().filter_map(newest).max_by_key(|queue| queue.socket)?;
-        claimed.insert(found.socket);
-        Some(found)
+        let (socket, table) = TABLES.into_iter().filter_map(newest).max()?;
+        claimed.insert(socket);
+        Some(SendQueue { table, socket })
     }
 
     /// Bytes that the other side has not confirmed. Takes a millisecond or more: the kernel walks

@@ -143,7 +143,9 @@ impl Supervisor {
         let until = wait.map(|wait| now + wait);
         self.info.set(Now { state, since: now, reason, retry_at: until });
         // Without a wish it ended by itself: the source of what it sends has closed.
-        if wish == Some(Wish::End) || (state == OutputState::Stopped && self.feeds.fanout.is_closed()) {
+        if wish == Some(Wish::End)
+            || (state == OutputState::Stopped && self.feeds.fanout.is_closed())
+        {
             return Then::Over;
         }
         self.wait_for(until)
