@@ -1,5 +1,6 @@
 //! Each step of rendering, per frame: 1024x576 to 1920x1080 unless it says otherwise. The peer is
-//! the `image` crate's resize with the same filter, on the same three planes.
+//! the `image` crate's resize with the same filter, on the same three planes; for RGB the `yuv`
+//! crate.
 //!
 //! `cargo bench --no-default-features --bench render`; with `--profile dev` for what a debug
 //! build does.
@@ -11,7 +12,8 @@ use image::imageops::{FilterType, resize};
 use image::{GrayImage, ImageBuffer};
 use vfaq::config::{Fit, Interpolation};
 use vfaq::media::Frame;
-use vfaq::render::{self, Layer, Look, Picture, Renderer};
+use vfaq::render::{self, Layer, Look, Picture, Renderer, Screen};
+use yuv::{YuvPlanarImage, YuvRange, YuvStandardMatrix, yuv420_to_bgra};
 
 const SOURCE: (u32, u32) = (1024, 576);
 const CANVAS: (u32, u32) = (1920, 1080);
@@ -111,6 +113,36 @@ fn preview(bencher: Bencher) {
     let bytes = canvas.bytes();
     let canvas = canvas.as_mut();
     bencher.counter(BytesCount::new(bytes)).bench_local(|| render::preview(&canvas, &mut small));
+}
+
+#[divan::bench]
+fn screen_1080p(bencher: Bencher) {
+    let (frame, mut pixels) = (noise(CANVAS, 1), vec![0; (CANVAS.0 * CANVAS.1) as usize]);
+    let mut screen = Screen::new();
+    let bytes = frame.bytes() + 4 * pixels.len();
+    bencher
+        .counter(BytesCount::new(bytes))
+        .bench_local(|| screen.draw(&frame, CANVAS, &mut pixels));
+}
+
+#[divan::bench]
+fn peer_yuv_crate_screen_1080p(bencher: Bencher) {
+    let (frame, mut pixels) = (noise(CANVAS, 1), vec![0; 4 * (CANVAS.0 * CANVAS.1) as usize]);
+    let bytes = frame.bytes() + pixels.len();
+    let picture = YuvPlanarImage {
+        y_plane: &frame.y,
+        y_stride: CANVAS.0,
+        u_plane: &frame.u,
+        u_stride: CANVAS.0 / 2,
+        v_plane: &frame.v,
+        v_stride: CANVAS.0 / 2,
+        width: CANVAS.0,
+        height: CANVAS.1,
+    };
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| {
+        let (range, matrix) = (YuvRange::Limited, YuvStandardMatrix::Bt709);
+        yuv420_to_bgra(&picture, &mut pixels, 4 * CANVAS.0, range, matrix).unwrap();
+    });
 }
 
 #[divan::bench]

@@ -17,10 +17,17 @@ APT_LIVE=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
+  # TLS for rtmps, and what is loaded when a full-screen window opens.
   glib-networking
+  libx11-6 libx11-xcb1 libxcursor1 libxi6 libxrandr2 libxkbcommon0 libxkbcommon-x11-0
+  libwayland-client0
 )
-# The tests read what was written with ffmpeg, stream to nginx, and lint these scripts.
-APT_TEST=(ffmpeg shellcheck nginx libnginx-mod-rtmp)
+# The tests read what was written with ffmpeg, stream to nginx, receive NDI with Python in a network
+# of its own, look at a window on an X server without a screen, and lint these scripts.
+APT_TEST=(
+  ffmpeg shellcheck nginx libnginx-mod-rtmp python3-venv iproute2 util-linux
+  xvfb imagemagick xdotool
+)
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
 
@@ -98,7 +105,11 @@ need_debian_packages() {
 need_other_system() {
   local purpose=$1 lacking=() tool tools=(cc pkg-config gst-inspect-1.0) element
   case $purpose in
-    test) tools+=(ffmpeg ffprobe) ;;
+    test)
+      tools+=(ffmpeg ffprobe)
+      # macOS has no X server.
+      [ "$(uname -s)" = Darwin ] || tools+=(Xvfb import xdotool)
+      ;;
     soak) tools+=(ffprobe python3) ;;
   esac
   for tool in "${tools[@]}"; do
@@ -126,17 +137,19 @@ tell_packages() {
   local extra_fedora='' extra_arch='' extra_suse='' extra_brew='' system
   case $1 in
     test)
-      extra_fedora=' ffmpeg ShellCheck' extra_arch=' ffmpeg shellcheck'
-      extra_suse=' ffmpeg ShellCheck' extra_brew=' ffmpeg shellcheck'
+      extra_fedora=' ffmpeg ShellCheck xorg-x11-server-Xvfb ImageMagick xdotool'
+      extra_arch=' ffmpeg shellcheck xorg-server-xvfb imagemagick xdotool'
+      extra_suse=' ffmpeg ShellCheck xorg-x11-server-Xvfb ImageMagick xdotool'
+      extra_brew=' ffmpeg shellcheck'
       ;;
     soak)
       extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'
       extra_suse=' ffmpeg python3' extra_brew=' ffmpeg python'
       ;;
   esac
-  local fedora="sudo dnf install gcc pkgconf-pkg-config gstreamer1 gstreamer1-devel gstreamer1-plugins-base gstreamer1-plugins-base-devel gstreamer1-plugins-good gstreamer1-plugins-bad-free gstreamer1-plugins-bad-free-devel gstreamer1-plugins-ugly gstreamer1-plugin-libav$extra_fedora"
-  local arch="sudo pacman -S --needed base-devel pkgconf gstreamer gst-plugins-base gst-plugins-good gst-plugins-bad gst-plugins-ugly gst-libav$extra_arch"
-  local suse="sudo zypper install gcc pkgconf-pkg-config gstreamer gstreamer-devel gstreamer-utils gstreamer-plugins-base gstreamer-plugins-base-devel gstreamer-plugins-good gstreamer-plugins-bad gstreamer-plugins-bad-devel gstreamer-plugins-ugly gstreamer-plugins-ugly-codecs gstreamer-plugins-libav$extra_suse"
+  local fedora="sudo dnf install gcc pkgconf-pkg-config gstreamer1 gstreamer1-devel gstreamer1-plugins-base gstreamer1-plugins-base-devel gstreamer1-plugins-good gstreamer1-plugins-bad-free gstreamer1-plugins-bad-free-devel gstreamer1-plugins-ugly gstreamer1-plugin-libav libX11-xcb libXcursor libXi libXrandr libxkbcommon-x11 libwayland-client$extra_fedora"
+  local arch="sudo pacman -S --needed base-devel pkgconf gstreamer gst-plugins-base gst-plugins-good gst-plugins-bad gst-plugins-ugly gst-libav libx11 libxcursor libxi libxrandr libxkbcommon-x11 wayland$extra_arch"
+  local suse="sudo zypper install gcc pkgconf-pkg-config gstreamer gstreamer-devel gstreamer-utils gstreamer-plugins-base gstreamer-plugins-base-devel gstreamer-plugins-good gstreamer-plugins-bad gstreamer-plugins-bad-devel gstreamer-plugins-ugly gstreamer-plugins-ugly-codecs gstreamer-plugins-libav libX11-6 libX11-xcb1 libXcursor1 libXi6 libXrandr2 libxkbcommon-x11-0 libwayland-client0$extra_suse"
   local brew="brew install pkgconf gstreamer$extra_brew"
   system=$(system_name)
   case $system in fedora | arch | suse | macos) ;; *) system=all ;; esac
@@ -166,6 +179,22 @@ system_name() {
     *suse*) echo suse ;;
     *) echo other ;;
   esac
+}
+
+# make_ndi_receiver: puts Python with an NDI receiver into target/ndi-receiver, where the tests look
+# for it. Its package carries NDI's runtime, which is proprietary: it stays there. Without it those
+# tests say that they are skipped.
+make_ndi_receiver() {
+  local folder=$REPO/target/ndi-receiver
+  [ ! -e "$folder/ready" ] || return 0
+  mkdir -p "$REPO/target"
+  if python3 -m venv --clear "$folder" >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check \
+      --only-binary :all: ndi-python numpy >&2; then
+    touch "$folder/ready"
+  else
+    say "No NDI receiver could be made (its message is above): the tests that need one are skipped."
+  fi
 }
 
 # need_rust: returns when cargo and a new enough compiler are there.

@@ -282,3 +282,32 @@ fn what_comes_from_the_environment_is_used_and_never_written_down() {
     let snapshot = std::fs::read_to_string(stage.project("config_snapshot.yaml")).unwrap();
     assert!(snapshot.contains("file:${VFAQ_TEST_TAKE}.mp4"), "{snapshot}");
 }
+
+#[test]
+fn no_log_shows_a_secret_not_even_that_of_gstreamer() {
+    // As the name of a file, a token goes through elements that log all that they are given.
+    let token = "t0ken-s3cret";
+    let stage = Stage::new(&with(small(), json!({"backend": {"api_token": token}})));
+    let to = format!("file:{token}.mp4");
+    let arguments = [
+        "-w", "w", "-o", "out", "-v", "-v", "live", "--for", "200ms", "--listen", "off", "--to",
+        &to,
+    ];
+    let mut show = stage.vfaq(&arguments);
+    show.env("GST_DEBUG", "filesink:6").env("GST_DEBUG_FILE", "gst-%p.log");
+    let output = show.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stage.path(&format!("{token}.mp4")).exists());
+
+    let logged = |name: &str| {
+        tree(&stage.path("")).into_iter().find(|(p, c)| {
+            p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(name)) && !c.is_empty()
+        })
+    };
+    let (_, gstreamer) = logged("gst-").unwrap();
+    let gstreamer = String::from_utf8_lossy(&gstreamer);
+    assert!(gstreamer.contains("***.mp4") && gstreamer.contains("filesink"), "{gstreamer}");
+    assert!(!gstreamer.contains(token) && !gstreamer.contains('\u{1b}'), "{gstreamer}");
+    let (_, own) = logged("vfaq.log").unwrap();
+    assert!(!String::from_utf8_lossy(&own).contains(token));
+}

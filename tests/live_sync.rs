@@ -8,15 +8,16 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vfaq::base::clock::SystemClock;
 use vfaq::base::time::FrameRate;
 use vfaq::config::Encoder;
 use vfaq::media::FrameMut;
 use vfaq::render::Rendered;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
-use vfaq::stream::fanout::Fanout;
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::Output;
-use vfaq::stream::sound::SoundFeed;
+use vfaq::stream::output::{Feeds, Output};
+use vfaq::stream::raw::Tap;
+use vfaq::stream::sound::{SoundFeed, SoundOut};
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
 
 const FRAMES: u64 = 360;
@@ -24,9 +25,7 @@ const FLASHES: [u64; 2] = [12, 345];
 
 /// White at the flashes, else dark.
 struct Flash {
-    fps: FrameRate,
     sound: SoundFeed,
-    fanout: Arc<Fanout>,
 }
 
 impl FrameSource for Flash {
@@ -94,7 +93,9 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         })
         .unwrap();
     let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
-    let mut output = Output::record(path.into(), no_parts, &fanout).unwrap();
+    let clock = Arc::new(SystemClock::new());
+    let feeds = Feeds { fanout, tap: tap.clone(), picture: (canvas, fps), clock };
+    let output = Output::record(path.into(), no_parts, &feeds).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {
         Some(End::Finished) => {}

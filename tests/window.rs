@@ -199,19 +199,26 @@ fn another_shape_gets_black_bars() {
 #[test]
 fn a_key_closes_its_window_only() {
     let Some(x) = Xvfb::start("1280x720") else { return };
-    let other = x.open(MonitorChoice::Default, Some((320, 180))).unwrap();
-    let escape = x.open(MonitorChoice::Default, Some((640, 360))).unwrap();
+    let open = |title: &str, size| {
+        let request =
+            Request { title: title.into(), ..request(MonitorChoice::Default, Some(size)) };
+        window::open_by(&x.program(), request).unwrap()
+    };
+    let (other, escape) = (open("other", (320, 180)), open("escape", (640, 360)));
     assert_eq!((other.size(), escape.size()), ((320, 180), (640, 360)));
     show(&other, &patches(320, 180));
     show(&escape, &patches(640, 360));
     let shot = x.screenshot("two.png");
     // Both begin in the corner, the later one on top.
     assert_patches(&shot, (0, 0, 640, 360));
-    let press = |key: &str| {
-        x.tool("xdotool", &["mousemove", "100", "100", "key", key]);
+    // No window manager runs here that would give a window the keyboard.
+    let press = |title: &str, key: &str| {
+        let id = x.tool("xdotool", &["search", "--name", title]);
+        x.tool("xdotool", &["windowfocus", &id]);
+        x.tool("xdotool", &["key", key]);
     };
-    press("a");
-    press("Escape");
+    press("escape", "a");
+    press("escape", "Escape");
     until("closed by Esc", || escape.closed().is_some());
     assert_eq!(escape.closed(), Some(Closed::Key));
     assert_eq!(other.closed(), None);
@@ -220,7 +227,7 @@ fn a_key_closes_its_window_only() {
     drop(escape);
     show(&other, &patches(320, 180));
     assert_patches(&x.screenshot("one.png"), (0, 0, 320, 180));
-    press("q");
+    press("other", "q");
     until("closed by q", || other.closed().is_some());
     assert_eq!(other.closed(), Some(Closed::Key));
 }

@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 
-use super::Command;
+use super::{Command, report};
 use crate::archive;
-use crate::archive::journal;
-use crate::base::error::Result;
-use crate::base::telemetry::{Phase, Status};
-use crate::control::Desk;
+use crate::archive::journal::{self, OutputAction};
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Result};
+use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
+use crate::config::output::OutputSpec;
+use crate::control::{Desk, OutputChange};
 use crate::media::Frame;
 use crate::param::{self, Accepted, ParamId, Values};
 use crate::render;
-use crate::stream::output::Outputs;
+use crate::stream::output::{Output, Outputs, Wish};
 
 /// JPEG quality of the preview.
 const QUALITY: u8 = 80;
@@ -26,6 +28,7 @@ pub struct ShowDesk {
     commands: Sender<Command>,
     archive: archive::Handle,
     outputs: Arc<Outputs>,
+    clock: Arc<dyn Clock>,
 }
 
 struct Preview {
@@ -44,6 +47,7 @@ impl ShowDesk {
         commands: Sender<Command>,
         archive: archive::Handle,
         outputs: Arc<Outputs>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         ShowDesk {
             status: ArcSwap::default(),
@@ -52,6 +56,7 @@ impl ShowDesk {
             commands,
             archive,
             outputs,
+            clock,
         }
     }
 
@@ -64,6 +69,42 @@ impl ShowDesk {
         let on = self.values()[ParamId::Blackout] > 0.5;
         // A bool at its own address is always accepted.
         let _ = self.set_param("/fx/blackout", if on { 0.0 } else { 1.0 }, source);
+    }
+}
+
+impl ShowDesk {
+    /// Has every output that is off the air, other than by a wish, connect now.
+    pub fn retry_outputs(&self, source: &str) {
+        for output in self.outputs.list() {
+            let now = output.info.now();
+            let waits = match now.state {
+                OutputState::Reconnecting | OutputState::Unavailable | OutputState::Failed => true,
+                OutputState::Starting => now.retry_at.is_some(),
+                OutputState::Live | OutputState::Stopped => false,
+            };
+            if waits {
+                output.wish(Wish::Retry);
+                self.journal_output(&output, OutputAction::Retry, source);
+            }
+        }
+    }
+
+    /// How it is now. The bitrate takes a while to measure, and comes from the last status.
+    fn output_status(&self, output: &Output) -> OutputStatus {
+        let status = self.status.load();
+        let last = status.outputs.iter().find(|known| known.id == output.id);
+        let bitrate_kbps = last.map_or(0.0, |known| known.bitrate_kbps);
+        report::output_status(output, bitrate_kbps, self.clock.now())
+    }
+
+    fn journal_output(&self, output: &Output, action: OutputAction, source: &str) {
+        self.archive.journal(journal::Event::Output {
+            output: output.id,
+            action,
+            uri: output.spec.shown(),
+            name: output.spec.name.clone(),
+            source: source.into(),
+        });
     }
 }
 
@@ -92,6 +133,48 @@ impl Desk for ShowDesk {
             generation: accepted.generation,
         });
         Ok(accepted)
+    }
+
+    fn outputs(&self) -> Vec<OutputStatus> {
+        self.outputs.list().iter().map(|output| self.output_status(output)).collect()
+    }
+
+    fn output(&self, key: &str) -> Result<OutputStatus> {
+        Ok(self.output_status(&*self.outputs.find(key)?))
+    }
+
+    fn add_output(&self, spec: OutputSpec, source: &str) -> Result<OutputStatus> {
+        let output = self.outputs.add(spec)?;
+        self.journal_output(&output, OutputAction::Add, source);
+        Ok(self.output_status(&output))
+    }
+
+    fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus> {
+        if matches!(self.status.load().phase, Phase::Draining | Phase::Ended) {
+            return Err(Error::unavailable("the show is ending; its outputs end with it"));
+        }
+        let output = self.outputs.find(key)?;
+        let before = self.output_status(&output);
+        let action = match change {
+            OutputChange::Stop => {
+                output.wish(Wish::Stop(None));
+                OutputAction::Stop
+            }
+            OutputChange::Start => {
+                output.wish(Wish::Retry);
+                OutputAction::Start
+            }
+            OutputChange::Retry => {
+                output.wish(Wish::Retry);
+                OutputAction::Retry
+            }
+            OutputChange::Remove => {
+                self.outputs.remove(output.id);
+                OutputAction::Remove
+            }
+        };
+        self.journal_output(&output, action, source);
+        Ok(before)
     }
 
     fn preview_jpeg(&self) -> Option<Arc<[u8]>> {

@@ -14,6 +14,7 @@ mod generator;
 mod machine;
 mod parts;
 mod prepare_show;
+mod rehearsal;
 mod report;
 mod running;
 
@@ -71,6 +72,8 @@ pub enum Listen {
 pub enum Command {
     Go,
     ToggleBlackout,
+    /// Connect every output that waits, now.
+    RetryOutputs,
     /// Drain and end.
     Stop,
 }
@@ -96,6 +99,16 @@ pub fn live(options: LiveOptions, surroundings: Surroundings<'_>) -> Result<()> 
     crate::stream::init()?;
     let show = prepare_show::prepare(options, surroundings.clock.clone())?;
     running::run(show, surroundings)
+}
+
+/// Checks what a show needs as if it were to start, and starts nothing; returns in lines what would
+/// run, without secrets.
+///
+/// # Errors
+/// As those of [`live`] before the show.
+pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
+    crate::stream::init()?;
+    rehearsal::rehearse(options)
 }
 
 /// A runtime for what waits for networks and generators: its threads yield to the picture.

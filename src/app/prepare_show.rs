@@ -55,15 +55,27 @@ pub struct Backends {
     pub video: Arc<dyn Backend>,
 }
 
-/// Checks and opens everything that a show needs.
-pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
+/// What was asked for, checked as far as that leaves nothing behind.
+pub struct Checked {
+    pub config: Config,
+    pub config_text: String,
+    pub bundle: PromptBundle,
+    pub outputs: Vec<OutputSpec>,
+    pub params: Values,
+    pub encoder: Choice,
+    source: Source,
+    pub listener: Option<TcpListener>,
+}
+
+/// Checks what a show needs; of all that is kept only the port is taken.
+pub fn check(options: &LiveOptions) -> Result<Checked> {
     let opened = worqspace::open(&options.worqspace)?;
     let mut config = opened.config;
     let bundle = opened.bundle;
     for warning in &opened.warnings {
         tracing::warn!("{warning}");
     }
-    override_settings(&mut config, &bundle, &options);
+    override_settings(&mut config, &bundle, options);
 
     let mut outputs = config.live.outputs.clone();
     for uri in &options.to {
@@ -73,7 +85,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
-    let params = starting_params(&options)?;
+    let params = starting_params(options)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
     tracing::info!(
@@ -88,9 +100,16 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         None => Source::Backends(backends(&config)?),
     };
     let listener = config.live.listen.map(control::bind).transpose()?;
+    let config_text = opened.config_text;
+    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener })
+}
 
+/// Checks and opens everything that a show needs.
+pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
+    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener } =
+        check(&options)?;
     // What comes before leaves nothing behind; from here on there is a project.
-    let project = Arc::new(open_project(&options, &config, &opened.config_text, &*clock)?);
+    let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
     let material = match source {
         Source::Archive(play) => Material::Prepared { cycles: project.playable()?, play },
         Source::Backends(backends) => generated(backends, &project)?,
@@ -128,7 +147,9 @@ fn check_files(outputs: &[OutputSpec]) -> Result<()> {
     for (place, output) in outputs.iter().enumerate() {
         output::check(output)?;
         let twice = output.target != Target::Null
-            && outputs[..place].iter().any(|other| other.target == output.target);
+            && outputs[..place]
+                .iter()
+                .any(|other| other.target == output.target || other.same_file(output));
         if twice {
             return Err(Error::usage(format!("output {} is named twice", output.shown())));
         }
@@ -167,16 +188,20 @@ fn starting_params(options: &LiveOptions) -> Result<Values> {
     Ok(values)
 }
 
+pub fn project_folder(options: &LiveOptions, config: &Config) -> Result<PathBuf> {
+    match &options.name {
+        Some(name) => archive::named_folder(&options.worqspace, name),
+        None => Ok(config.paths.output_dir.clone()),
+    }
+}
+
 fn open_project(
     options: &LiveOptions,
     config: &Config,
     config_text: &str,
     clock: &dyn Clock,
 ) -> Result<Project> {
-    let folder = match &options.name {
-        Some(name) => archive::named_folder(&options.worqspace, name)?,
-        None => config.paths.output_dir.clone(),
-    };
+    let folder = project_folder(options, config)?;
     Project::open(archive::Open {
         folder: &folder,
         briqs_dir: config.paths.briqs_dir.as_deref(),

@@ -250,7 +250,7 @@ impl Reporter {
     }
 }
 
-fn output_status(output: &Output, bitrate_kbps: f64, now: Duration) -> OutputStatus {
+pub fn output_status(output: &Output, bitrate_kbps: f64, now: Duration) -> OutputStatus {
     let (spec, info) = (&output.spec, &output.info);
     let state = info.now();
     OutputStatus {

@@ -1,6 +1,7 @@
 //! A show from its start to its end: starts the parts in order, runs the director, and takes the
 //! parts down in order.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -82,6 +83,8 @@ struct Running<'a> {
     ending_since: Option<Duration>,
     /// Parts of the recording that stand in the state.
     parts_noted: usize,
+    /// State and reason of each output as the journal has them.
+    outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
     /// What ended for want of room.
     disk_full: Vec<String>,
     /// A file in the project's folder.
@@ -168,8 +171,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
     };
     let outputs = Arc::new(Outputs::new(feeds.clone(), encodings.clone()));
-    let desk =
-        Arc::new(ShowDesk::new(store, preview_out, command_tx, archive.handle(), outputs.clone()));
+    let desk = Arc::new(ShowDesk::new(
+        store,
+        preview_out,
+        command_tx,
+        archive.handle(),
+        outputs.clone(),
+        clock.clone(),
+    ));
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
@@ -286,6 +295,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         held_seen: (Duration::ZERO, 0),
         ending_since: None,
         parts_noted: 0,
+        outputs_seen: HashMap::new(),
         disk_full: Vec::new(),
         archive_file: project.state_file(),
         generator: making,
@@ -378,6 +388,7 @@ impl Running<'_> {
             Command::Go => self.event(Event::Go),
             Command::Stop => self.event(Event::Stop),
             Command::ToggleBlackout => self.desk.toggle_blackout("key"),
+            Command::RetryOutputs => self.desk.retry_outputs("key"),
         }
     }
 
@@ -407,9 +418,35 @@ impl Running<'_> {
             self.recording.as_ref(),
             &self.outputs.list(),
         );
+        self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));
         status
+    }
+
+    /// Enters what became of each output, once for each change.
+    fn journal_outputs(&mut self, status: &Status) {
+        let seen = &mut self.outputs_seen;
+        seen.retain(|id, _| status.outputs.iter().any(|output| output.id == *id));
+        for output in &status.outputs {
+            let (state, reason) = (output.state, output.reason.as_ref());
+            let is_new = match seen.get(&output.id) {
+                Some((before, known)) if *before == state => {
+                    // While it connects anew, the reason why it has to goes and comes.
+                    state != OutputState::Live && reason.is_some() && reason != known.as_ref()
+                }
+                _ => true,
+            };
+            if is_new {
+                seen.insert(output.id, (state, reason.cloned()));
+                self.archive.journal(JournalEvent::OutputState {
+                    output: output.id,
+                    uri: output.uri.clone(),
+                    state,
+                    reason: reason.cloned(),
+                });
+            }
+        }
     }
 
     /// Ends what is written cleanly before a disk is full, and then stops making cycles.
@@ -573,11 +610,12 @@ impl Running<'_> {
         if let Some(recording) = &self.recording {
             self.note_recording(recording, recording.info.state() == OutputState::Stopped);
         }
+        let last = self.publish(self.clock.now());
         self.archive.journal(JournalEvent::SessionEnd {
             session: self.archive.state().session_id,
             frames: self.session_frames.source.sent.get(),
         });
-        self.publish(self.clock.now())
+        last
     }
 
     /// How long the process may still take.

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Kind, Result};
+use crate::base::telemetry::OutputState;
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,37 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Somebody changed an output.
+    Output {
+        /// Its number in this session.
+        output: u32,
+        action: OutputAction,
+        /// With secrets hidden.
+        uri: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Who asked: `http`, `key`.
+        source: String,
+    },
+    /// An output is in another state, or in this one for another reason.
+    OutputState {
+        output: u32,
+        /// With secrets hidden.
+        uri: String,
+        state: OutputState,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputAction {
+    Add,
+    Stop,
+    Start,
+    Retry,
+    Remove,
 }
 
 /// What a clip does from output frame `frame` on. At most two clips are on air: the one that was
@@ -256,6 +288,14 @@ mod tests {
                     generation
                 }
             ),
+            (any::<u32>(), ".{0,9}", any::<Option<String>>()).prop_map(|(output, uri, name)| {
+                let action = OutputAction::Retry;
+                Event::Output { output, action, uri, name, source: "http".into() }
+            }),
+            (any::<u32>(), ".{0,9}", any::<Option<String>>()).prop_map(|(output, uri, reason)| {
+                let state = OutputState::Reconnecting;
+                Event::OutputState { output, uri, state, reason }
+            }),
             any::<(u64, u64)>()
                 .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
             (any::<u32>(), any::<Option<u8>>(), any::<Option<String>>()).prop_map(

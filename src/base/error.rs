@@ -14,6 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Kind {
     /// The command line or a configuration file is wrong. Exit code 64.
     Usage,
+    /// What was named is not there, such as an output of a running show. Exit code 64.
+    NotFound,
+    /// It does not go with what is there already. Exit code 64.
+    Conflict,
     /// Something that is needed is not there: a port, an encoder, a backend. Exit code 69.
     Unavailable,
     /// A fault of this program. Exit code 70.
@@ -26,7 +30,7 @@ impl Kind {
     /// The process exit code, after BSD sysexits.
     pub fn exit_code(self) -> u8 {
         match self {
-            Kind::Usage => 64,
+            Kind::Usage | Kind::NotFound | Kind::Conflict => 64,
             Kind::Unavailable => 69,
             Kind::Internal => 70,
             Kind::Io => 74,
@@ -48,6 +52,14 @@ impl Error {
 
     pub fn usage(message: impl Into<String>) -> Self {
         Error::new(Kind::Usage, message)
+    }
+
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Error::new(Kind::NotFound, message)
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Error::new(Kind::Conflict, message)
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {

@@ -53,12 +53,21 @@ pub struct RecordingSummary {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct OutputSummary {
+    pub id: u32,
+    pub name: Option<String>,
+    pub kind: &'static str,
     /// With secrets hidden.
     pub uri: String,
     pub state: OutputState,
+    /// Why it ended so; `None` if as was asked for.
+    pub reason: Option<String>,
     pub frames: u64,
     pub bytes: u64,
+    pub dropped_groups: u64,
+    pub dropped_frames: u64,
     pub reconnects: u64,
+    /// Files written, in order.
+    pub parts: Vec<String>,
 }
 
 impl From<&Status> for Summary {
@@ -88,11 +97,18 @@ impl From<&Status> for Summary {
                 .outputs
                 .iter()
                 .map(|output| OutputSummary {
+                    id: output.id,
+                    name: output.name.clone(),
+                    kind: output.kind,
                     uri: output.uri.clone(),
                     state: output.state,
+                    reason: output.reason.clone(),
                     frames: output.frames,
                     bytes: output.bytes,
+                    dropped_groups: output.dropped_groups,
+                    dropped_frames: output.dropped_frames,
                     reconnects: output.reconnects,
+                    parts: output.parts.clone(),
                 })
                 .collect(),
         }
@@ -146,7 +162,19 @@ mod tests {
                 parts: vec!["show/final_60fps_1080p.mp4".into()],
                 ..Default::default()
             }),
-            outputs: vec![OutputStatus { uri: "null:".into(), frames: 3600, ..Default::default() }],
+            outputs: vec![OutputStatus {
+                id: 2,
+                name: Some("Copy".into()),
+                kind: "file",
+                uri: "file:copy.mp4".into(),
+                state: OutputState::Unavailable,
+                reason: Some("the folder is gone".into()),
+                frames: 3600,
+                dropped_groups: 1,
+                dropped_frames: 120,
+                parts: vec!["copy.mp4".into(), "copy_002.mp4".into()],
+                ..Default::default()
+            }],
             ..Default::default()
         }
     }
@@ -226,6 +254,8 @@ mod tests {
             ("/underruns", json!(-1)),
             ("/recording/frames", json!("3600")),
             ("/outputs/0/state", json!("asleep")),
+            ("/outputs/0/kind", json!("telex")),
+            ("/outputs/0/parts", json!([2])),
             ("/render_ms", json!({"p50": 1.0, "p95": 2.0})),
             ("/cycles", json!(null)),
         ] {
@@ -246,7 +276,15 @@ mod tests {
         assert_eq!(read["first_frame_ms"], json!(812.346));
         assert_eq!(read["frames"]["rendered"], json!(3600));
         assert_eq!(read["recording"]["parts"], json!(["show/final_60fps_1080p.mp4"]));
-        assert_eq!(read["outputs"][0]["state"], json!("starting"));
+        assert_eq!(
+            read["outputs"][0],
+            json!({
+                "id": 2, "name": "Copy", "kind": "file", "uri": "file:copy.mp4",
+                "state": "unavailable", "reason": "the folder is gone", "frames": 3600,
+                "bytes": 0, "dropped_groups": 1, "dropped_frames": 120, "reconnects": 0,
+                "parts": ["copy.mp4", "copy_002.mp4"],
+            })
+        );
         let error = Summary::from(&show()).write(&folder.path().join("no/where.json")).unwrap_err();
         assert!(error.to_string().contains("no/where.json"), "{error}");
     }

@@ -10,7 +10,7 @@ use crate::cli::terminal::restore;
 
 /// Keys that wait to be handled; a further one is lost, but for Ctrl-C, which becomes a signal.
 pub const MAX_KEYS: usize = 16;
-pub const HELP: &str = "g go   b blackout   q stop   ? hide keys";
+pub const HELP: &str = "g go   b blackout   o retry outputs   q stop   ? hide keys";
 
 /// What somebody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Key {
     Go,
     /// `b`: toggle the blackout.
     Blackout,
+    /// `o`: have every output that waits connect now.
+    RetryOutputs,
     /// `q`: end the show cleanly.
     Drain,
     /// Ctrl-C: as the signal, the first ends the show cleanly, the second at once.
@@ -82,6 +84,7 @@ fn meaning(key: &KeyEvent) -> Option<Meaning> {
         _ if control || key.modifiers.contains(KeyModifiers::ALT) => None,
         KeyCode::Char('g') => Some(Meaning::Key(Key::Go)),
         KeyCode::Char('b') => Some(Meaning::Key(Key::Blackout)),
+        KeyCode::Char('o') => Some(Meaning::Key(Key::RetryOutputs)),
         KeyCode::Char('q') => Some(Meaning::Key(Key::Drain)),
         KeyCode::Char('?') => Some(Meaning::ToggleKeys),
         _ => None,
@@ -98,6 +101,7 @@ mod tests {
         let plain = KeyModifiers::NONE;
         assert_eq!(press('g', plain), Some(Meaning::Key(Key::Go)));
         assert_eq!(press('b', plain), Some(Meaning::Key(Key::Blackout)));
+        assert_eq!(press('o', plain), Some(Meaning::Key(Key::RetryOutputs)));
         assert_eq!(press('q', plain), Some(Meaning::Key(Key::Drain)));
         assert_eq!(press('?', KeyModifiers::SHIFT), Some(Meaning::ToggleKeys));
         assert_eq!(press('c', KeyModifiers::CONTROL), Some(Meaning::Key(Key::Interrupt)));

@@ -27,12 +27,27 @@ const INTERRUPTED: i32 = 130;
 Examples:
   vfaq live                               until Ctrl-C; recorded to ./qodeyard
   vfaq live -n friday --for 1h30m         a named project, an hour and a half
-  vfaq live --to file:copy.mp4 --to null: further outputs
+  vfaq live --to file:copy.mp4 --to ndi:Stage
+                                          further outputs; docs/outputs.md has every service
+  vfaq live -n friday --dry-run           check all of it, outputs too, and start nothing
   vfaq live -n friday --play=bounce       a prepared set: no generator needed
   vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
   vfaq live --preset neon                 start with a look
 
-Keys: g go, b blackout, q stop, ? help. Ctrl-C finishes files and ends; again: at once.")]
+Outputs (--to; more in docs/outputs.md):
+  rtmp://HOST/APPLICATION/KEY, rtmps://...    a streaming service or server
+  srt://HOST:PORT, srt://:PORT                calls there; waits for callers
+  ndi:NAME                                    a source in the local network
+  display:, display:2, display:HDMI-1         a full-screen window
+  file:PATH.mp4, .mkv, .ts                    a file
+  null:                                       encodes and counts
+Options follow behind #, with & between, such as srt://venue:9000#latency=200&name=Venue
+  all: name; all that are encoded: bitrate, preset; rtmp and srt: adaptive
+  rtmp: profile, key, username, password; display: size, monitor
+  srt: mode, latency, passphrase, key_length, stream_id
+vfaq outputs adds, stops, retries and removes them while the show runs.
+
+Keys: g go, b blackout, o retry outputs, q stop, ? help. Ctrl-C finishes files and ends; again: at once.")]
 pub struct LiveArgs {
     /// Project name; its folder is WORQSPACE/qonstructions/NAME, and a show there is resumed
     #[arg(short, long)]
@@ -42,9 +57,13 @@ pub struct LiveArgs {
     #[arg(short, long, value_parser = backend)]
     backend: Option<BackendKind>,
 
-    /// A further output: file:PATH.mp4, or null: (encode and count); may be repeated
+    /// A further output; may be repeated; see below
     #[arg(long, value_name = "URI")]
     to: Vec<String>,
+
+    /// Check settings, prompts and outputs, say what would run, and start nothing
+    #[arg(long)]
+    dry_run: bool,
 
     /// Do not record
     #[arg(long)]
@@ -126,6 +145,12 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         listen: args.listen,
         summary: args.summary,
     };
+    if args.dry_run {
+        for line in app::rehearse(&options)? {
+            println!("{line}");
+        }
+        return Ok(());
+    }
     let (commands, received) = bounded(16);
     let mut interrupts = Interrupts { commands: commands.clone(), seen: 0 };
     let (signal_tx, signals) = bounded(4);
@@ -148,6 +173,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
                         Ok(Key::Interrupt) => interrupts.stop(),
                         Ok(Key::Drain) => interrupts.send(Command::Stop),
                         Ok(Key::Go) => interrupts.send(Command::Go),
+                        Ok(Key::RetryOutputs) => interrupts.send(Command::RetryOutputs),
                         Ok(Key::Blackout) => interrupts.send(Command::ToggleBlackout),
                         Err(_) => return,
                     },

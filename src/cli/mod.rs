@@ -13,6 +13,7 @@ mod line;
 mod live;
 #[cfg(feature = "gst")]
 mod log;
+mod outputs;
 pub mod status;
 pub mod terminal;
 #[cfg(feature = "gst")]
@@ -37,6 +38,7 @@ Examples:
   vfaq live                          a live show of ./worqspace on the built-in generator
   vfaq live -n friday --for 1h30m    record a set as the project 'friday'
   vfaq live -n friday --play         play that set again, without a generator
+  vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq doctor                        can this machine do a show?"
 )]
@@ -68,6 +70,8 @@ enum Command {
     /// Run a live show
     #[cfg(feature = "gst")]
     Live(live::LiveArgs),
+    /// List and change the outputs of a running show
+    Outputs(outputs::OutputsArgs),
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -111,6 +115,7 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
     match cli.command {
         #[cfg(feature = "gst")]
         Command::Live(args) => live::run(&cli.folders, args, clock)?,
+        Command::Outputs(args) => outputs::run(&args)?,
         Command::Config(command) => config::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),

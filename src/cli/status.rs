@@ -4,12 +4,16 @@
 //! file name or an error contains; nothing in them can steer the terminal.
 
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
-use crate::cli::line::{Line, Style, clean, cut};
+use crate::cli::line::{Line, Style, clean, cut, visible_width};
 
 /// Warnings that are shown at a time: the newest.
 const MAX_WARNINGS: usize = 3;
 /// Less disk than this is worth a colour.
 const LITTLE_ROOM_S: f64 = 600.0;
+/// Media that waits to be sent is worth a word from here on.
+const LONG_QUEUE_MS: u64 = 500;
+/// Columns that the name of an output and its reason have at least to themselves.
+const WITHOUT_MISHAPS: usize = 50;
 
 /// The block: no line is wider than `width` columns. With `colour` the lines hold SGR sequences
 /// (and each ends with all of them reset).
@@ -59,7 +63,14 @@ pub fn status_line(status: &Status) -> String {
         add(format!("recorded {}", size(recording.bytes)));
     }
     for output in &status.outputs {
-        add(format!("{} {}", clean(&output.uri), state(output.state).0));
+        let mut text = format!("{} {}", clean(&output_name(output)), state(output.state).0);
+        if let Some(reason) = &output.reason {
+            text += &format!(" ({})", clean(reason));
+        }
+        for mishap in output_mishaps(output) {
+            text += &format!(" {mishap}");
+        }
+        add(text);
     }
     if let Some(warning) = status.warnings.last() {
         add(format!("warning: {}", clean(warning)));
@@ -213,21 +224,48 @@ fn output(output: &OutputStatus, mut line: Line) -> String {
     if output.state == OutputState::Live {
         line.piece(Style::Plain, &bitrate(output.bitrate_kbps));
     }
-    if output.reconnects > 0 && output.reason.is_none() {
-        line.piece(Style::Warn, &format!("reconnects {}", output.reconnects));
+    if let Some(seconds) = output.retry_in_s {
+        line.piece(Style::Warn, &format!("retry in {seconds:.0} s"));
+    }
+    for mishap in output_mishaps(output) {
+        // On a narrow terminal, which output it is matters more.
+        if line.room() > WITHOUT_MISHAPS {
+            line.piece(Style::Warn, &mishap);
+        }
     }
     line.put(Style::Plain, "  ");
+    let which = clean(&output_name(output));
     match &output.reason {
-        // Half of the room for what, half for why.
-        Some(error) => {
-            let half = line.room() / 2;
-            line.put(Style::Plain, &cut(&clean(&output.uri), half));
+        // Half of the room for what, or what a short reason leaves.
+        Some(reason) => {
+            let left = line.room().saturating_sub(visible_width(&clean(reason)) + 2);
+            line.put(Style::Plain, &cut(&which, left.max(line.room() / 2)));
             line.put(Style::Plain, "  ");
-            line.put(Style::Bad, error);
+            let remark = matches!(output.state, OutputState::Live | OutputState::Stopped);
+            line.put(if remark { Style::Dim } else { Style::Bad }, reason);
         }
-        None => line.put(Style::Plain, &output.uri),
+        None => line.put(Style::Plain, &which),
     }
     line.finish()
+}
+
+/// The user's name for it before its URI.
+fn output_name(output: &OutputStatus) -> String {
+    match &output.name {
+        Some(name) => format!("{name} {}", output.uri),
+        None => output.uri.clone(),
+    }
+}
+
+/// What did not go well with an output, as far as it did not.
+fn output_mishaps(output: &OutputStatus) -> Vec<String> {
+    let counts = [("groups dropped", output.dropped_groups), ("reconnects", output.reconnects)];
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    let mut mishaps: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+    if output.queue_ms >= LONG_QUEUE_MS {
+        mishaps.push(format!("{:.1} s wait", output.queue_ms as f64 / 1000.0));
+    }
+    mishaps
 }
 
 fn phase(status: &Status) -> (&'static str, Style) {
@@ -239,15 +277,15 @@ fn phase(status: &Status) -> (&'static str, Style) {
     }
 }
 
-fn state(state: OutputState) -> (&'static str, Style) {
-    match state {
-        OutputState::Starting => ("starting", Style::Warn),
-        OutputState::Live => ("live", Style::Good),
-        OutputState::Reconnecting => ("reconnecting", Style::Warn),
-        OutputState::Unavailable => ("unavailable", Style::Bad),
-        OutputState::Failed => ("failed", Style::Bad),
-        OutputState::Stopped => ("stopped", Style::Dim),
-    }
+/// The word for a state, and how it looks.
+pub fn state(state: OutputState) -> (&'static str, Style) {
+    let style = match state {
+        OutputState::Starting | OutputState::Reconnecting => Style::Warn,
+        OutputState::Live => Style::Good,
+        OutputState::Unavailable | OutputState::Failed => Style::Bad,
+        OutputState::Stopped => Style::Dim,
+    };
+    (state.name(), style)
 }
 
 /// `01:02:03`.
@@ -271,7 +309,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn bitrate(kbps: f64) -> String {
+pub fn bitrate(kbps: f64) -> String {
     format!("{:.1} Mb/s", kbps / 1000.0)
 }
 
@@ -281,7 +319,6 @@ mod tests {
     use crate::base::telemetry::{
         Cycles, Frames, Generating, OnAir, Percentiles, RecordingStatus, Runway,
     };
-    use crate::cli::line::visible_width;
 
     fn live() -> Status {
         Status {
@@ -439,7 +476,38 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
         let block = status_block(&failed_output(), 80, false);
         assert_eq!(block[0], "LIVE  BLACKOUT  00:12:34  neon-garden");
         assert_eq!(block[7], "output   live  6.2 Mb/s  rtmp://live.example/app/***");
-        assert_eq!(block[8], "output   failed  rtmp://other.example/app/***  connection refused");
+        assert_eq!(
+            block[8],
+            "output   failed  reconnects 4  rtmp://other.example/app/***  connection refused"
+        );
+    }
+
+    #[test]
+    fn an_output_that_waits_says_for_how_long_and_what_it_has_lost() {
+        let mut status = failed_output();
+        let output = &mut status.outputs[1];
+        output.state = OutputState::Reconnecting;
+        output.name = Some("Twitch".into());
+        output.retry_in_s = Some(7.6);
+        output.dropped_groups = 3;
+        output.queue_ms = 1250;
+        assert_eq!(
+            status_block(&status, 130, false)[8],
+            "output   reconnecting  retry in 8 s  groups dropped 3  reconnects 4  1.2 s wait  \
+             Twitch rtmp://other.example/…  connection refused"
+        );
+        assert_eq!(
+            status_block(&status, 60, false)[8],
+            "output   reconnecting  retry in 8 s  Twitch rtm…  connectio…"
+        );
+        let line = status_line(&status);
+        let told = "Twitch rtmp://other.example/app/*** reconnecting (connection refused) \
+                    groups dropped 3 reconnects 4 1.2 s wait";
+        assert!(line.contains(told), "{line}");
+        status.outputs[1].state = OutputState::Live;
+        status.outputs[1].reason = Some("2 receivers".into());
+        let remark = status_block(&status, 130, true).remove(8);
+        assert!(remark.contains("\x1b[2m2 receivers"), "a remark is no alarm: {remark}");
     }
 
     #[test]

@@ -372,7 +372,7 @@ live:
     assert!(findings.problems.len() >= 10, "{findings}");
     let said = format!("{findings}\n{findings:?}\n{config:?}");
     assert!(!said.contains("sk-token") && !said.contains("hunter2"), "{said}");
-    let config = good("live: {outputs: ['rtmp://a/${STREAM_KEY}']}");
+    let config = good("live: {outputs: ['rtmp://a/b/${STREAM_KEY}']}");
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 

@@ -1,4 +1,4 @@
-//! Failures as HTTP answers: `{"error": {"kind": ..., "message": ...}}`.
+//! Failures as HTTP answers: `{"error": {"kind": ..., "message": ...}}`, secrets hidden.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::base::error::{Error, Kind};
+use crate::base::redact;
 
 /// An answer that is a refusal.
 pub struct Refusal {
@@ -32,11 +33,13 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let (status, kind) = match error.kind {
             Kind::Usage => (StatusCode::BAD_REQUEST, "usage"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Kind::Io => (StatusCode::INTERNAL_SERVER_ERROR, "io"),
         };
-        Refusal::new(status, kind, error.to_string())
+        Refusal::new(status, kind, redact::hide(&error.to_string()))
     }
 }
 

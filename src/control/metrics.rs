@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::base::telemetry::{OutputState, Percentiles, Phase, Status};
+use crate::base::telemetry::{OutputState, OutputStatus, Percentiles, Phase, Status};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -177,33 +177,39 @@ fn recording(page: &mut Page, status: &Status) {
     page.known(&[], recording.and_then(|r| r.room_s));
 }
 
-/// Two outputs may have one URI, so a number tells them apart.
+/// Two outputs may have one URI, so the number tells them apart.
 fn outputs(page: &mut Page, status: &Status) {
-    let numbers: Vec<String> = (1..=status.outputs.len()).map(|n| n.to_string()).collect();
-    let outputs = || numbers.iter().zip(&status.outputs);
     page.family("vfaq_output_state", "gauge", "1 for the state of the output.");
-    for (number, output) in outputs() {
+    for output in &status.outputs {
+        let number = output.id.to_string();
         for state in OutputState::ALL {
-            let labels = [("output", &**number), ("uri", &output.uri), ("state", state.name())];
+            let [output_label, name, uri] = output_labels(output, &number);
+            let labels = [output_label, name, uri, ("state", state.name())];
             page.sample(&labels, flag(output.state == state));
         }
     }
-    page.family("vfaq_output_frames_total", "counter", "Frames sent.");
-    for (number, output) in outputs() {
-        page.sample(&[("output", number), ("uri", &output.uri)], output.frames as f64);
-    }
-    page.family("vfaq_output_bytes_total", "counter", "Bytes sent.");
-    for (number, output) in outputs() {
-        page.sample(&[("output", number), ("uri", &output.uri)], output.bytes as f64);
-    }
-    page.family("vfaq_output_bits_per_second", "gauge", "Bit rate of the last seconds.");
-    for (number, output) in outputs() {
-        page.sample(&[("output", number), ("uri", &output.uri)], output.bitrate_kbps * 1000.0);
-    }
-    page.family("vfaq_output_reconnects_total", "counter", "Times it was connected again.");
-    for (number, output) in outputs() {
-        page.sample(&[("output", number), ("uri", &output.uri)], output.reconnects as f64);
-    }
+    let mut family = |name, kind, help, value: fn(&OutputStatus) -> f64| {
+        page.family(name, kind, help);
+        for output in &status.outputs {
+            page.sample(&output_labels(output, &output.id.to_string()), value(output));
+        }
+    };
+    family("vfaq_output_frames_total", "counter", "Frames sent.", |o| o.frames as f64);
+    family("vfaq_output_bytes_total", "counter", "Bytes sent.", |o| o.bytes as f64);
+    let help = "Bit rate of the last seconds.";
+    family("vfaq_output_bits_per_second", "gauge", help, |o| o.bitrate_kbps * 1000.0);
+    let help = "Groups of pictures that did not fit through.";
+    family("vfaq_output_dropped_groups_total", "counter", help, |o| o.dropped_groups as f64);
+    let help = "Pictures that were left out.";
+    family("vfaq_output_dropped_frames_total", "counter", help, |o| o.dropped_frames as f64);
+    let help = "Times it was connected again.";
+    family("vfaq_output_reconnects_total", "counter", help, |o| o.reconnects as f64);
+    let help = "Media that waits to be sent.";
+    family("vfaq_output_queue_seconds", "gauge", help, |o| seconds(o.queue_ms as f64));
+}
+
+fn output_labels<'a>(output: &'a OutputStatus, number: &'a str) -> [(&'a str, &'a str); 3] {
+    [("output", number), ("name", output.name.as_deref().unwrap_or("")), ("uri", &output.uri)]
 }
 
 fn flag(on: bool) -> f64 {
@@ -277,7 +283,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::telemetry::{OutputStatus, Runway};
+    use crate::base::telemetry::Runway;
 
     #[test]
     fn values_are_in_base_units_and_labels_are_escaped() {
@@ -289,8 +295,18 @@ mod tests {
             cpu_ms_per_frame: Some(18.0),
             peak_rss_mb: Some(412.5),
             outputs: vec![
-                OutputStatus { uri: "file:a\"b\\c\nd".into(), ..Default::default() },
-                OutputStatus { bitrate_kbps: 6000.0, ..Default::default() },
+                OutputStatus { id: 1, uri: "file:a\"b\\c\nd".into(), ..Default::default() },
+                OutputStatus {
+                    id: 4,
+                    name: Some("Stage".into()),
+                    state: OutputState::Unavailable,
+                    bitrate_kbps: 6000.0,
+                    dropped_groups: 3,
+                    dropped_frames: 360,
+                    reconnects: 2,
+                    queue_ms: 1500,
+                    ..Default::default()
+                },
             ],
             ..Default::default()
         };
@@ -303,8 +319,14 @@ mod tests {
             "vfaq_runway_seconds 18.5",
             "vfaq_cpu_seconds_per_frame 0.018",
             "vfaq_peak_resident_memory_bytes 412500000",
-            r#"vfaq_output_frames_total{output="1",uri="file:a\"b\\c\nd"} 0"#,
-            r#"vfaq_output_bits_per_second{output="2",uri=""} 6000000"#,
+            r#"vfaq_output_frames_total{output="1",name="",uri="file:a\"b\\c\nd"} 0"#,
+            r#"vfaq_output_bits_per_second{output="4",name="Stage",uri=""} 6000000"#,
+            r#"vfaq_output_state{output="4",name="Stage",uri="",state="unavailable"} 1"#,
+            r#"vfaq_output_state{output="4",name="Stage",uri="",state="live"} 0"#,
+            r#"vfaq_output_dropped_groups_total{output="4",name="Stage",uri=""} 3"#,
+            r#"vfaq_output_dropped_frames_total{output="4",name="Stage",uri=""} 360"#,
+            r#"vfaq_output_reconnects_total{output="4",name="Stage",uri=""} 2"#,
+            r#"vfaq_output_queue_seconds{output="4",name="Stage",uri=""} 1.5"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }
@@ -314,7 +336,8 @@ mod tests {
 
     #[test]
     fn every_sample_stands_below_its_help_and_type_and_is_there_once() {
-        let outputs = vec![OutputStatus { uri: "null:".into(), ..Default::default() }; 2];
+        let output = |id| OutputStatus { id, uri: "null:".into(), ..Default::default() };
+        let outputs = vec![output(1), output(2)];
         let text = exposition(&Status { outputs, ..Default::default() });
         let mut families = std::collections::HashSet::new();
         let mut series = std::collections::HashSet::new();

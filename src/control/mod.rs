@@ -1,4 +1,5 @@
-//! The show over HTTP: state, metrics, preview, parameters and *go*, for people and machines.
+//! The show over HTTP: state, metrics, preview, parameters, outputs and *go*, for people and
+//! machines.
 //!
 //! Holds: this room asks its [`Desk`] and tells it; it knows nothing of how a show works. Only
 //! loopback is served, only under a loopback name, and a web page of another origin can change
@@ -9,6 +10,7 @@
 mod error;
 mod guard;
 mod metrics;
+mod outputs;
 mod routes;
 
 use std::future::Future;
@@ -22,7 +24,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::Status;
+use crate::base::telemetry::{OutputStatus, Status};
+use crate::config::output::OutputSpec;
 use crate::param::Accepted;
 
 /// Open connections at a time; each costs a file descriptor, which the show needs too.
@@ -32,7 +35,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in progress may go on after the shutdown.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// What the control room may ask of the running show. Every method returns at once.
+/// What the control room may ask of the running show. Every method returns at once, but for those
+/// of outputs: they may look at a disk or start an encoder, and are called where waiting harms
+/// nobody.
 pub trait Desk: Send + Sync {
     fn status(&self) -> Arc<Status>;
     /// Starts a show that stands by; `false` if it was live already.
@@ -40,10 +45,39 @@ pub trait Desk: Send + Sync {
     /// Sets the parameter at `address` (with or without `/vfaq`). `source` says who asks, for the
     /// journal.
     fn set_param(&self, address: &str, value: f32, source: &str) -> Result<Accepted>;
+    /// Every output as it is now, in the order in which they were added.
+    fn outputs(&self) -> Vec<OutputStatus>;
+    /// The output with that number or name.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none; `Conflict`: several have that name.
+    fn output(&self, key: &str) -> Result<OutputStatus>;
+    /// Adds an output and starts it; returns what became of it so far.
+    ///
+    /// # Errors
+    /// `Conflict`: it is there already, or its file exists; `Unavailable`: the show is ending.
+    fn add_output(&self, spec: OutputSpec, source: &str) -> Result<OutputStatus>;
+    /// Changes the output with that number or name, which follows in its own time; returns how it
+    /// was.
+    ///
+    /// # Errors
+    /// As [`Desk::output`]; `Unavailable`: the show is ending.
+    fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus>;
     /// The newest preview picture; `None` before the first frame.
     fn preview_jpeg(&self) -> Option<Arc<[u8]>>;
     /// `Err` says in plain words what is wrong.
     fn healthy(&self) -> std::result::Result<(), String>;
+}
+
+/// What may be asked of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputChange {
+    Stop,
+    /// Start it if it has ended; a live one goes on as it is.
+    Start,
+    /// Connect now, whatever it waits for.
+    Retry,
+    Remove,
 }
 
 /// Takes the address, before anything else of the show starts. Port 0 takes a free one.

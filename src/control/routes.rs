@@ -13,14 +13,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::Refusal;
-use super::{Desk, guard, metrics};
+use super::{Desk, guard, metrics, outputs};
 use crate::base::error::Error;
 use crate::param::{self, Applies, Kind, Param};
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
-type Show = State<Arc<dyn Desk>>;
+pub(super) type Show = State<Arc<dyn Desk>>;
 
 pub fn router(desk: Arc<dyn Desk>) -> Router {
     Router::new()
@@ -32,6 +32,7 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .route("/api/v1/go", post(go))
         .route("/api/v1/params", get(params))
         .route("/api/v1/params/{*address}", put(set_param))
+        .merge(outputs::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -111,14 +112,7 @@ async fn set_param(
 ) -> Result<Response, Refusal> {
     let address = format!("/{address}");
     param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
-    let body = body.map_err(|e| match e.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("the body is over {MAX_BODY} bytes"),
-        ),
-        _ => Refusal::usage("the body could not be read whole"),
-    })?;
+    let body = body.map_err(bad_body)?;
     let change: Change = serde_json::from_slice(&body).map_err(|e| {
         Refusal::usage(format!("{address}: the body must be like {{\"value\": 1.2}}: {e}"))
     })?;
@@ -128,6 +122,18 @@ async fn set_param(
         "generation": accepted.generation,
     });
     Ok(Json(receipt).into_response())
+}
+
+/// Why a body could not be had.
+pub(super) fn bad_body(rejection: BytesRejection) -> Refusal {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body is over {MAX_BODY} bytes"),
+        ),
+        _ => Refusal::usage("the body could not be read whole"),
+    }
 }
 
 async fn unknown_path(uri: Uri) -> Refusal {

@@ -189,7 +189,7 @@ impl Encode {
 
 /// The settings of the encode that an output asks for: the show's, but for what it says itself
 /// and what its service does not take.
-fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
+pub fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
     let mut wanted = show.clone();
     if let Some(kbps) = output.bitrate_kbps {
         wanted.bitrate_kbps = kbps;

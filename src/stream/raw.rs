@@ -13,7 +13,7 @@ use gstreamer_video as gst_video;
 use super::fraction;
 use crate::audio::{CHANNELS, SAMPLE_RATE};
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::Counter;
+use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 
 /// A picture, or the sound of one frame.
@@ -76,13 +76,15 @@ pub fn audio_caps() -> gst::Caps {
         .build()
 }
 
-/// What a taker missed.
+/// What a taker missed, and what it might have.
 #[derive(Debug, Default)]
 pub struct RawLoad {
     /// Pictures that did not fit into its queue.
     pub pictures_dropped: Counter,
     /// Sounds of a frame that did not fit.
     pub sound_dropped: Counter,
+    /// The place of the newest picture, whether it fitted or not.
+    pub newest: Gauge,
 }
 
 /// Where raw units go.
@@ -139,6 +141,7 @@ impl Tap {
             let mark = picture.mark || taker.mark_missed;
             let unit = RawUnit::Picture(RawPicture { mark, ..picture.clone() });
             taker.mark_missed = false;
+            taker.load.newest.set(picture.index);
             if taker.units.try_send(unit).is_err() {
                 taker.load.pictures_dropped.add(1);
                 taker.mark_missed = mark;

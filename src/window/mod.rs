@@ -266,7 +266,8 @@ impl Process {
         let order = serde_json::to_string(order).map_err(|e| failed("write the order", &e))?;
         let (reports, sink) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let mut command = Command::new(program);
-        command.arg("window").arg(order).stdin(Stdio::piped());
+        // Ordinary log lines are no last words.
+        command.arg("window").arg(order).env("RUST_LOG", "error").stdin(Stdio::piped());
         // What Xlib or a panic says comes between the reports: that is its last words.
         command.stdout(sink.try_clone().map_err(|e| failed("make a pipe", &e))?).stderr(sink);
         #[cfg(unix)]

@@ -272,6 +272,10 @@ impl Show {
         self.http.post(self.at(path)).send().expect("an answer")
     }
 
+    pub fn post_json(&self, path: &str, body: &Value) -> reqwest::blocking::Response {
+        self.http.post(self.at(path)).json(body).send().expect("an answer")
+    }
+
     pub fn put(&self, path: &str, body: &Value) -> reqwest::blocking::Response {
         self.http.put(self.at(path)).json(body).send().expect("an answer")
     }

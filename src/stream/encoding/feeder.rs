@@ -18,7 +18,7 @@ use crate::base::time::NS;
 use crate::stream::clock_ns;
 use crate::stream::fanout::Fanout;
 use crate::stream::priority::{self, Importance};
-use crate::stream::raw::{RawPicture, RawUnit};
+use crate::stream::raw::{RawLoad, RawPicture, RawUnit};
 
 /// Without an encoded picture for this long an encoder hangs.
 const HUNG_NS: u64 = 2 * NS;
@@ -26,8 +26,9 @@ const HUNG_NS: u64 = 2 * NS;
 const HUNG_PICTURES: u64 = 48;
 /// What opening may take: drivers of GPUs are slow the first time.
 const OPENING_NS: u64 = 3 * NS;
-/// A longer run of missing places is not filled: recordings go on in a new part.
-const LONGEST_FILL_NS: u64 = 10 * NS;
+/// An encoder that is this far behind the picture does not get the missing places any more:
+/// recordings go on in a new part with the newest picture.
+const FAR_BEHIND_NS: u64 = 10 * NS;
 /// Between forced key frames.
 const KEY_EVERY_NS: u64 = NS;
 /// Pictures handed over that the encoder has not taken yet.
@@ -62,6 +63,7 @@ struct Present {
 
 pub struct Feeder {
     pictures: Receiver<RawUnit>,
+    load: Arc<RawLoad>,
     abandoned: Receiver<Infallible>,
     fanout: Arc<Fanout>,
     state: Arc<EncodingState>,
@@ -108,7 +110,7 @@ enum Woken {
 
 impl Feeder {
     pub fn new(
-        pictures: Receiver<RawUnit>,
+        (pictures, load): (Receiver<RawUnit>, Arc<RawLoad>),
         abandoned: Receiver<Infallible>,
         fanout: Arc<Fanout>,
         state: Arc<EncodingState>,
@@ -117,6 +119,7 @@ impl Feeder {
     ) -> Self {
         Feeder {
             pictures,
+            load,
             abandoned,
             fanout,
             state,
@@ -253,13 +256,18 @@ impl Feeder {
         if picture.index <= next {
             return Some(self.remember(picture));
         }
-        let missing = picture.index - next;
-        if self.settings.fps.pts_ns(missing) > LONGEST_FILL_NS {
-            tracing::warn!("{missing} pictures were not encoded: the encoder stood still too long");
+        let fps = self.settings.fps;
+        if fps.pts_ns(self.load.newest.get().saturating_sub(next)) > FAR_BEHIND_NS {
+            for unit in self.pictures.try_iter() {
+                if let RawUnit::Picture(newer) = unit {
+                    picture = newer;
+                }
+            }
             picture.mark = true;
+            let missing = picture.index - next;
+            tracing::warn!("{missing} pictures were not encoded: the encoder is too far behind");
             return Some(self.remember(picture));
         }
-        let fps = self.settings.fps;
         let pts_ns = fps.pts_ns(next);
         let mut repeat = RawPicture {
             index: next,

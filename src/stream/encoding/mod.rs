@@ -8,8 +8,8 @@
 //!
 //! Holds: every place of the grid comes out exactly once, in order: a picture that did not fit
 //! into the queue is replaced by the one before (`repeated`), and pictures that were in an encoder
-//! when it failed are encoded again by the next. Only a stall of over ten seconds leaves a gap,
-//! which is marked. The show never ends because of an encoder.
+//! when it failed are encoded again by the next. Only an encoder that is over ten seconds behind the
+//! picture leaves a gap, which is marked. The show never ends because of an encoder.
 
 mod feeder;
 mod instance;
@@ -219,7 +219,8 @@ impl Encoding {
         let (abandon, abandoned) = bounded(0);
         let (running, finished) = bounded(0);
         let (to, told) = (fanout.clone(), state.clone());
-        let feeder = Feeder::new(pictures, abandoned, to, told, settings, recovery);
+        let source = (pictures, load.clone());
+        let feeder = Feeder::new(source, abandoned, to, told, settings, recovery);
         let thread = std::thread::Builder::new()
             .name("encoding".into())
             .spawn(move || {

@@ -12,10 +12,12 @@ mod file;
 mod gop_queue;
 mod info;
 mod kind;
+mod ndi;
 mod progress;
 mod rtmp;
 mod rtmp_link;
 mod send_queue;
+mod srt;
 mod supervisor;
 mod writer;
 
@@ -38,6 +40,9 @@ use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
 use display::Display;
+use ndi::Ndi;
+use rtmp::Rtmp;
+use srt::Srt;
 use supervisor::{Backoff, Supervisor};
 
 /// What may wait for a file, and for any output's thread.
@@ -136,8 +141,9 @@ fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {
         Target::Null => Box::new(Null),
         Target::File { path, container } => Box::new(File::copy(path, container)),
         Target::Display { monitor, size } => Box::new(Display { monitor, size, canvas, fps }),
-        Target::Rtmp(target) => Box::new(rtmp::Rtmp::new(target)),
-        Target::Srt(_) | Target::Ndi { .. } => Box::new(Null),
+        Target::Rtmp(target) => Box::new(Rtmp::new(target)),
+        Target::Srt(target) => Box::new(Srt::new(target)),
+        Target::Ndi { name } => Box::new(Ndi { name, canvas, fps }),
     }
 }
 
@@ -169,26 +175,32 @@ impl Outputs {
     /// Adds and starts one.
     ///
     /// # Errors
-    /// `Usage`: it is there already, there are too many, or its file exists.
+    /// `Conflict`: it is there already, there are too many, or its file exists. `Unavailable`: the
+    /// show is ending.
     pub fn add(&self, spec: OutputSpec) -> Result<Arc<Output>> {
+        // A disk may take its time; nobody waits for it.
+        let fits = check(&spec);
         let mut running = lock(&self.running);
         if running.ended {
             return Err(Error::unavailable("the show is ending; no output can be added"));
         }
         let shown = spec.shown();
         if running.outputs.len() >= MOST_OUTPUTS {
-            return Err(Error::usage(format!(
+            return Err(Error::conflict(format!(
                 "output {shown}: there are {MOST_OUTPUTS} outputs already; remove one first"
             )));
         }
         let twice = spec.target != Target::Null
-            && running.outputs.iter().any(|output| output.spec.target == spec.target);
+            && running
+                .outputs
+                .iter()
+                .any(|output| output.spec.target == spec.target || output.spec.same_file(&spec));
         if twice {
-            return Err(Error::usage(format!(
+            return Err(Error::conflict(format!(
                 "output {shown} is there already; start or retry that one, or remove it first"
             )));
         }
-        check(&spec)?;
+        fits?;
         let id = running.last_id + 1;
         let fanout = match spec.target {
             Target::Ndi { .. } | Target::Display { .. } => self.feeds.fanout.clone(),
@@ -204,7 +216,7 @@ impl Outputs {
     /// The output with that number or name.
     ///
     /// # Errors
-    /// `Usage`: there is none, or several have that name.
+    /// `NotFound`: there is none; `Conflict`: several have that name.
     pub fn find(&self, key: &str) -> Result<Arc<Output>> {
         let running = lock(&self.running);
         let number: Option<u32> = key.parse().ok();
@@ -215,12 +227,19 @@ impl Outputs {
         match (found.next(), found.next()) {
             (Some(output), None) => Ok(output.clone()),
             (Some(_), Some(_)) => {
-                Err(Error::usage(format!("several outputs are called '{key}'; use the number")))
+                Err(Error::conflict(format!("several outputs are called '{key}'; use the number")))
             }
             (None, _) => {
-                let known: Vec<String> = running.outputs.iter().map(|o| o.id.to_string()).collect();
+                let known: Vec<String> = running
+                    .outputs
+                    .iter()
+                    .map(|output| match &output.spec.name {
+                        Some(name) => format!("{} ({name})", output.id),
+                        None => output.id.to_string(),
+                    })
+                    .collect();
                 let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-                Err(Error::usage(format!("there is no output '{key}'; there are: {known}")))
+                Err(Error::not_found(format!("there is no output '{key}'; there are: {known}")))
             }
         }
     }
@@ -246,10 +265,10 @@ impl Outputs {
 /// What is better known before an output starts.
 ///
 /// # Errors
-/// `Usage`: its file exists.
+/// `Conflict`: its file exists.
 pub fn check(spec: &OutputSpec) -> Result<()> {
     match &spec.target {
-        Target::File { path, .. } if path.exists() => Err(Error::usage(format!(
+        Target::File { path, .. } if path.exists() => Err(Error::conflict(format!(
             "output file:{}: the file exists and is not overwritten; name another",
             path.display()
         ))),

@@ -1,0 +1,110 @@
+//! `vfaq live --dry-run`: what would run, in lines for people, without starting any of it.
+
+use super::LiveOptions;
+use super::prepare_show::{Checked, check, project_folder};
+use crate::base::error::Result;
+use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
+use crate::stream::encoding::EncodeSettings;
+use crate::stream::encodings;
+
+pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
+    let Checked { config, bundle, outputs, encoder, listener, .. } = check(options)?;
+    let live = &config.live;
+    let folder = project_folder(options, &config)?;
+    let mut lines = vec![
+        format!("brief      {}", bundle.title.as_deref().unwrap_or("untitled")),
+        format!("project    {}", folder.display()),
+        format!(
+            "picture    {}x{} at {} fps, {} kb/s, a key frame every {} s",
+            live.canvas.0, live.canvas.1, live.fps, live.bitrate_kbps, live.keyframe_seconds
+        ),
+        format!("encoder    {} ({})", encoder.factory(), encoder.why),
+        format!("recording  {}", if live.record { "into the project" } else { "off" }),
+        match listener.and_then(|listener| listener.local_addr().ok()) {
+            Some(address) => format!("page       http://{address}"),
+            None => "page       off".to_owned(),
+        },
+    ];
+    if outputs.is_empty() {
+        lines.push("output     none; --to URI or live.outputs adds one".to_owned());
+    }
+    let encode = EncodeSettings::from(live);
+    for (number, output) in (1..).zip(&outputs) {
+        let name = output.name.as_ref().map_or(String::new(), |name| format!("{name}  "));
+        lines.push(format!("output {number:<3} {name}{}", output.shown()));
+        for what in describe(output, &encode) {
+            lines.push(format!("           {what}"));
+        }
+    }
+    lines.push("all right; nothing was started".to_owned());
+    Ok(lines)
+}
+
+/// What an output is and where it goes.
+fn describe(output: &OutputSpec, show: &EncodeSettings) -> Vec<String> {
+    let mut lines = match &output.target {
+        Target::Null => vec!["encodes and counts; goes nowhere".to_owned()],
+        Target::File { path, container } => {
+            let container = match container {
+                Container::Mp4 => "MP4",
+                Container::Mkv => "Matroska",
+                Container::Ts => "MPEG-TS",
+            };
+            vec![format!("writes {container} to {}", path.display())]
+        }
+        Target::Rtmp(rtmp) => publishing(rtmp),
+        Target::Srt(srt) => {
+            let place = match (srt.mode, &*srt.host) {
+                (SrtMode::Caller, host) => format!("calls {host}, port {}", srt.port),
+                (SrtMode::Listener, "") => format!("waits for callers on port {}", srt.port),
+                (SrtMode::Listener, host) => {
+                    format!("waits for callers at {host}, port {}", srt.port)
+                }
+            };
+            let secured = match &srt.passphrase {
+                Some(_) => format!("encrypted (AES-{})", srt.key_length * 8),
+                None => "not encrypted".to_owned(),
+            };
+            vec![format!("{place}, latency {} ms, {secured}", srt.latency_ms)]
+        }
+        Target::Ndi { name } => vec![format!("the NDI source {name} in the local network")],
+        Target::Display { monitor, size } => {
+            let monitor = match monitor {
+                Monitor::Default => "the default monitor".to_owned(),
+                Monitor::Number(number) => format!("monitor {number}"),
+                Monitor::Name(name) => format!("monitor {name}"),
+            };
+            vec![match size {
+                Some((width, height)) => format!("a window of {width}x{height} on {monitor}"),
+                None => format!("full-screen on {monitor}"),
+            }]
+        }
+    };
+    let own = encodings::wanted(show, output);
+    if own != *show {
+        let preset = own.preset.map_or(String::new(), |preset| format!(", preset {preset}"));
+        lines.push(format!(
+            "an encode of its own: {} kb/s, a key frame every {} s{preset}",
+            own.bitrate_kbps, own.keyframe_seconds
+        ));
+    }
+    lines
+}
+
+fn publishing(rtmp: &RtmpTarget) -> Vec<String> {
+    let how = if rtmp.tls { "with TLS" } else { "without TLS" };
+    let mut lines = vec![format!("publishes to {}, port {}, {how}", rtmp.host, rtmp.port)];
+    if let Some(most) = rtmp.profile.limits().max_bitrate_kbps {
+        lines.push(format!("profile {}: at most {most} kb/s", service(rtmp.profile)));
+    }
+    lines
+}
+
+fn service(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Twitch => "twitch",
+        Profile::Youtube => "youtube",
+        Profile::Kick => "kick",
+        Profile::Custom => "custom",
+    }
+}

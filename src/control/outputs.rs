@@ -1,0 +1,88 @@
+//! The routes of outputs; `docs/http.md` describes them.
+//!
+//! Holds: what a client sends may be nothing but a stream key, so no answer repeats any of it.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Map, Value};
+
+use super::error::Refusal;
+use super::routes::{Show, bad_body};
+use super::{Desk, OutputChange};
+use crate::base::error::{Error, Result};
+use crate::base::telemetry::OutputStatus;
+use crate::config::output::OutputSpec;
+
+/// Who asks, for the journal.
+const SOURCE: &str = "http";
+const FORM: &str = "the body must be like {\"uri\": \"rtmp://HOST/APPLICATION/KEY\"}, with options \
+                    beside uri such as \"name\": \"Stage\"";
+
+pub fn routes() -> Router<Arc<dyn Desk>> {
+    let on = |change| post(move |desk: Show, key: Path<String>| self::change(desk, key, change));
+    let remove = move |desk: Show, key: Path<String>| change(desk, key, OutputChange::Remove);
+    Router::new()
+        .route("/api/v1/outputs", get(list).post(add))
+        .route("/api/v1/outputs/{key}", get(one).delete(remove))
+        .route("/api/v1/outputs/{key}/stop", on(OutputChange::Stop))
+        .route("/api/v1/outputs/{key}/start", on(OutputChange::Start))
+        .route("/api/v1/outputs/{key}/retry", on(OutputChange::Retry))
+}
+
+async fn list(State(desk): Show) -> Result<Json<Vec<OutputStatus>>, Refusal> {
+    Ok(Json(aside(move || Ok(desk.outputs())).await?))
+}
+
+async fn one(State(desk): Show, Path(key): Path<String>) -> Result<Response, Refusal> {
+    let output = aside(move || desk.output(&key)).await?;
+    Ok(Json(output).into_response())
+}
+
+async fn add(State(desk): Show, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
+    let spec = spec(&body.map_err(bad_body)?)?;
+    let output = aside(move || desk.add_output(spec, SOURCE)).await?;
+    Ok((StatusCode::CREATED, Json(output)).into_response())
+}
+
+async fn change(
+    State(desk): Show,
+    Path(key): Path<String>,
+    change: OutputChange,
+) -> Result<Response, Refusal> {
+    let output = aside(move || desk.change_output(&key, change, SOURCE)).await?;
+    Ok(Json(output).into_response())
+}
+
+/// Calls what may look at a disk, or wait for somebody who does, on a thread that may wait.
+async fn aside<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(call).await;
+    Ok(done.map_err(Error::fault)??)
+}
+
+/// The output that a body asks for.
+fn spec(body: &[u8]) -> Result<OutputSpec, Refusal> {
+    let form = || Refusal::usage(FORM);
+    let mut settings: Map<String, Value> = serde_json::from_slice(body).map_err(|_| form())?;
+    let Some(Value::String(uri)) = settings.remove("uri") else { return Err(form()) };
+    let mut options = Vec::new();
+    for (name, value) in settings {
+        let text = match value {
+            Value::String(text) => text,
+            value @ (Value::Number(_) | Value::Bool(_)) => value.to_string(),
+            // Not set, as in the settings.
+            Value::Null => continue,
+            Value::Array(_) | Value::Object(_) => return Err(form()),
+        };
+        options.push((name, text));
+    }
+    Ok(OutputSpec::with_options(&uri, &options)?)
+}

@@ -1,0 +1,408 @@
+//! Encoders that fail and hang under a running show: stand-ins under the names of encoders that
+//! need hardware, with x264 inside.
+#![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer::subclass::prelude::*;
+use vfaq::base::time::FrameRate;
+use vfaq::config::Encoder;
+use vfaq::media::FrameMut;
+use vfaq::render::Rendered;
+use vfaq::stream::clock_ns;
+use vfaq::stream::encoding::{EncodeSettings, Encoding, EncodingInfo, ladder};
+use vfaq::stream::fanout::{Unit, UnitKind};
+use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
+use vfaq::stream::raw::{RawPicture, RawUnit, Tap, video_info};
+use vfaq::stream::sound::{SoundFeed, SoundOut};
+use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
+
+const FPS: FrameRate = FrameRate::whole(60);
+const CANVAS: (u32, u32) = (320, 180);
+
+/// Pictures after which a stand-in goes wrong: more than a trial gives it.
+const GOOD_FOR: u64 = 90;
+
+/// An encoder that goes wrong.
+macro_rules! stand_in {
+    ($module:ident, $name:literal, $opens:literal, $goes_wrong:expr) => {
+        mod $module {
+            use super::*;
+
+            #[derive(Default)]
+            pub struct StandIn;
+
+            #[glib::object_subclass]
+            impl ObjectSubclass for StandIn {
+                const NAME: &'static str = $name;
+                type Type = Wrapper;
+                type ParentType = gst::Bin;
+            }
+
+            impl ObjectImpl for StandIn {
+                fn constructed(&self) {
+                    self.parent_constructed();
+                    let bin = self.obj();
+                    let inner = gst::ElementFactory::make("x264enc")
+                        .property_from_str("speed-preset", "ultrafast")
+                        .property("bframes", 0u32)
+                        .property("key-int-max", 30u32)
+                        .build()
+                        .unwrap();
+                    bin.add(&inner).unwrap();
+                    for name in ["sink", "src"] {
+                        let target = inner.static_pad(name).unwrap();
+                        let pad = gst::GhostPad::builder_with_target(&target).unwrap();
+                        bin.add_pad(&pad.name(name).build()).unwrap();
+                    }
+                    let seen = vfaq::base::telemetry::Counter::default();
+                    let weak = bin.downgrade();
+                    inner.static_pad("sink").unwrap().add_probe(
+                        gst::PadProbeType::BUFFER,
+                        move |_, _| {
+                            seen.add(1);
+                            if seen.get() > GOOD_FOR {
+                                let wrong: fn(&gst::Element) = $goes_wrong;
+                                wrong(weak.upgrade().unwrap().upcast_ref());
+                            }
+                            gst::PadProbeReturn::Ok
+                        },
+                    );
+                }
+            }
+
+            impl GstObjectImpl for StandIn {}
+
+            impl ElementImpl for StandIn {
+                fn change_state(
+                    &self,
+                    change: gst::StateChange,
+                ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+                    if !$opens && change == gst::StateChange::NullToReady {
+                        gst::element_imp_error!(self, gst::LibraryError::Init, ("no such device"));
+                        return Err(gst::StateChangeError);
+                    }
+                    self.parent_change_state(change)
+                }
+            }
+
+            impl BinImpl for StandIn {}
+
+            glib::wrapper! {
+                pub struct Wrapper(ObjectSubclass<StandIn>) @extends gst::Bin, gst::Element, gst::Object;
+            }
+        }
+    };
+}
+
+stand_in!(absent, "nvh264enc", false, |_| {});
+stand_in!(failing, "nvcudah264enc", true, |element| {
+    gst::element_error!(element, gst::StreamError::Encode, ("the GPU has fallen off the bus"));
+});
+stand_in!(hanging, "vah264enc", true, |_| {
+    // For ever.
+    let _ = crossbeam_channel::never::<()>().recv();
+});
+
+fn set_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        vfaq::stream::init().unwrap();
+        let rank = gst::Rank::NONE;
+        let register = |name, kind| gst::Element::register(None, name, rank, kind).unwrap();
+        register("nvh264enc", absent::Wrapper::static_type());
+        register("nvcudah264enc", failing::Wrapper::static_type());
+        register("vah264enc", hanging::Wrapper::static_type());
+    });
+}
+
+fn settings() -> EncodeSettings {
+    EncodeSettings {
+        canvas: CANVAS,
+        fps: FPS,
+        bitrate_kbps: 1500,
+        keyframe_seconds: 1.0,
+        preset: None,
+    }
+}
+
+/// Bars of this many pixels show a picture's number in binary.
+const BARS: usize = 10;
+
+struct Numbers {
+    frames: u64,
+    sound: SoundFeed,
+}
+
+impl FrameSource for Numbers {
+    fn is_over(&mut self, n: u64) -> bool {
+        n >= self.frames
+    }
+
+    fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
+        for (i, luma) in out.y.data.iter_mut().enumerate() {
+            let x = i % out.y.stride;
+            *luma =
+                if n >> (x * BARS / CANVAS.0 as usize).min(BARS - 1) & 1 == 1 { 220 } else { 30 };
+        }
+        out.u.data.fill(128);
+        out.v.data.fill(128);
+        Drawn { rendered: Rendered::Source, mark: n == 0 }
+    }
+
+    fn sent(&mut self, n: u64) {
+        self.sound.send(n, false);
+    }
+
+    fn ended(&mut self, frames: u64) {
+        self.sound.end(frames);
+    }
+}
+
+/// The number that a decoded picture shows.
+fn number(grey: &[u8]) -> u64 {
+    let width = grey.len() / 9;
+    (0..BARS)
+        .filter(|bar| grey[width * 4 + (bar * 2 + 1) * width / BARS / 2] > 125)
+        .map(|b| 1 << b)
+        .sum()
+}
+
+struct Outcome {
+    video: Vec<Unit>,
+    info: EncodingInfo,
+    why: String,
+    /// When a taker of raw pictures got each, in nanoseconds.
+    raw_ns: Vec<u64>,
+    /// The numbers on the decoded pictures.
+    numbers: Vec<u64>,
+}
+
+/// A show of so many frames in real time.
+fn show(preference: &[Encoder], frames: u64) -> Outcome {
+    set_up();
+    let (tap, sound_out) = (Tap::new(), SoundOut::new());
+    let choice = ladder::choose(preference, &settings()).unwrap();
+    let why = choice.why.clone();
+    let mut encoding = Encoding::start(settings(), choice, &tap, &sound_out).unwrap();
+    let (units, load) = encoding.fanout().subscribe(256 << 20);
+    let (raw, raw_load) = tap.subscribe(30, true);
+    let taker = std::thread::spawn(move || {
+        let pictures = raw.iter().filter(|unit| matches!(unit, RawUnit::Picture(_)));
+        pictures.map(|_| clock_ns()).collect::<Vec<_>>()
+    });
+    let telemetry = Arc::new(LiveTelemetry::default());
+    let state = encoding.state().clone();
+    let pipeline =
+        LivePipeline::build(FPS, None, &tap, &sound_out, &telemetry, |sound| SourceSetup {
+            canvas: CANVAS,
+            fps: FPS,
+            frames: Box::new(Numbers { frames, sound }),
+            counters: telemetry.source.clone(),
+            encoder_ready: Box::new(move || state.frames_in.get() > 0),
+            lateness: telemetry.lateness.clone(),
+            render: telemetry.render.clone(),
+        })
+        .unwrap();
+    pipeline.start().unwrap();
+    match pipeline.poll_end(Duration::from_secs(60)) {
+        Some(End::Finished) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(encoding.close(Duration::from_secs(20)), "{:?}", encoding.info());
+    let raw_ns = taker.join().unwrap();
+    assert_eq!(raw_load.pictures_dropped.get(), 0);
+    assert_eq!(load.refused.get(), 0);
+
+    let video: Vec<Unit> = units.iter().filter(|u| u.kind != UnitKind::Audio).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.h264");
+    let bytes: Vec<u8> =
+        video.iter().flat_map(|u| u.buffer.map_readable().unwrap().to_vec()).collect();
+    std::fs::write(&path, bytes).unwrap();
+    let numbers = numbers(&path);
+    Outcome { video, info: encoding.info(), why, raw_ns, numbers }
+}
+
+fn numbers(path: &Path) -> Vec<u64> {
+    assert_eq!(support::complaints(path), "");
+    support::decode_grey(path, 40, 9).iter().map(|grey| number(grey)).collect()
+}
+
+impl Outcome {
+    /// Every place of the grid came out once, in order, and can be decoded; what is not the
+    /// picture that belongs there is the one before, and was counted.
+    fn assert_whole(&self, frames: u64) {
+        let places: Vec<u64> = self.video.iter().map(|u| u.pts_ns).collect();
+        let grid: Vec<u64> = (0..frames).map(|n| FPS.pts_ns(n)).collect();
+        assert_eq!(places, grid, "{:?}", self.info);
+        assert_eq!(self.numbers.len() as u64, frames);
+        assert!(self.numbers.is_sorted(), "{:?}", self.numbers);
+        let others = (0..).zip(&self.numbers).filter(|(n, shown)| n != *shown).count();
+        assert!(others as u64 <= self.info.repeated, "{others} {:?}", self.info);
+        assert_eq!(self.info.frames_out, frames);
+    }
+
+    /// The places at which another encoder began; each is a key frame.
+    fn new_encoders(&self) -> Vec<usize> {
+        let at = |(n, unit): (usize, &Unit)| match unit.kind {
+            UnitKind::Video { new_encoder: true, key, .. } => {
+                assert!(key, "unit {n}");
+                Some(n)
+            }
+            _ => None,
+        };
+        self.video.iter().enumerate().filter_map(at).collect()
+    }
+}
+
+#[test]
+fn an_encoder_that_cannot_open_is_passed_over_and_it_is_said_why() {
+    set_up();
+    let preference = [Encoder::Nvenc, Encoder::Vaapi, Encoder::X264];
+    let choice = ladder::choose(&[Encoder::X264], &settings()).unwrap();
+    assert_eq!(choice.factory(), "x264enc");
+    let choice = ladder::choose(&preference, &settings()).unwrap();
+    assert_eq!(choice.factory(), "nvcudah264enc", "{}", choice.why);
+    assert!(choice.why.contains("nvh264enc: no such device"), "{}", choice.why);
+    assert!(choice.why.contains("nvcudah264enc: chosen"), "{}", choice.why);
+    // Nothing to fall back to: the error says what was tried.
+    let tiny = EncodeSettings { preset: Some("warp".into()), ..settings() };
+    let error = ladder::choose(&[Encoder::X264], &tiny).unwrap_err().to_string();
+    assert!(error.contains("warp") && error.contains("live.encoder_preference"), "{error}");
+}
+
+#[test]
+fn an_encoder_that_fails_is_followed_by_the_next() {
+    let frames = 240;
+    let outcome = show(&[Encoder::Nvenc, Encoder::X264], frames);
+    assert!(outcome.why.contains("nvcudah264enc: chosen"), "{}", outcome.why);
+    outcome.assert_whole(frames);
+    assert_eq!(outcome.new_encoders().len(), 1);
+    let info = &outcome.info;
+    assert_eq!((info.encoder, info.rebuilt), ("x264enc", 1));
+    let change = &info.changes[0];
+    assert_eq!((change.from, change.to), ("nvcudah264enc", "x264enc"));
+    assert!(change.reason.contains("fallen off the bus"), "{change:?}");
+    assert!((change.at_s - 1.5).abs() < 0.3, "{change:?}");
+}
+
+#[test]
+fn an_encoder_that_hangs_is_left_while_the_picture_goes_on() {
+    let frames = 480;
+    let outcome = show(&[Encoder::Vaapi, Encoder::X264], frames);
+    outcome.assert_whole(frames);
+    // The same once more, which hangs again; then the next.
+    assert_eq!(outcome.new_encoders().len(), 2, "{:?}", outcome.info);
+    let order: Vec<_> = outcome.info.changes.iter().map(|c| (c.from, c.to)).collect();
+    assert_eq!(order, [("vah264enc", "vah264enc"), ("vah264enc", "x264enc")]);
+    assert!(outcome.info.repeated > 60, "{:?}", outcome.info);
+    // Whoever takes raw pictures noticed nothing.
+    assert_eq!(outcome.raw_ns.len() as u64, frames);
+    let longest = outcome.raw_ns.windows(2).map(|w| w[1] - w[0]).max().unwrap();
+    assert!(longest < 500_000_000, "{longest} ns without a picture");
+}
+
+/// An encoding that is fed as fast as it can go.
+struct Bench {
+    tap: Arc<Tap>,
+    encoding: Encoding,
+    units: crossbeam_channel::Receiver<Unit>,
+    /// The same picture again and again: nothing that looks like a change of scene.
+    still: bool,
+    sent: u64,
+    got: Vec<Unit>,
+}
+
+impl Bench {
+    fn new(encoder: Encoder, settings: EncodeSettings) -> Self {
+        set_up();
+        let (tap, sound_out) = (Tap::new(), SoundOut::new());
+        let choice = ladder::choose(&[encoder], &settings).unwrap();
+        let encoding = Encoding::start(settings, choice, &tap, &sound_out).unwrap();
+        let (units, _) = encoding.fanout().subscribe(256 << 20);
+        Bench { tap, encoding, units, still: false, sent: 0, got: Vec::new() }
+    }
+
+    /// Feeds so many pictures of faint noise; few are on their way at a time.
+    fn feed(&mut self, pictures: u64) {
+        let size = video_info(CANVAS, FPS).unwrap().size();
+        let luma = (CANVAS.0 * CANVAS.1) as usize;
+        for _ in 0..pictures {
+            let mut state = if self.still { 1 } else { self.sent as u32 | 1 };
+            let mut noise = vec![128u8; size];
+            for luma in &mut noise[..luma] {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *luma = (state >> 24) as u8 / 8 + 100;
+            }
+            let mut buffer = gst::Buffer::from_slice(noise);
+            let (pts_ns, duration_ns) = (FPS.pts_ns(self.sent), FPS.pts_ns(1));
+            buffer.make_mut().set_pts(gst::ClockTime::from_nseconds(pts_ns));
+            let mark = false;
+            self.tap.send_picture(&RawPicture {
+                index: self.sent,
+                pts_ns,
+                duration_ns,
+                mark,
+                buffer,
+            });
+            self.sent += 1;
+            while self.sent - self.got.len() as u64 > 8 {
+                self.got.push(self.units.recv_timeout(Duration::from_secs(10)).unwrap());
+            }
+        }
+    }
+
+    /// kb/s over a range of pictures.
+    fn rate(&self, from: usize, to: usize) -> f64 {
+        let bytes: usize = self.got[from..to].iter().map(|u| u.buffer.size()).sum();
+        bytes as f64 * 8.0 / 1000.0 / ((to - from) as f64 * FPS.frame_seconds())
+    }
+}
+
+#[test]
+fn the_bitrate_changes_while_it_runs() {
+    for encoder in [Encoder::X264, Encoder::OpenH264] {
+        let mut bench = Bench::new(encoder, EncodeSettings { bitrate_kbps: 3000, ..settings() });
+        bench.feed(300);
+        bench.encoding.set_bitrate(1500);
+        bench.feed(300);
+        let (before, after) = (bench.rate(120, 290), bench.rate(420, 590));
+        println!("{encoder:?}: {before:.0} kb/s, then {after:.0} kb/s");
+        assert!((2000.0..4000.0).contains(&before), "{encoder:?}: {before} kb/s");
+        assert!((1000.0..2000.0).contains(&after), "{encoder:?}: {after} kb/s");
+        assert_eq!(bench.encoding.bitrate_kbps(), 1500);
+        assert!(
+            bench.got.iter().all(|u| !matches!(u.kind, UnitKind::Video { new_encoder: true, .. }))
+        );
+    }
+}
+
+#[test]
+fn a_key_frame_comes_soon_when_asked_for() {
+    for encoder in [Encoder::X264, Encoder::OpenH264] {
+        let mut bench =
+            Bench::new(encoder, EncodeSettings { keyframe_seconds: 20.0, ..settings() });
+        bench.still = true;
+        bench.feed(100);
+        bench.encoding.fanout().request_key_frame();
+        bench.encoding.request_key_frame();
+        bench.feed(60);
+        let keys: Vec<usize> = (0..)
+            .zip(&bench.got)
+            .filter(|(_, u)| matches!(u.kind, UnitKind::Video { key: true, .. }))
+            .map(|(n, _)| n)
+            .collect();
+        let asked: Vec<usize> = keys.into_iter().filter(|n| *n >= 90).collect();
+        assert_eq!(asked.len(), 1, "{encoder:?}: {asked:?}");
+        assert!((92..112).contains(&asked[0]), "{encoder:?}: {asked:?}");
+    }
+}
