@@ -72,6 +72,8 @@ impl Nginx {
             .arg("-p")
             .arg(self.folder.path())
             .args(["-c", "nginx.conf"])
+            // Where it records is relative to its working folder.
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
