@@ -16,6 +16,7 @@ mod parts;
 mod prepare_show;
 mod rehearsal;
 mod report;
+mod room;
 mod running;
 
 use std::net::SocketAddr;

@@ -38,7 +38,7 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
+    /// Makes `path`; an existing file is left alone and an error. The file's time 0 is `start_ns` of show time.
     pub fn create(
         path: &Path,
         container: Container,
@@ -46,7 +46,7 @@ impl FileWriter {
         start_ns: u64,
     ) -> Result<Self> {
         // filesink's own error would not say why.
-        let file = std::fs::File::create(path)
+        let file = std::fs::File::create_new(path)
             .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
