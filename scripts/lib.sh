@@ -30,10 +30,10 @@ APT_TEST=(
 )
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
-# The outputs run streams to real servers: an RTMP server, ffmpeg for SRT, an X server without a
+# The outputs run streams to real servers: an RTMP server, an SRT receiver, an X server without a
 # screen, and an NDI receiver in Python, all in a network of their own.
 APT_SOAK_OUTPUTS=(
-  ffmpeg python3 python3-venv nginx libnginx-mod-rtmp xvfb iproute2 util-linux
+  ffmpeg python3 python3-venv nginx libnginx-mod-rtmp srt-tools xvfb iproute2 util-linux
 )
 
 # say LINE...: one line for each argument.
@@ -117,7 +117,7 @@ need_other_system() {
       [ "$(uname -s)" = Darwin ] || tools+=(Xvfb import xdotool)
       ;;
     soak) tools+=(ffprobe python3) ;;
-    soak-outputs) tools+=(ffmpeg ffprobe python3 nginx Xvfb) ;;
+    soak-outputs) tools+=(ffprobe python3 nginx srt-live-transmit Xvfb) ;;
   esac
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || lacking+=("$tool")
@@ -155,10 +155,10 @@ tell_packages() {
       ;;
     soak-outputs)
       # The RTMP module for nginx is in no list but Debian's: the outputs run says where it looks.
-      extra_fedora=' ffmpeg python3 nginx xorg-x11-server-Xvfb iproute'
-      extra_arch=' ffmpeg python nginx xorg-server-xvfb iproute2'
-      extra_suse=' ffmpeg python3 nginx xorg-x11-server-Xvfb iproute2'
-      extra_brew=' ffmpeg python nginx'
+      extra_fedora=' ffmpeg python3 nginx srt xorg-x11-server-Xvfb iproute'
+      extra_arch=' ffmpeg python nginx srt xorg-server-xvfb iproute2'
+      extra_suse=' ffmpeg python3 nginx srt xorg-x11-server-Xvfb iproute2'
+      extra_brew=' ffmpeg python nginx srt'
       ;;
   esac
   local fedora="sudo dnf install gcc pkgconf-pkg-config gstreamer1 gstreamer1-devel gstreamer1-plugins-base gstreamer1-plugins-base-devel gstreamer1-plugins-good gstreamer1-plugins-bad-free gstreamer1-plugins-bad-free-devel gstreamer1-plugins-ugly gstreamer1-plugin-libav libX11-xcb libXcursor libXi libXrandr libxkbcommon-x11 libwayland-client$extra_fedora"

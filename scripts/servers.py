@@ -96,7 +96,7 @@ class Nginx(Part):
                           "it comes with libnginx-mod-rtmp on Debian and Ubuntu")
         temporary = " ".join(f"{kind}_temp_path tmp;" for kind in
                              ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
-        record = "live on; record all; record_path recorded; record_unique on;"
+        record = f"live on; record all; record_path {self.recorded}; record_unique on;"
         (self.folder / "nginx.conf").write_text(f"""
 load_module {module};
 daemon off; master_process off; pid nginx.pid; error_log stderr info;
@@ -138,18 +138,18 @@ http {{ access_log off; {temporary} root .; server {{ listen 127.0.0.1:{self.htt
 
 
 class SrtReceiver(Part):
-    """ffmpeg, waiting for a caller; every start writes a file of its own, `srt_N.ts`."""
+    """Waits for a caller, writes what comes into a file as it is, and ends with the connection;
+    every start writes a file of its own, `srt_N.ts`."""
 
     def __init__(self, folder):
         self.folder, self.port, self.count = Path(folder), free_port(socket.SOCK_DGRAM), 0
 
     def start(self):
         self.count += 1
-        with open(self.folder / "srt.log", "ab") as log:
-            # Half a second is enough to know what a stream is.
-            self.run(["ffmpeg", "-v", "error", "-analyzeduration", "500000",
-                      "-i", f"srt://127.0.0.1:{self.port}?mode=listener", "-map", "0", "-c", "copy",
-                      "-flush_packets", "1", "-f", "mpegts", self.path()], stderr=log)
+        with open(self.folder / "srt.log", "ab") as log, open(self.path(), "wb") as received:
+            self.run(["srt-live-transmit", "-q", "-a:no",
+                      f"srt://127.0.0.1:{self.port}?mode=listener", "file://con"],
+                     stdout=received, stderr=log)
 
     def path(self):
         return self.folder / f"srt_{self.count:03}.ts"
