@@ -240,8 +240,8 @@ class Show(Part):
         ask(self.port, "POST", f"/api/v1/outputs/{name}/retry")
 
     def finish(self):
-        """Waits for the end of the show, asking for it first where it is not `--for` a time. Gives
-        the CPU time, in seconds, of the process and of those that it has started."""
+        """Waits for the end of the show. Gives the CPU time, in seconds, of the process and of those
+        that it has started."""
         _, status, used = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         if self.process.returncode != 0:
