@@ -19,7 +19,7 @@ mod rtmp_link;
 mod send_queue;
 mod srt;
 mod supervisor;
-mod writer;
+pub(in crate::stream) mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -40,8 +40,8 @@ use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::output::{OutputSpec, Target};
 use display::Display;
-use rtmp::Rtmp;
 use ndi::Ndi;
+use rtmp::Rtmp;
 use srt::Srt;
 use supervisor::{Backoff, Supervisor};
 
