@@ -7,6 +7,7 @@
 //! End: the picture stops, the encoders drain, outputs finish their files, the state is saved, the
 //! summary is written; each with a time limit.
 
+pub mod assemble;
 mod awake;
 mod desk;
 pub mod doctor;

@@ -19,7 +19,7 @@ mod rtmp_link;
 mod send_queue;
 mod srt;
 mod supervisor;
-mod writer;
+pub(in crate::stream) mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;

@@ -123,9 +123,14 @@ impl FileWriter {
 
     /// Makes an MP4 an ordinary one and closes the file, flushed to the disk.
     pub fn finish(self) -> Result<()> {
+        self.finish_within(FINISH_LIMIT)
+    }
+
+    /// As [`FileWriter::finish`], where nobody waits for the next part.
+    pub fn finish_within(self, limit: Duration) -> Result<()> {
         let _ = self.video.end_of_stream();
         let _ = self.audio.end_of_stream();
-        wait_for_end(&self.pipeline, FINISH_LIMIT)
+        wait_for_end(&self.pipeline, limit)
             .map_err(|e| e.context(format!("cannot finish {}", self.path.display())))?;
         take_down(&self.pipeline);
         self.flush()
