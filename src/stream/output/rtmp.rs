@@ -74,7 +74,8 @@ impl Rtmp {
                      application '{}' and the stream key",
                     self.target.application
                 );
-                if self.silent_refusals < SILENT_REFUSALS {
+                // One that took the stream before may be down for a while.
+                if life.was_live || self.silent_refusals < SILENT_REFUSALS {
                     Ending::Lost(text)
                 } else {
                     self.silent_refusals = 0;

@@ -145,7 +145,8 @@ mod tests {
         while let Ok(count) = client.write(&[0; 65536]) {
             written += count as u64;
         }
-        assert_eq!(queue.bytes(), written);
+        // What is received and not yet confirmed counts twice.
+        assert!((written..written + 65536).contains(&queue.bytes()), "{}", queue.bytes());
         drop(queue);
         assert!(SendQueue::find(port).is_some());
     }
