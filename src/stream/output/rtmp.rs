@@ -214,8 +214,7 @@ impl Run {
 
     /// Sends what comes until there is no more.
     fn carry(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
-        // The one that was asked for when the feed began has passed by.
-        life.fanout.request_key_frame();
+        life.request_key_frame();
         loop {
             match life.next(&self.feed.units, PATIENCE) {
                 Next::Got(unit) => {

@@ -79,7 +79,7 @@ impl Srt {
                 look_at = now + LOOK_EVERY;
                 let link = connection.look(now);
                 if link.newcomers {
-                    life.fanout.request_key_frame();
+                    life.request_key_frame();
                 }
                 if calling {
                     self.still_there(here > 0, &link, began, now)?;
@@ -232,7 +232,7 @@ fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
 
 /// `None`: the life ends.
 fn first_key_frame(life: &mut Life<'_>, units: &Receiver<Unit>) -> Option<(Unit, StreamCaps)> {
-    life.fanout.request_key_frame();
+    life.request_key_frame();
     loop {
         match life.next(units, LOOK_EVERY) {
             Next::Got(unit) if unit.is_key() => {
