@@ -13,7 +13,7 @@ use super::send_queue::SendQueue;
 use crate::base::error::{Error, Result};
 use crate::base::redact::hide;
 use crate::config::output::RtmpTarget;
-use crate::stream::fanout::{StreamCaps, Unit, UnitKind};
+use crate::stream::fanout::{StreamCaps, Unit};
 use crate::stream::priority::{self, Importance};
 use crate::stream::{make, take_down};
 
@@ -163,23 +163,13 @@ impl Link {
     /// Pushes a unit; false: the pipeline takes none any more.
     #[must_use]
     pub fn push(&mut self, unit: &Unit, start_ns: u64) -> bool {
-        let pts_ns = unit.pts_ns.saturating_sub(start_ns);
-        let mut buffer = unit.buffer.copy();
-        {
-            let buffer = buffer.make_mut();
-            let pts = gst::ClockTime::from_nseconds(pts_ns);
-            buffer.set_pts(pts);
-            buffer.set_dts(pts);
-            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
-        }
+        // The queue gives nothing from before the start.
+        let Some(buffer) = unit.rebased(start_ns) else { return true };
         let bytes = buffer.size() as u64;
         self.pushed += bytes;
         self.pushed_in_all += bytes;
-        self.pushed_up_to = Duration::from_nanos(pts_ns + unit.duration_ns);
-        let source = match unit.kind {
-            UnitKind::Video { .. } => &self.video,
-            UnitKind::Audio => &self.sound,
-        };
+        self.pushed_up_to = Duration::from_nanos(unit.pts_ns - start_ns + unit.duration_ns);
+        let source = if unit.is_picture() { &self.video } else { &self.sound };
         source.push_buffer(buffer).is_ok()
     }
 
