@@ -216,11 +216,11 @@ impl Kind for Srt {
 
 /// The addresses of a host; none if it is not known. Asking may take long, so a thread does it,
 /// which ends by itself when the system has an answer: nobody can end it sooner.
-fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
+pub(super) fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
     let (answer, found) = bounded(1);
     let host = host.to_owned();
     std::thread::Builder::new()
-        .name("srt host".into())
+        .name("host name".into())
         .spawn(move || {
             let addresses = (host.as_str(), port).to_socket_addrs();
             // Whoever asked may have gone.
