@@ -34,8 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Some servers accept a stream and close the connection at once: so long it is not called live.
 const SETTLED: Duration = Duration::from_millis(500);
-/// A server that takes nothing for this long is lost.
-const STALL_LIMIT: Duration = Duration::from_secs(3);
+/// A server that takes nothing for this long is lost. At a few hundred kb/s its receive buffer hides
+/// that for two seconds before.
+const STALL_LIMIT: Duration = Duration::from_secs(2);
 /// When even the sound waits this long, leaving out pictures does not help.
 const SOUND_LIMIT: Duration = Duration::from_secs(10);
 /// For sending what is left when the show ends.
