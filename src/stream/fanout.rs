@@ -103,6 +103,22 @@ impl Unit {
     pub fn is_key(&self) -> bool {
         matches!(self.kind, UnitKind::Video { key: true, .. })
     }
+
+    pub fn is_picture(&self) -> bool {
+        matches!(self.kind, UnitKind::Video { .. })
+    }
+
+    /// Its buffer for a stream whose time 0 is `start_ns` of show time; `None`: it was before that.
+    pub fn rebased(&self, start_ns: u64) -> Option<gst::Buffer> {
+        let pts = gst::ClockTime::from_nseconds(self.pts_ns.checked_sub(start_ns)?);
+        // The memory is shared: only what stands beside it is the stream's own.
+        let mut buffer = self.buffer.clone();
+        let own = buffer.make_mut();
+        own.set_pts(pts);
+        own.set_dts(pts);
+        own.set_duration(gst::ClockTime::from_nseconds(self.duration_ns));
+        Some(buffer)
+    }
 }
 
 impl QueueLoad {

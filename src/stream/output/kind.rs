@@ -86,14 +86,19 @@ pub enum Next<T> {
 }
 
 impl Life<'_> {
-    /// Encoded units from now on, with a key frame soon; up to `max_bytes` may wait, then the feed
-    /// is cut off ([`Life::was_cut_off`]).
+    /// Encoded units from now on; up to `max_bytes` may wait, then the feed is cut off
+    /// ([`Life::was_cut_off`]).
     pub fn encoded(&mut self, max_bytes: u64) -> Receiver<Unit> {
         let (units, load) = self.fanout.subscribe(max_bytes);
-        self.fanout.request_key_frame();
         self.info.set_feed(Some(load.clone()));
         self.feed = Some(load);
         units
+    }
+
+    /// Asks for a key frame soon. All outputs of the encode get it, so it is asked for when it can
+    /// be used, not before.
+    pub fn request_key_frame(&self) {
+        self.fanout.request_key_frame();
     }
 
     /// Pictures before they are encoded, with their sound if wanted, from now on. What does not
@@ -203,6 +208,7 @@ pub struct Null;
 impl Kind for Null {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         let units = life.encoded(super::QUEUE_BYTES);
+        life.request_key_frame();
         let mut began = false;
         loop {
             match life.next(&units, Duration::from_secs(1)) {

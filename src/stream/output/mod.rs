@@ -7,6 +7,7 @@
 //! Outputs --Wish--> Supervisor (states, back-off)
 //! ```
 
+mod congestion;
 mod display;
 mod file;
 mod gop_queue;

@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 
 use crate::base::error::{Error, Result};
 use crate::config::output::Container;
-use crate::stream::fanout::{StreamCaps, Unit, UnitKind};
+use crate::stream::fanout::{StreamCaps, Unit};
 use crate::stream::priority::{self, Importance};
 use crate::stream::{make, posted_error, take_down, wait_for_end};
 
@@ -98,24 +98,14 @@ impl FileWriter {
         if let Some(error) = self.failure() {
             return Err(error);
         }
-        let Some(pts_ns) = unit.pts_ns.checked_sub(self.start_ns) else { return Ok(()) };
+        let Some(buffer) = unit.rebased(self.start_ns) else { return Ok(()) };
+        let pts_ns = unit.pts_ns - self.start_ns;
         if pts_ns >= self.flushed_ns + u64::from(FRAGMENT_MS) * 1_000_000 {
             // Against a power cut. It may take its time: the queue before this thread is long.
             self.flushed_ns = pts_ns;
             self.flush()?;
         }
-        let mut buffer = unit.buffer.copy();
-        {
-            let buffer = buffer.make_mut();
-            let pts = gst::ClockTime::from_nseconds(pts_ns);
-            buffer.set_pts(pts);
-            buffer.set_dts(pts);
-            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
-        }
-        let source = match unit.kind {
-            UnitKind::Video { .. } => &self.video,
-            UnitKind::Audio => &self.audio,
-        };
+        let source = if unit.is_picture() { &self.video } else { &self.audio };
         source.push_buffer(buffer).map(drop).map_err(|e| {
             self.failure().unwrap_or_else(|| Error::fault(e).context(self.path.display()))
         })
