@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::awake::Awake;
+use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
@@ -212,7 +212,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     }
     let recording =
         show.recording.clone().map(|path| parts::start_recording(path, &feeds)).transpose()?;
-    let awake = live.keep_awake.then(Awake::start);
+    if live.keep_awake {
+        keep_awake();
+    }
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -312,7 +314,6 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
-    drop(awake);
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
