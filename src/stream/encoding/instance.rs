@@ -115,6 +115,11 @@ impl Instance {
         Ok(Instance { events, retire, down, thread })
     }
 
+    /// Has it taken down by its own thread; closes when that is done.
+    pub fn retire(self) -> Receiver<Infallible> {
+        self.down
+    }
+
     /// Takes it down and waits for that; after `limit` it is left to itself.
     pub fn close(self, limit: Duration) {
         let Instance { events, retire, down, thread } = self;

@@ -17,7 +17,7 @@ pub mod ladder;
 mod recovery;
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -112,6 +112,8 @@ pub struct EncodingInfo {
     pub in_flight: u64,
     pub rebuilt: u64,
     pub bitrate_kbps: u32,
+    /// Nothing is encoded until an encoder that hangs in its driver comes back.
+    pub stuck: bool,
 }
 
 /// Changes that are remembered.
@@ -131,6 +133,8 @@ pub struct EncodingState {
     /// From entering the encoder to leaving it; several pictures are in it at once.
     pub encode: Timing,
     bitrate_kbps: AtomicU32,
+    /// Too many encoders hang in their drivers to build another.
+    stuck: AtomicBool,
     text: Mutex<Text>,
 }
 
@@ -163,12 +167,23 @@ impl EncodingState {
             in_flight: self.in_flight.get(),
             rebuilt: self.rebuilt.get(),
             bitrate_kbps: self.bitrate_kbps(),
+            stuck: self.is_stuck(),
         }
     }
 
+    /// Nothing is encoded until an encoder that hangs in its driver comes back.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
     fn changed(&self, change: EncoderChange) {
-        self.rebuilt.add(1);
+        // Together: whoever sees the number sees the change.
         let mut text = self.text();
+        self.rebuilt.add(1);
         text.encoder = change.to;
         if text.changes.len() == CHANGES {
             text.changes.remove(0);
@@ -251,11 +266,6 @@ impl Encoding {
 
     pub fn info(&self) -> EncodingInfo {
         self.state.info()
-    }
-
-    /// Asks for a key frame soon: at the next picture, but not twice in a second.
-    pub fn request_key_frame(&self) {
-        self.fanout.request_key_frame();
     }
 
     /// Changes the bitrate, from the next picture on where the encoder can do that while it runs,
