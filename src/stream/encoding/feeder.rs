@@ -13,7 +13,8 @@ use gstreamer as gst;
 
 use super::instance::{Event, Input, Instance};
 use super::recovery::{Recovery, Trouble};
-use super::{EncodeSettings, EncoderChange, EncodingState};
+use super::{EncodeSettings, EncodingState};
+use crate::base::telemetry::EncoderChange;
 use crate::base::time::NS;
 use crate::stream::clock_ns;
 use crate::stream::fanout::Fanout;
@@ -401,7 +402,7 @@ impl Feeder {
         let from = self.recovery.rung().factory;
         self.build_at_ns = self.ran_ns + self.recovery.after(trouble, self.ran_ns);
         let to = self.recovery.rung().factory;
-        tracing::warn!("the encoder {from} has failed: {reason}; {to} takes over");
+        tracing::info!("the encoder {from} has failed: {reason}; {to} takes over");
         let at_ns = self.again.front().or(self.last.as_ref()).map_or(0, |p| p.pts_ns);
         self.state.changed(EncoderChange { at_s: at_ns as f64 / 1e9, from, to, reason });
         self.watch();

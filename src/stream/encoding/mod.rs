@@ -30,7 +30,7 @@ use super::fraction;
 use super::raw::{RawLoad, Tap};
 use super::sound::SoundOut;
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::{Counter, Gauge, Timing};
+use crate::base::telemetry::{Counter, EncoderChange, Gauge, Timing};
 use crate::base::time::FrameRate;
 use crate::config::Live;
 use feeder::Feeder;
@@ -85,17 +85,6 @@ impl From<&Live> for EncodeSettings {
     }
 }
 
-/// One encoder took over from another, or began anew.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncoderChange {
-    /// Show time in seconds.
-    pub at_s: f64,
-    /// The element that was left, and the one that took over; they may be the same.
-    pub from: &'static str,
-    pub to: &'static str,
-    pub reason: String,
-}
-
 /// What an encoding says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct EncodingInfo {
@@ -146,11 +135,6 @@ struct Text {
 }
 
 impl EncodingState {
-    /// The element in use.
-    pub fn encoder(&self) -> &'static str {
-        self.text().encoder
-    }
-
     pub fn bitrate_kbps(&self) -> u32 {
         self.bitrate_kbps.load(Ordering::Relaxed)
     }
