@@ -22,6 +22,7 @@ use crate::stream::encoding::EncodingState;
 use crate::stream::live::LiveTelemetry;
 use crate::stream::output::{Output, OutputInfo};
 use crate::stream::picture::PictureControl;
+use crate::stream::raw::Tap;
 
 /// A problem, or its end, from any thread.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub struct Sources {
     pub fps: FrameRate,
     pub canvas: (u32, u32),
     pub encoding: Arc<EncodingState>,
+    pub tap: Arc<Tap>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
     pub clock_offset: i128,
@@ -124,6 +126,7 @@ impl Reporter {
         let outputs =
             outputs.iter().map(|output| output_status(output, kbps(output), now)).collect();
         let sources = &self.sources;
+        let encoding = sources.encoding.info();
         let mut params = serde_json::Map::new();
         for param in REGISTRY {
             params.insert(param.address.into(), values[param.id].into());
@@ -137,7 +140,11 @@ impl Reporter {
             canvas: format!("{}x{}", sources.canvas.0, sources.canvas.1),
             fps,
             target_fps: sources.fps.as_f64(),
-            encoder: sources.encoding.encoder().into(),
+            encoder: encoding.encoder,
+            encoder_why: encoding.why,
+            encoder_bitrate_kbps: encoding.bitrate_kbps,
+            encoder_rebuilds: encoding.rebuilt,
+            encoder_changes: encoding.changes,
             on_air: self.on_air(),
             generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
             frames: self.frames(phase),
@@ -156,6 +163,7 @@ impl Reporter {
                 archive_writes: sources.archive.write_failures(),
                 clock_breaks: sources.telemetry.source.breaks.get(),
                 silent_frames: sources.telemetry.silent_frames.get(),
+                output_sounds: sources.tap.sounds_dropped.get(),
             },
             lateness_ms: sources.telemetry.lateness.percentiles(),
             render_ms: sources.telemetry.render.percentiles(),

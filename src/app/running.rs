@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::awake::Awake;
+use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
@@ -21,7 +21,7 @@ use crate::archive::{self, Archive, Recording, RecordingKind};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::error::Result;
 use crate::base::summary::Summary;
-use crate::base::telemetry::{OutputState, Phase, Status};
+use crate::base::telemetry::{EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, JoinKind};
 use crate::control::{self, Desk};
@@ -60,6 +60,10 @@ const NOTICES: usize = 64;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
 
+/// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
+/// the terminal, the page and the journal tell of it to the end.
+const ENCODER_WARNING: Duration = Duration::from_secs(30);
+
 /// A show on air.
 struct Running<'a> {
     config: Config,
@@ -86,6 +90,8 @@ struct Running<'a> {
     parts_noted: usize,
     /// State and reason of each output as the journal has them.
     outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
+    /// Changes of encoder that were told of, and when the last one was.
+    encoder_seen: (u64, Option<Duration>),
     room: Arc<Room>,
     /// Outputs that there is a warning about.
     troubled: BTreeSet<u32>,
@@ -201,6 +207,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         fps: live.fps,
         canvas: live.canvas,
         encoding: encodings.main_state().clone(),
+        tap: tap.clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -221,7 +228,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let main_feeds = Feeds { encode: Encode::This(encodings.main().clone()), ..feeds };
     let recording =
         show.recording.clone().map(|path| parts::start_recording(path, &main_feeds)).transpose()?;
-    let awake = live.keep_awake.then(Awake::start);
+    if live.keep_awake {
+        keep_awake();
+    }
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -305,6 +314,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ending_since: None,
         parts_noted: 0,
         outputs_seen: HashMap::new(),
+        encoder_seen: (0, None),
         room,
         disk_full: BTreeMap::new(),
         ending_full: BTreeSet::new(),
@@ -324,7 +334,6 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
-    drop(awake);
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
@@ -386,6 +395,7 @@ impl Running<'_> {
                 self.watch_timing(now);
                 self.watch_runway();
                 self.watch_outputs();
+                self.watch_encoder(now);
                 self.adapt(now);
             }
             if now >= next_status {
@@ -605,6 +615,43 @@ impl Running<'_> {
         }
     }
 
+    /// Tells of every encoder that has failed, and of drivers that leave the show without any.
+    fn watch_encoder(&mut self, now: Duration) {
+        let info = self.encodings.main_state().info();
+        let (told, told_at) = &mut self.encoder_seen;
+        let new = (info.rebuilt - *told) as usize;
+        *told = info.rebuilt;
+        if new > 0 {
+            *told_at = Some(now);
+        }
+        let told_at = *told_at;
+        let old = info.changes.len().saturating_sub(new);
+        for EncoderChange { at_s, from, to, reason } in &info.changes[old..] {
+            self.archive.journal(JournalEvent::Encoder {
+                at_s: *at_s,
+                from: (*from).into(),
+                to: (*to).into(),
+                reason: reason.clone(),
+            });
+        }
+        let warning = if info.stuck {
+            Some("no encoder works: too many hang in their drivers; waiting for one of them".into())
+        } else {
+            let fresh = told_at.is_some_and(|at| now < at + ENCODER_WARNING);
+            info.changes.last().filter(|_| fresh).map(
+                |EncoderChange { from, to, reason, .. }| {
+                    let next = if from == to {
+                        "it was started anew".into()
+                    } else {
+                        format!("{to} has taken over")
+                    };
+                    format!("the encoder {from} failed ({reason}); {next}")
+                },
+            )
+        };
+        self.event(Event::Problem(Topic::Encoder, warning));
+    }
+
     /// Fits bitrates to what the uplinks carry.
     fn adapt(&mut self, now: Duration) {
         for adapted in self.encodings.look_after(now, &self.outputs.list()) {
@@ -626,6 +673,7 @@ impl Running<'_> {
     fn finish(&mut self) -> Status {
         self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
+        self.watch_encoder(self.clock.now());
         let since = self.ending_since.unwrap_or_default();
         let left = (since + ENCODED_LIMIT).saturating_sub(self.clock.now());
         if !self.encodings.close(left.max(LEAST_PATIENCE)) {

@@ -12,6 +12,7 @@ use super::holdings::Holdings;
 use super::{FactoryState, read_json};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
+use crate::base::redact;
 use crate::media::CycleId;
 
 pub(super) const STATE: &str = "factory_state.json";
@@ -43,7 +44,8 @@ pub struct Open<'a> {
     pub fresh: bool,
     /// Refuse a folder that does not exist, instead of making it.
     pub must_exist: bool,
-    /// The configuration as the user wrote it, `${ENV}` unexpanded.
+    /// The configuration as the user wrote it, `${ENV}` unexpanded. It has been read: secrets that
+    /// are written in it are known, and hidden in the project.
     pub config_text: &'a str,
     pub now: SystemTime,
 }
@@ -99,7 +101,7 @@ impl Project {
         };
         let snapshot = folder.join(SNAPSHOT);
         if !snapshot.exists() {
-            write_atomic(&snapshot, options.config_text.as_bytes())?;
+            write_atomic(&snapshot, redact::hide(options.config_text).as_bytes())?;
         }
         Ok(Project { folder, briqs, state, _lock: lock })
     }

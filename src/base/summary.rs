@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
-use crate::base::telemetry::{Cycles, Frames, OutputState, OutputStatus, Percentiles, Status};
+use crate::base::telemetry::{
+    Cycles, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
+};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -23,7 +25,13 @@ pub struct Summary {
     pub encode_ms: TimingSummary,
     pub cpu_ms_per_frame: Option<f64>,
     pub peak_rss_mb: Option<f64>,
-    pub encoder: String,
+    /// At the end of the show, as everything else.
+    pub encoder: &'static str,
+    pub encoder_why: String,
+    pub encoder_bitrate_kbps: u32,
+    pub encoder_rebuilds: u64,
+    /// The latest ones, newest last.
+    pub encoder_changes: Vec<EncoderChange>,
     /// `None` if nothing was recorded.
     pub recording: Option<RecordingSummary>,
     /// The recording is not among them.
@@ -93,7 +101,15 @@ impl From<&Status> for Summary {
             encode_ms: (&status.encode_ms).into(),
             cpu_ms_per_frame: status.cpu_ms_per_frame.map(rounded),
             peak_rss_mb: status.peak_rss_mb.map(rounded),
-            encoder: status.encoder.clone(),
+            encoder: status.encoder,
+            encoder_why: status.encoder_why.clone(),
+            encoder_bitrate_kbps: status.encoder_bitrate_kbps,
+            encoder_rebuilds: status.encoder_rebuilds,
+            encoder_changes: status
+                .encoder_changes
+                .iter()
+                .map(|change| EncoderChange { at_s: rounded(change.at_s), ..change.clone() })
+                .collect(),
             recording: status.recording.as_ref().map(|recording| RecordingSummary {
                 path: recording.path.clone(),
                 frames: recording.frames,
@@ -170,7 +186,16 @@ mod tests {
             first_frame_ms: Some(812.3456),
             frames: Frames { rendered: 3600, source: 480, blended: 3120, ..Default::default() },
             runway_s: Runway { now: 18.0, min: 9.5, mean: 17.25, target: 24.0 },
-            encoder: "x264 superfast".into(),
+            encoder: "x264enc",
+            encoder_why: "nvh264enc: chosen".into(),
+            encoder_bitrate_kbps: 6000,
+            encoder_rebuilds: 1,
+            encoder_changes: vec![EncoderChange {
+                at_s: 12.000_04,
+                from: "nvh264enc",
+                to: "x264enc",
+                reason: "it gave no picture for 2.0 s".into(),
+            }],
             recording: Some(RecordingStatus {
                 path: "show/final_60fps_1080p.mp4".into(),
                 frames: 3600,
@@ -271,6 +296,7 @@ mod tests {
             ("/outputs/0/state", json!("asleep")),
             ("/outputs/0/kind", json!("telex")),
             ("/outputs/0/parts", json!([2])),
+            ("/encoder_changes/0/to", json!(null)),
             ("/render_ms", json!({"p50": 1.0, "p95": 2.0})),
             ("/cycles", json!(null)),
         ] {
@@ -290,6 +316,13 @@ mod tests {
         assert_eq!(read["duration_s"], json!(60.0));
         assert_eq!(read["first_frame_ms"], json!(812.346));
         assert_eq!(read["frames"]["rendered"], json!(3600));
+        assert_eq!(
+            read["encoder_changes"],
+            json!([{
+                "at_s": 12.0, "from": "nvh264enc", "to": "x264enc",
+                "reason": "it gave no picture for 2.0 s",
+            }])
+        );
         assert_eq!(read["recording"]["parts"], json!(["show/final_60fps_1080p.mp4"]));
         assert_eq!(
             read["outputs"][0],

@@ -37,6 +37,7 @@ pub enum Topic {
     Timing,
     /// The bitrate is lowered.
     Uplink,
+    Encoder,
 }
 
 /// Something that is to be done.
