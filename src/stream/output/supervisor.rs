@@ -159,31 +159,29 @@ impl Supervisor {
 
     /// Until it is time, or wished.
     fn wait_for(&mut self, until: Option<Duration>) -> Then {
-        loop {
-            let wish = match until {
-                Some(until) => {
-                    let left = until.saturating_sub(self.feeds.clock.now());
-                    match self.wishes.recv_timeout(left) {
-                        Err(RecvTimeoutError::Timeout) => return Then::Again,
-                        Err(RecvTimeoutError::Disconnected) => Wish::End,
-                        Ok(wish) => wish,
-                    }
+        let wish = match until {
+            Some(until) => {
+                let left = until.saturating_sub(self.feeds.clock.now());
+                match self.wishes.recv_timeout(left) {
+                    Err(RecvTimeoutError::Timeout) => return Then::Again,
+                    Err(RecvTimeoutError::Disconnected) => Wish::End,
+                    Ok(wish) => wish,
                 }
-                None => self.wishes.recv().unwrap_or(Wish::End),
-            };
-            match wish {
-                Wish::Retry => {
-                    self.backoff.reset();
-                    return Then::Again;
-                }
-                Wish::Stop(reason) => {
-                    let now = self.feeds.clock.now();
-                    let state = OutputState::Stopped;
-                    self.info.set(Now { state, since: now, reason, retry_at: None });
-                    return self.wait_for(None);
-                }
-                Wish::End => return Then::Over,
             }
+            None => self.wishes.recv().unwrap_or(Wish::End),
+        };
+        match wish {
+            Wish::Retry => {
+                self.backoff.reset();
+                Then::Again
+            }
+            Wish::Stop(reason) => {
+                let now = self.feeds.clock.now();
+                let state = OutputState::Stopped;
+                self.info.set(Now { state, since: now, reason, retry_at: None });
+                self.wait_for(None)
+            }
+            Wish::End => Then::Over,
         }
     }
 }
