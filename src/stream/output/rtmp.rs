@@ -37,8 +37,6 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// A server that takes nothing for this long is lost. At a few hundred kb/s its receive buffer hides
 /// that for two seconds before.
 const STALL_LIMIT: Duration = Duration::from_secs(2);
-/// When even the sound waits this long, leaving out pictures does not help.
-const SOUND_LIMIT: Duration = Duration::from_secs(10);
 /// For sending what is left when the show ends.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// A server that closes without a word in this many connections one after the other does not want
@@ -247,7 +245,7 @@ impl Run {
         if stalled >= STALL_LIMIT {
             return Err(Trouble::Lost("the server has stopped taking data".into()));
         }
-        if self.feed.queue.start_ns().is_some() && self.feed.queue.sound_waiting() >= SOUND_LIMIT {
+        if self.feed.queue.sound_is_stuck() {
             return Err(Trouble::Lost("the way there is too narrow for the sound alone".into()));
         }
         if !self.live && taken > 0 && self.link.has_begun() && now > self.accepted + SETTLED {
