@@ -394,7 +394,7 @@ fn a_key_frame_comes_soon_when_asked_for() {
         bench.still = true;
         bench.feed(100);
         bench.encoding.fanout().request_key_frame();
-        bench.encoding.request_key_frame();
+        bench.encoding.fanout().request_key_frame();
         bench.feed(60);
         let keys: Vec<usize> = (0..)
             .zip(&bench.got)

@@ -284,6 +284,35 @@ fn what_comes_from_the_environment_is_used_and_never_written_down() {
 }
 
 #[test]
+fn secrets_written_in_the_settings_reach_no_file_of_the_project() {
+    let secrets = ["t0ken-literal", "key-in-a-uri", "it's a key", "a pass & phrase", "stream-1d"];
+    let [token, in_uri, key, passphrase, stream_id] = secrets;
+    let stage = Stage::new(&with(
+        small(),
+        json!({
+            "backend": {"api_token": token},
+            "live": {"outputs": [
+                format!("rtmp://127.0.0.1:1/app/{in_uri}"),
+                {"to": "rtmp://127.0.0.1:1/app", "key": key},
+                {"to": "srt://127.0.0.1:1", "passphrase": passphrase, "stream_id": stream_id},
+            ]},
+        }),
+    ));
+    let arguments = ["-w", "w", "-o", "out", "live", "--for", "500ms", "--listen", "off"];
+    let output = stage.vfaq(&arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let snapshot = std::fs::read_to_string(stage.project("config_snapshot.yaml")).unwrap();
+    assert!(snapshot.contains("rtmp://127.0.0.1:1/app/***"), "{snapshot}");
+    assert!(!stage.journal().is_empty());
+    for (path, content) in tree(&stage.project("")) {
+        let text = String::from_utf8_lossy(&content);
+        for secret in secrets {
+            assert!(!text.contains(secret), "{secret} stands in {}", path.display());
+        }
+    }
+}
+
+#[test]
 fn no_log_shows_a_secret_not_even_that_of_gstreamer() {
     // As the name of a file, a token goes through elements that log all that they are given.
     let token = "t0ken-s3cret";

@@ -25,6 +25,7 @@ use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Patience, Rung};
 use crate::stream::output;
 use crate::stream::sound::FileSound;
+use crate::window;
 use crate::worqspace::{self, PromptBundle};
 
 /// Encoders are tried for this long each.
@@ -417,6 +418,20 @@ impl Doctor<'_> {
                 Ok(target) => Finding::new("outputs", "output", Mark::Ok, target.shown()),
                 Err(error) => Finding::new("outputs", "output", Mark::Warn, error.to_string()),
             });
+        }
+        // Their numbers are for `display:`.
+        match window::monitors() {
+            Ok(monitors) => {
+                for monitor in monitors {
+                    let (width, height) = monitor.size;
+                    let hz = monitor.refresh_hz.map_or(String::new(), |hz| format!(" {hz:.0} Hz"));
+                    let text = format!("{}: {} {width}x{height}{hz}", monitor.number, monitor.name);
+                    self.found(Finding::new("outputs", "display", Mark::Ok, text));
+                }
+            }
+            Err(none) => {
+                self.found(Finding::new("outputs", "display", Mark::Note, none.to_string()));
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A show from its start to its end: starts the parts in order, runs the director, and takes the
 //! parts down in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,18 +9,19 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::awake::Awake;
+use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
 use super::report::{Notice, Reporter, Sources};
+use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::Event as JournalEvent;
 use crate::archive::{self, Archive, Recording, RecordingKind};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::error::Result;
 use crate::base::summary::Summary;
-use crate::base::telemetry::{OutputState, Phase, Status};
+use crate::base::telemetry::{EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, JoinKind};
 use crate::control::{self, Desk};
@@ -34,7 +35,7 @@ use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::{Feeds, Output, Outputs, Wish};
+use crate::stream::output::{Encode, Feeds, Output, Outputs, Wish};
 use crate::stream::picture::{Picture, PictureControl};
 use crate::stream::raw::Tap;
 use crate::stream::sound::{SoundFeed, SoundOut};
@@ -58,6 +59,10 @@ const EVENTS: usize = 1024;
 const NOTICES: usize = 64;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
+
+/// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
+/// the terminal, the page and the journal tell of it to the end.
+const ENCODER_WARNING: Duration = Duration::from_secs(30);
 
 /// A show on air.
 struct Running<'a> {
@@ -85,8 +90,15 @@ struct Running<'a> {
     parts_noted: usize,
     /// State and reason of each output as the journal has them.
     outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
-    /// What ended for want of room.
-    disk_full: Vec<String>,
+    /// Changes of encoder that were told of, and when the last one was.
+    encoder_seen: (u64, Option<Duration>),
+    room: Arc<Room>,
+    /// Outputs that there is a warning about.
+    troubled: BTreeSet<u32>,
+    /// What ended for want of room, by the output's number.
+    disk_full: BTreeMap<u32, String>,
+    /// Outputs that were asked to end for want of room and have not yet.
+    ending_full: BTreeSet<u32>,
     /// A file in the project's folder.
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
@@ -165,12 +177,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // Those who are told.
     let (command_tx, own_commands) = bounded(NOTICES);
     let feeds = Feeds {
-        fanout: encodings.main().clone(),
+        encode: Encode::Fitting(encodings.clone()),
         tap: tap.clone(),
         picture: (live.canvas, live.fps),
         clock: clock.clone(),
     };
-    let outputs = Arc::new(Outputs::new(feeds.clone(), encodings.clone()));
+    let outputs = Arc::new(Outputs::new(feeds.clone()));
     let desk = Arc::new(ShowDesk::new(
         store,
         preview_out,
@@ -182,7 +194,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
+    let room = Arc::new(Room::start()?);
     let mut reporter = Reporter::new(Sources {
+        room: room.clone(),
         telemetry: telemetry.clone(),
         playout: playout_counters,
         picture: picture.clone(),
@@ -193,6 +207,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         fps: live.fps,
         canvas: live.canvas,
         encoding: encodings.main_state().clone(),
+        tap: tap.clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -210,9 +225,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             tracing::error!("{error}");
         }
     }
+    let main_feeds = Feeds { encode: Encode::This(encodings.main().clone()), ..feeds };
     let recording =
-        show.recording.clone().map(|path| parts::start_recording(path, &feeds)).transpose()?;
-    let awake = live.keep_awake.then(Awake::start);
+        show.recording.clone().map(|path| parts::start_recording(path, &main_feeds)).transpose()?;
+    if live.keep_awake {
+        keep_awake();
+    }
     let mut director = Director::new();
     if !options.standby {
         // The playout leaves standby with its first frame.
@@ -296,7 +314,11 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ending_since: None,
         parts_noted: 0,
         outputs_seen: HashMap::new(),
-        disk_full: Vec::new(),
+        encoder_seen: (0, None),
+        room,
+        disk_full: BTreeMap::new(),
+        ending_full: BTreeSet::new(),
+        troubled: BTreeSet::new(),
         archive_file: project.state_file(),
         generator: making,
         on_status: surroundings.on_status,
@@ -312,7 +334,6 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
-    drop(awake);
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
@@ -374,6 +395,7 @@ impl Running<'_> {
                 self.watch_timing(now);
                 self.watch_runway();
                 self.watch_outputs();
+                self.watch_encoder(now);
                 self.adapt(now);
             }
             if now >= next_status {
@@ -403,8 +425,10 @@ impl Running<'_> {
                     tracing::info!("ending: finishing files and saving the state");
                     self.picture.stop.store(true, Ordering::Release);
                 }
-                Effect::Warn(text) => tracing::warn!("{text}"),
-                Effect::Clear(text) => tracing::info!("over: {text}"),
+                // Every change of an output is told where it is entered in the journal.
+                Effect::Warn(Topic::Output(_), _) | Effect::Clear(Topic::Output(_), _) => {}
+                Effect::Warn(_, text) => tracing::warn!("{text}"),
+                Effect::Clear(_, text) => tracing::info!("over: {text}"),
             }
         }
     }
@@ -424,7 +448,7 @@ impl Running<'_> {
         status
     }
 
-    /// Enters what became of each output, once for each change.
+    /// Tells and enters what became of each output, once for each change.
     fn journal_outputs(&mut self, status: &Status) {
         let seen = &mut self.outputs_seen;
         seen.retain(|id, _| status.outputs.iter().any(|output| output.id == *id));
@@ -439,6 +463,15 @@ impl Running<'_> {
             };
             if is_new {
                 seen.insert(output.id, (state, reason.cloned()));
+                let why = reason.map_or(String::new(), |reason| format!(": {reason}"));
+                let text = format!("output {} is {}{why}", output.uri, state.name());
+                match state {
+                    OutputState::Failed => tracing::error!("{text}"),
+                    OutputState::Unavailable | OutputState::Reconnecting => {
+                        tracing::warn!("{text}");
+                    }
+                    _ => tracing::info!("{text}"),
+                }
                 self.archive.journal(JournalEvent::OutputState {
                     output: output.id,
                     uri: output.uri.clone(),
@@ -452,29 +485,30 @@ impl Running<'_> {
     /// Ends what is written cleanly before a disk is full, and then stops making cycles.
     fn watch_disk(&mut self) {
         let min_mb = self.config.live.min_free_mb;
-        let free_mb = |path: &Path| {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-            archive::disk::free_bytes(folder.unwrap_or(Path::new("."))).map(|free| free >> 20)
-        };
+        let room = &self.room;
+        let free_mb = |path: &Path| room.free_bytes(path).map(|free| free >> 20);
         let mut warning = None;
         let outputs = self.outputs.list();
         let recording = self.recording.iter().map(|output| (output, true));
         for (output, recorded) in recording.chain(outputs.iter().map(|o| (&**o, false))) {
             let Target::File { path, .. } = &output.spec.target else { continue };
+            let free = free_mb(path);
             if output.info.state() != OutputState::Live {
+                self.ending_full.remove(&output.id);
                 continue;
             }
-            match free_mb(path) {
+            match free {
                 Some(free) if free < min_mb => {
+                    if !self.ending_full.insert(output.id) {
+                        continue;
+                    }
                     let full = format!(
                         "ended: {free} MB were free on its disk (live.min_free_mb: {min_mb})"
                     );
                     let shown = output.spec.shown();
                     let name = if recorded { "the recording" } else { &shown };
                     let text = format!("{name} has {full}; the show goes on");
-                    if !self.disk_full.contains(&text) {
-                        self.disk_full.push(text);
-                    }
+                    self.disk_full.insert(output.id, text);
                     output.wish(Wish::Stop(Some(full)));
                 }
                 Some(free) if free < min_mb * 2 => {
@@ -493,7 +527,8 @@ impl Running<'_> {
         });
         self.event(Event::Problem(Topic::Room, room));
         if !self.disk_full.is_empty() {
-            warning = Some(self.disk_full.join("; "));
+            let texts: Vec<&str> = self.disk_full.values().map(String::as_str).collect();
+            warning = Some(texts.join("; "));
         }
         self.event(Event::Problem(Topic::Disk, warning));
     }
@@ -548,7 +583,16 @@ impl Running<'_> {
             }
         }
         problems.push((Topic::Recording, recording_problem));
-        for output in self.outputs.list() {
+        let outputs = self.outputs.list();
+        // One that was removed troubles nobody.
+        self.troubled.retain(|id| {
+            let there = outputs.iter().any(|output| output.id == *id);
+            if !there {
+                problems.push((Topic::Output(*id), None));
+            }
+            there
+        });
+        for output in outputs {
             let now = output.info.now();
             let trouble = match now.state {
                 OutputState::Failed => Some("has failed"),
@@ -561,11 +605,51 @@ impl Running<'_> {
                 let reason = now.reason.map_or(String::new(), |reason| format!(": {reason}"));
                 format!("output {} {trouble}{reason}", output.spec.shown())
             });
+            if text.is_some() {
+                self.troubled.insert(output.id);
+            }
             problems.push((Topic::Output(output.id), text));
         }
         for (topic, text) in problems {
             self.event(Event::Problem(topic, text));
         }
+    }
+
+    /// Tells of every encoder that has failed, and of drivers that leave the show without any.
+    fn watch_encoder(&mut self, now: Duration) {
+        let info = self.encodings.main_state().info();
+        let (told, told_at) = &mut self.encoder_seen;
+        let new = (info.rebuilt - *told) as usize;
+        *told = info.rebuilt;
+        if new > 0 {
+            *told_at = Some(now);
+        }
+        let told_at = *told_at;
+        let old = info.changes.len().saturating_sub(new);
+        for EncoderChange { at_s, from, to, reason } in &info.changes[old..] {
+            self.archive.journal(JournalEvent::Encoder {
+                at_s: *at_s,
+                from: (*from).into(),
+                to: (*to).into(),
+                reason: reason.clone(),
+            });
+        }
+        let warning = if info.stuck {
+            Some("no encoder works: too many hang in their drivers; waiting for one of them".into())
+        } else {
+            let fresh = told_at.is_some_and(|at| now < at + ENCODER_WARNING);
+            info.changes.last().filter(|_| fresh).map(
+                |EncoderChange { from, to, reason, .. }| {
+                    let next = if from == to {
+                        "it was started anew".into()
+                    } else {
+                        format!("{to} has taken over")
+                    };
+                    format!("the encoder {from} failed ({reason}); {next}")
+                },
+            )
+        };
+        self.event(Event::Problem(Topic::Encoder, warning));
     }
 
     /// Fits bitrates to what the uplinks carry.
@@ -589,22 +673,30 @@ impl Running<'_> {
     fn finish(&mut self) -> Status {
         self.ending_since.get_or_insert(self.clock.now());
         self.event(Event::Ended);
+        self.watch_encoder(self.clock.now());
         let since = self.ending_since.unwrap_or_default();
         let left = (since + ENCODED_LIMIT).saturating_sub(self.clock.now());
         if !self.encodings.close(left.max(LEAST_PATIENCE)) {
             tracing::warn!("the encoder did not drain in time; files are closed as they are");
         }
-        self.outputs.end();
+        let outputs = self.outputs.end();
         if let Some(recording) = &self.recording {
             recording.wish(Wish::End);
         }
-        let outputs = self.outputs.list();
+        let mut patience = LEAST_PATIENCE;
         for output in self.recording.iter().chain(outputs.iter().map(|output| &**output)) {
             let since = self.ending_since.unwrap_or_default();
             let left = (since + END_LIMIT).saturating_sub(self.clock.now());
-            if !output.join(left.max(LEAST_PATIENCE)) {
+            if !output.join(left.max(patience)) {
+                // The others have had their time as well.
+                patience = Duration::ZERO;
                 let name = output.spec.shown();
-                tracing::error!("{name} was not finished in time; it plays up to its last second");
+                match output.spec.target {
+                    Target::File { .. } => tracing::error!(
+                        "{name} was not finished in time; it plays up to its last second"
+                    ),
+                    _ => tracing::warn!("{name} did not end in time"),
+                }
             }
         }
         if let Some(recording) = &self.recording {

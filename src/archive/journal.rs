@@ -74,6 +74,14 @@ pub enum Event {
         /// Who asked: `http`, `key`.
         source: String,
     },
+    /// An encoder failed, and the same or another one took its place.
+    Encoder {
+        /// Seconds from the first frame of the session.
+        at_s: f64,
+        from: String,
+        to: String,
+        reason: String,
+    },
     /// An output is in another state, or in this one for another reason.
     OutputState {
         output: u32,

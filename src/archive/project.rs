@@ -12,9 +12,10 @@ use super::holdings::Holdings;
 use super::{FactoryState, read_json};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
+use crate::base::redact;
 use crate::media::CycleId;
 
-const STATE: &str = "factory_state.json";
+pub(super) const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
 /// What every temporary file's name begins with.
 const TEMPORARY: &str = ".vfaq-";
@@ -43,7 +44,8 @@ pub struct Open<'a> {
     pub fresh: bool,
     /// Refuse a folder that does not exist, instead of making it.
     pub must_exist: bool,
-    /// The configuration as the user wrote it, `${ENV}` unexpanded.
+    /// The configuration as the user wrote it, `${ENV}` unexpanded. It has been read: secrets that
+    /// are written in it are known, and hidden in the project.
     pub config_text: &'a str,
     pub now: SystemTime,
 }
@@ -99,7 +101,7 @@ impl Project {
         };
         let snapshot = folder.join(SNAPSHOT);
         if !snapshot.exists() {
-            write_atomic(&snapshot, options.config_text.as_bytes())?;
+            write_atomic(&snapshot, redact::hide(options.config_text).as_bytes())?;
         }
         Ok(Project { folder, briqs, state, _lock: lock })
     }
@@ -222,7 +224,7 @@ fn make_writable(folder: &Path) -> Result<()> {
 }
 
 /// Removes what a killed program left under a temporary name; nobody else writes here now.
-fn sweep(folder: &Path) {
+pub(super) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             let _ = fs::remove_file(entry.path());
@@ -230,7 +232,7 @@ fn sweep(folder: &Path) {
     }
 }
 
-fn lock(folder: &Path) -> Result<File> {
+pub(super) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(".lock");
     let failed = |e| Error::io(format!("cannot lock {}", path.display()), e);
     let mut file = OpenOptions::new()

@@ -59,7 +59,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// From now on [`hide`] hides this text, and how it looks in URIs, JSON and debug output.
+/// From now on [`hide`] hides this text, and how it looks in URIs, JSON, YAML and debug
+/// output.
 pub fn remember(secret: &str) {
     let debug = format!("{secret:?}");
     // A text is always written.
@@ -67,7 +68,9 @@ pub fn remember(secret: &str) {
     let encoded = [NON_ALPHANUMERIC, COMPONENT, PATH, QUERY]
         .map(|set| utf8_percent_encode(secret, set).to_string());
     let lower_case = encoded.each_ref().map(|text| lower_case_escapes(text));
-    let spellings = [secret, unquoted(&debug), unquoted(&json)]
+    // Between single quotes YAML doubles one that belongs to the text.
+    let yaml = secret.replace('\'', "''");
+    let spellings = [secret, &yaml, unquoted(&debug), unquoted(&json)]
         .map(str::to_owned)
         .into_iter()
         .chain(encoded)
@@ -129,6 +132,8 @@ mod tests {
         ] {
             assert_eq!(hide(&format!("<{text}> and <{text}>")), "<***> and <***>");
         }
+        remember("it's yaml");
+        assert_eq!(hide("key: 'it''s yaml'"), "key: '***'");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
-use crate::base::telemetry::{Cycles, Frames, OutputState, Percentiles, Status};
+use crate::base::telemetry::{
+    Cycles, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
+};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -23,7 +25,13 @@ pub struct Summary {
     pub encode_ms: TimingSummary,
     pub cpu_ms_per_frame: Option<f64>,
     pub peak_rss_mb: Option<f64>,
-    pub encoder: String,
+    /// At the end of the show, as everything else.
+    pub encoder: &'static str,
+    pub encoder_why: String,
+    pub encoder_bitrate_kbps: u32,
+    pub encoder_rebuilds: u64,
+    /// The latest ones, newest last.
+    pub encoder_changes: Vec<EncoderChange>,
     /// `None` if nothing was recorded.
     pub recording: Option<RecordingSummary>,
     /// The recording is not among them.
@@ -61,8 +69,14 @@ pub struct OutputSummary {
     pub state: OutputState,
     /// Why it ended so; `None` if as was asked for.
     pub reason: Option<String>,
+    /// Seconds that it has been in that state.
+    pub since_s: f64,
     pub frames: u64,
     pub bytes: u64,
+    /// Over all that was sent.
+    pub bitrate_kbps: f64,
+    /// Milliseconds of media that were not sent.
+    pub queue_ms: u64,
     pub dropped_groups: u64,
     pub dropped_frames: u64,
     pub reconnects: u64,
@@ -87,7 +101,15 @@ impl From<&Status> for Summary {
             encode_ms: (&status.encode_ms).into(),
             cpu_ms_per_frame: status.cpu_ms_per_frame.map(rounded),
             peak_rss_mb: status.peak_rss_mb.map(rounded),
-            encoder: status.encoder.clone(),
+            encoder: status.encoder,
+            encoder_why: status.encoder_why.clone(),
+            encoder_bitrate_kbps: status.encoder_bitrate_kbps,
+            encoder_rebuilds: status.encoder_rebuilds,
+            encoder_changes: status
+                .encoder_changes
+                .iter()
+                .map(|change| EncoderChange { at_s: rounded(change.at_s), ..change.clone() })
+                .collect(),
             recording: status.recording.as_ref().map(|recording| RecordingSummary {
                 path: recording.path.clone(),
                 frames: recording.frames,
@@ -103,8 +125,11 @@ impl From<&Status> for Summary {
                     uri: output.uri.clone(),
                     state: output.state,
                     reason: output.reason.clone(),
+                    since_s: rounded(output.since_s),
                     frames: output.frames,
                     bytes: output.bytes,
+                    bitrate_kbps: rounded(mean_kbps(output, status.target_fps)),
+                    queue_ms: output.queue_ms,
                     dropped_groups: output.dropped_groups,
                     dropped_frames: output.dropped_frames,
                     reconnects: output.reconnects,
@@ -138,15 +163,21 @@ impl Summary {
     }
 }
 
+/// Of what was sent.
+fn mean_kbps(output: &OutputStatus, fps: f64) -> f64 {
+    let seconds = output.frames as f64 / fps.max(1.0);
+    output.bytes as f64 * 8.0 / 1000.0 / seconds.max(f64::MIN_POSITIVE)
+}
+
 /// To three digits behind the point.
 fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+    if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::telemetry::{OutputStatus, RecordingStatus, Runway};
+    use crate::base::telemetry::{RecordingStatus, Runway};
     use serde_json::{Value, json};
 
     fn show() -> Status {
@@ -155,7 +186,16 @@ mod tests {
             first_frame_ms: Some(812.3456),
             frames: Frames { rendered: 3600, source: 480, blended: 3120, ..Default::default() },
             runway_s: Runway { now: 18.0, min: 9.5, mean: 17.25, target: 24.0 },
-            encoder: "x264 superfast".into(),
+            encoder: "x264enc",
+            encoder_why: "nvh264enc: chosen".into(),
+            encoder_bitrate_kbps: 6000,
+            encoder_rebuilds: 1,
+            encoder_changes: vec![EncoderChange {
+                at_s: 12.000_04,
+                from: "nvh264enc",
+                to: "x264enc",
+                reason: "it gave no picture for 2.0 s".into(),
+            }],
             recording: Some(RecordingStatus {
                 path: "show/final_60fps_1080p.mp4".into(),
                 frames: 3600,
@@ -256,6 +296,7 @@ mod tests {
             ("/outputs/0/state", json!("asleep")),
             ("/outputs/0/kind", json!("telex")),
             ("/outputs/0/parts", json!([2])),
+            ("/encoder_changes/0/to", json!(null)),
             ("/render_ms", json!({"p50": 1.0, "p95": 2.0})),
             ("/cycles", json!(null)),
         ] {
@@ -275,6 +316,13 @@ mod tests {
         assert_eq!(read["duration_s"], json!(60.0));
         assert_eq!(read["first_frame_ms"], json!(812.346));
         assert_eq!(read["frames"]["rendered"], json!(3600));
+        assert_eq!(
+            read["encoder_changes"],
+            json!([{
+                "at_s": 12.0, "from": "nvh264enc", "to": "x264enc",
+                "reason": "it gave no picture for 2.0 s",
+            }])
+        );
         assert_eq!(read["recording"]["parts"], json!(["show/final_60fps_1080p.mp4"]));
         assert_eq!(
             read["outputs"][0],

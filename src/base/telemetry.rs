@@ -138,7 +138,16 @@ pub struct Status {
     /// Frames a second that were handed to the encoder over the last few seconds, and the goal.
     pub fps: f64,
     pub target_fps: f64,
-    pub encoder: String,
+    /// The element that encodes the picture for the recording and most outputs.
+    pub encoder: &'static str,
+    /// What was tried before the show chose one.
+    pub encoder_why: String,
+    /// What the encoder is asked for at present.
+    pub encoder_bitrate_kbps: u32,
+    /// Times that an encoder failed and the same or another one took its place.
+    pub encoder_rebuilds: u64,
+    /// The latest of them, newest last.
+    pub encoder_changes: Vec<EncoderChange>,
     pub on_air: OnAir,
     /// The cycle in the making.
     pub generating: Option<Generating>,
@@ -158,6 +167,17 @@ pub struct Status {
     pub params: serde_json::Map<String, serde_json::Value>,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
+}
+
+/// One encoder took over from another, or began anew.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct EncoderChange {
+    /// Seconds from the first frame to the first one that the new encoder gets.
+    pub at_s: f64,
+    /// The element that was left, and the one that took over; they may be the same.
+    pub from: &'static str,
+    pub to: &'static str,
+    pub reason: String,
 }
 
 /// What is on air.
@@ -220,6 +240,8 @@ pub struct Losses {
     pub clock_breaks: u64,
     /// Frames whose sound was not there in time and became silence.
     pub silent_frames: u64,
+    /// Frames whose sound an output of raw pictures was too busy to take.
+    pub output_sounds: u64,
 }
 
 /// Seconds of timeline ready ahead of the picture.

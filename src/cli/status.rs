@@ -59,6 +59,9 @@ pub fn status_line(status: &Status) -> String {
         add(format!("cpu {cpu:.1} ms/frame"));
     }
     mishaps(status).into_iter().for_each(&mut add);
+    if status.encoder_rebuilds > 0 {
+        add(format!("{} encoder changes, now {}", status.encoder_rebuilds, status.encoder));
+    }
     if let Some(recording) = &status.recording {
         add(format!("recorded {}", size(recording.bytes)));
     }
@@ -183,7 +186,14 @@ fn mishaps(status: &Status) -> Vec<String> {
 }
 
 fn encoder(status: &Status, mut line: Line) -> String {
-    line.put(Style::Plain, &status.encoder);
+    line.put(Style::Plain, status.encoder);
+    if let Some(change) = status.encoder_changes.last() {
+        let mut text = format!("since {}, {} failed", clock(change.at_s), change.from);
+        if status.encoder_rebuilds > 1 {
+            text += &format!(" ({} changes)", status.encoder_rebuilds);
+        }
+        line.piece(Style::Warn, &text);
+    }
     line.piece(Style::Dim, &status.canvas);
     if let Some(memory) = status.peak_rss_mb {
         line.piece(Style::Dim, &format!("memory {memory:.0} MB"));
@@ -318,7 +328,7 @@ pub fn bitrate(kbps: f64) -> String {
 mod tests {
     use super::*;
     use crate::base::telemetry::{
-        Cycles, Frames, Generating, OnAir, Percentiles, RecordingStatus, Runway,
+        Cycles, EncoderChange, Frames, Generating, OnAir, Percentiles, RecordingStatus, Runway,
     };
 
     fn live() -> Status {
@@ -330,7 +340,7 @@ mod tests {
             canvas: "1920x1080".into(),
             fps: 60.0,
             target_fps: 60.0,
-            encoder: "x264 superfast".into(),
+            encoder: "x264enc",
             on_air: OnAir {
                 cycle: Some(12),
                 prompt: "a slow river of molten glass\n under violet neon, macro, deep focus"
@@ -398,7 +408,7 @@ mod tests {
             project: "neon-garden".into(),
             canvas: "1920x1080".into(),
             target_fps: 60.0,
-            encoder: "x264 superfast".into(),
+            encoder: "x264enc",
             runway_s: Runway { target: 24.0, ..Default::default() },
             ..Default::default()
         }
@@ -418,7 +428,7 @@ on air   standby picture
 making   nothing
 runway   ░░░░░░░░░░░░░░░░░░░░░░░░  0.0 of 24 s  least 0.0 s
 picture  no frame yet
-encoder  x264 superfast  1920x1080
+encoder  x264enc  1920x1080
 record   off
 "#;
         assert_block(&standby(), 80, expected);
@@ -432,7 +442,7 @@ on air   cycle 12  a slow river of molten glass under violet neon, macro, deep �
 making   cycle 14 video  ████████████░░░░░░░░░░░░  3.1 of 6.2 s
 runway   ██████████████████░░░░░░  18.4 of 24 s  least 9.0 s
 picture  60.0 fps  render 2.1 ms  encode 9.8 ms  cpu 18.2 ms/frame
-encoder  x264 superfast  1920x1080  memory 412 MB
+encoder  x264enc  1920x1080  memory 412 MB
 record   final_60fps_1080p.mp4  566 MB  room 11 h  6.0 Mb/s
 output   live  6.2 Mb/s  rtmp://live.example/app/***
 "#;
@@ -447,7 +457,7 @@ on air   cycle 12  a slow river of molt…
 making   cycle 14 video  3.1 of 6.2 s
 runway   █████████████░░░░  18.4 of 24 s
 picture  60.0 fps  render 2.1 ms
-encoder  x264 superfast  1920x1080
+encoder  x264enc  1920x1080
 record   final_60fps_1080p.mp4  566 MB
 output   live  6.2 Mb/s  rtmp://live.ex…
 "#;
@@ -462,7 +472,7 @@ on air   cycle 12 again  a slow river of molten glass under violet neon, macro,�
 making   cycle 14 retry  ████████████████████████  21.0 of 18.0 s  failed 2
 runway   ██░░░░░░░░░░░░░░░░░░░░░░  2.1 of 24 s  least 0.4 s
 picture  58.2 fps  held 3  late 7  render 2.1 ms  encode 9.8 ms
-encoder  x264 superfast  1920x1080  memory 412 MB
+encoder  x264enc  1920x1080  memory 412 MB
 record   final_60fps_1080p.mp4  566 MB  room 11 h  6.0 Mb/s
 output   live  6.2 Mb/s  rtmp://live.example/app/***
 ! warning 2
@@ -502,13 +512,31 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
             "output   reconnecting  retry in 8 s  Twitch rtm…  connectio…"
         );
         let line = status_line(&status);
-        let told = "Twitch rtmp://other.example/app/*** reconnecting (connection refused) \
+        let told = "Twitch rtmp://other.example/app/*** reconnecting \
                     groups dropped 3 reconnects 4 1.2 s wait";
         assert!(line.contains(told), "{line}");
         status.outputs[1].state = OutputState::Live;
         status.outputs[1].reason = Some("2 receivers".into());
         let remark = status_block(&status, 130, true).remove(8);
         assert!(remark.contains("\x1b[2m2 receivers"), "a remark is no alarm: {remark}");
+    }
+
+    #[test]
+    fn the_encoder_that_took_over_says_since_when_and_from_which() {
+        let mut status = live();
+        status.encoder_rebuilds = 2;
+        status.encoder_changes = vec![EncoderChange {
+            at_s: 61.0,
+            from: "nvh264enc",
+            to: "x264enc",
+            reason: "it gave no picture for 2.0 s".into(),
+        }];
+        assert_eq!(
+            status_block(&status, 80, false)[5],
+            "encoder  x264enc  since 00:01:01, nvh264enc failed (2 changes)  1920x1080"
+        );
+        let line = status_line(&status);
+        assert!(line.contains(", 2 encoder changes, now x264enc, "), "{line}");
     }
 
     #[test]
@@ -536,7 +564,6 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
             "\x1b[2J\r\n\u{202e}熔岩 ❤\u{fe0f} 👩\u{200d}🎤 e\u{301}\u{9b}31m 流れる川".repeat(9);
         nasty.project = text.clone();
         nasty.on_air.prompt = text.clone();
-        nasty.encoder = text.clone();
         nasty.outputs[0].uri = text.clone();
         nasty.outputs[1].reason = Some(text.clone());
         nasty.recording.as_mut().unwrap().path = text.clone();

@@ -87,6 +87,18 @@ fn picture(page: &mut Page, status: &Status) {
     page.gauge("vfaq_frames_per_second_target", "The frame rate asked for.", status.target_fps);
     page.quantiles("vfaq_render_seconds", "Wall time to render a frame.", &status.render_ms);
     page.quantiles("vfaq_encode_seconds", "Wall time to encode a frame.", &status.encode_ms);
+    page.family("vfaq_encoder_info", "gauge", "The encoder in use in the label; always 1.");
+    page.sample(&[("encoder", status.encoder)], 1.0);
+    page.counter(
+        "vfaq_encoder_rebuilds_total",
+        "Times that an encoder failed and the same or another one took its place.",
+        status.encoder_rebuilds,
+    );
+    page.gauge(
+        "vfaq_encoder_bits_per_second",
+        "Bit rate that the encoder is asked for.",
+        f64::from(status.encoder_bitrate_kbps) * 1000.0,
+    );
     page.quantiles(
         "vfaq_lateness_seconds",
         "Time from when a frame was due until it was handed over.",
@@ -131,6 +143,11 @@ fn ahead(page: &mut Page, status: &Status) {
         "vfaq_silent_frames_total",
         "Frames whose sound was not there in time and became silence.",
         losses.silent_frames,
+    );
+    page.counter(
+        "vfaq_output_sounds_lost_total",
+        "Frames whose sound an output of raw pictures was too busy to take.",
+        losses.output_sounds,
     );
     let runway = &status.runway_s;
     page.gauge("vfaq_runway_seconds", "Timeline ready ahead of the picture.", runway.now);
@@ -194,6 +211,8 @@ fn outputs(page: &mut Page, status: &Status) {
             page.sample(&output_labels(output, &output.id.to_string()), value(output));
         }
     };
+    let help = "Time that it has been in its state.";
+    family("vfaq_output_state_seconds", "gauge", help, |o| o.since_s);
     family("vfaq_output_frames_total", "counter", "Frames sent.", |o| o.frames as f64);
     family("vfaq_output_bytes_total", "counter", "Bytes sent.", |o| o.bytes as f64);
     let help = "Bit rate of the last seconds.";
@@ -292,6 +311,9 @@ mod tests {
             phase: Phase::Live,
             render_ms: Percentiles { p50: 2.5, ..Default::default() },
             runway_s: Runway { now: 18.5, ..Default::default() },
+            encoder: "x264enc",
+            encoder_bitrate_kbps: 4500,
+            encoder_rebuilds: 2,
             cpu_ms_per_frame: Some(18.0),
             peak_rss_mb: Some(412.5),
             outputs: vec![
@@ -316,6 +338,9 @@ mod tests {
             "vfaq_phase{phase=\"live\"} 1",
             "vfaq_phase{phase=\"standby\"} 0",
             "vfaq_render_seconds{quantile=\"0.5\"} 0.0025",
+            "vfaq_encoder_info{encoder=\"x264enc\"} 1",
+            "vfaq_encoder_bits_per_second 4500000",
+            "vfaq_encoder_rebuilds_total 2",
             "vfaq_runway_seconds 18.5",
             "vfaq_cpu_seconds_per_frame 0.018",
             "vfaq_peak_resident_memory_bytes 412500000",

@@ -1,8 +1,9 @@
 //! What GStreamer and GLib log themselves, without the secrets in it.
 //!
 //! Holds: addresses with stream keys go through elements that know nothing of secrets and log all
-//! that they are given, so their own way out is closed and this one opened. What `GST_DEBUG` and
-//! `GST_DEBUG_FILE` ask for stays as it is, without colours.
+//! that they are given, so their own way out is closed and this one opened. Dumps of memory are left
+//! out, as a secret in them has no spelling. What else `GST_DEBUG` and `GST_DEBUG_FILE` ask for stays
+//! as it is, without colours.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -32,6 +33,10 @@ pub fn hide_secrets() {
         let out = Mutex::new(debug_output());
         gst::log::add_log_function(
             move |category, level, file, function, line, object, message| {
+                // Bytes in columns: what is in them nobody can hide.
+                if level == gst::DebugLevel::Memdump {
+                    return;
+                }
                 let text = category.get_line(level, file, function, line, object, message);
                 let Some(text) = text else { return };
                 let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);

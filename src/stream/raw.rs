@@ -76,13 +76,11 @@ pub fn audio_caps() -> gst::Caps {
         .build()
 }
 
-/// What a taker missed, and what it might have.
+/// What pictures a taker missed, and what it might have.
 #[derive(Debug, Default)]
 pub struct RawLoad {
     /// Pictures that did not fit into its queue.
     pub pictures_dropped: Counter,
-    /// Sounds of a frame that did not fit.
-    pub sound_dropped: Counter,
     /// The place of the newest picture, whether it fitted or not.
     pub newest: Gauge,
 }
@@ -92,6 +90,8 @@ pub struct RawLoad {
 pub struct Tap {
     /// `None` once the show is over.
     takers: Mutex<Option<Vec<Taker>>>,
+    /// Sounds of a frame that did not fit into a taker's queue.
+    pub sounds_dropped: Counter,
 }
 
 struct Taker {
@@ -105,7 +105,7 @@ struct Taker {
 
 impl Tap {
     pub fn new() -> Arc<Self> {
-        Arc::new(Tap { takers: Mutex::new(Some(Vec::new())) })
+        Arc::new(Tap { takers: Mutex::new(Some(Vec::new())), sounds_dropped: Counter::default() })
     }
 
     /// Adds a taker whose queue holds so many pictures, with the sound of as many if it wants
@@ -154,7 +154,7 @@ impl Tap {
         for taker in self.lock().iter_mut().flatten().filter(|taker| taker.wants_sound) {
             let buffer = buffer.clone();
             if taker.units.try_send(RawUnit::Sound { pts_ns, duration_ns, buffer }).is_err() {
-                taker.load.sound_dropped.add(1);
+                self.sounds_dropped.add(1);
             }
         }
     }

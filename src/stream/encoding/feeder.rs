@@ -8,12 +8,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, TryRecvError, never, select};
 use gstreamer as gst;
 
 use super::instance::{Event, Input, Instance};
 use super::recovery::{Recovery, Trouble};
-use super::{EncodeSettings, EncoderChange, EncodingState};
+use super::{EncodeSettings, EncodingState};
+use crate::base::telemetry::EncoderChange;
 use crate::base::time::NS;
 use crate::stream::clock_ns;
 use crate::stream::fanout::Fanout;
@@ -41,6 +42,10 @@ const TICK: Duration = Duration::from_millis(50);
 const LONGEST_STEP_NS: u64 = NS / 4;
 /// For taking down an encoder that has finished.
 const DOWN_LIMIT: Duration = Duration::from_millis(500);
+
+/// Encoders that were left and are not down yet, as their driver hangs: each holds a thread and
+/// memory. Above that none is built before one of them is down.
+const MOST_LEFT: usize = 8;
 
 /// A picture in the encoder.
 struct InFlight {
@@ -72,6 +77,8 @@ pub struct Feeder {
     present: Option<Present>,
     /// Encoders before the present one.
     earlier: u64,
+    /// Those of them that are not down yet: each closes when it is.
+    left: Vec<Receiver<Infallible>>,
     /// When the next encoder is built, while there is none; in `ran_ns`.
     build_at_ns: u64,
     /// In the encoder, in the order in which they went in.
@@ -127,6 +134,7 @@ impl Feeder {
             recovery,
             present: None,
             earlier: 0,
+            left: Vec::new(),
             build_at_ns: 0,
             in_flight: VecDeque::with_capacity(MOST_IN_FLIGHT),
             ahead: 0,
@@ -192,7 +200,7 @@ impl Feeder {
     /// Builds an encoder if there is none, and leaves one that stands still.
     fn watch(&mut self) {
         let Some(present) = &self.present else {
-            if self.ran_ns >= self.build_at_ns {
+            if self.ran_ns >= self.build_at_ns && self.may_build() {
                 self.build();
             }
             return;
@@ -206,6 +214,20 @@ impl Feeder {
             let seconds = patience_ns as f64 / 1e9;
             self.trouble(Trouble::Hung, format!("it gave no picture for {seconds:.1} s"));
         }
+    }
+
+    fn may_build(&mut self) -> bool {
+        self.left.retain(|down| down.try_recv() == Err(TryRecvError::Empty));
+        let may = self.left.len() < MOST_LEFT;
+        if may == self.state.is_stuck() {
+            self.state.set_stuck(!may);
+            if !may {
+                tracing::error!(
+                    "{MOST_LEFT} encoders hang in their drivers; waiting for one of them"
+                );
+            }
+        }
+        may
     }
 
     fn build(&mut self) {
@@ -368,8 +390,10 @@ impl Feeder {
 
     /// Leaves the present encoder and sees to the next.
     fn trouble(&mut self, trouble: Trouble, reason: String) {
-        // Dropped, it is taken down by its own thread.
-        let worked = self.present.take().is_some_and(|present| present.out > 0);
+        let worked = self.present.take().is_some_and(|present| {
+            self.left.push(present.instance.retire());
+            present.out > 0
+        });
         let trouble = if worked { trouble } else { Trouble::Opening };
         for unfinished in self.in_flight.drain(..).rev() {
             self.again.push_front(unfinished.picture);
@@ -380,7 +404,7 @@ impl Feeder {
         let from = self.recovery.rung().factory;
         self.build_at_ns = self.ran_ns + self.recovery.after(trouble, self.ran_ns);
         let to = self.recovery.rung().factory;
-        tracing::warn!("the encoder {from} has failed: {reason}; {to} takes over");
+        tracing::info!("the encoder {from} has failed: {reason}; {to} takes over");
         let at_ns = self.again.front().or(self.last.as_ref()).map_or(0, |p| p.pts_ns);
         self.state.changed(EncoderChange { at_s: at_ns as f64 / 1e9, from, to, reason });
         self.watch();

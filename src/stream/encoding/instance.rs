@@ -1,7 +1,7 @@
 //! One run of one encoder: a small pipeline, and the thread that owns it.
 //!
 //! ```text
-//! appsrc ! (videoconvert !) encoder ! h264parse ! appsink
+//! appsrc ! (videoconvert !) encoder ! (profile !) h264parse ! appsink
 //! ```
 //!
 //! Holds: whoever uses an instance never waits for it. What it has to say comes through
@@ -115,6 +115,11 @@ impl Instance {
         Ok(Instance { events, retire, down, thread })
     }
 
+    /// Has it taken down by its own thread; closes when that is done.
+    pub fn retire(self) -> Receiver<Infallible> {
+        self.down
+    }
+
     /// Takes it down and waits for that; after `limit` it is left to itself.
     pub fn close(self, limit: Duration) {
         let Instance { events, retire, down, thread } = self;
@@ -158,7 +163,13 @@ fn open(
     if rung.takes_other_formats() {
         chain.push(make("videoconvert")?);
     }
-    chain.extend([encoder.clone(), parse, sink.clone().upcast()]);
+    chain.push(encoder.clone());
+    if let Some(caps) = ladder::profile_caps(&encoder, rung, settings) {
+        let profile = make("capsfilter")?;
+        profile.set_property("caps", caps);
+        chain.push(profile);
+    }
+    chain.extend([parse, sink.clone().upcast()]);
     pipeline.add_many(&chain).map_err(Error::fault)?;
     gst::Element::link_many(&chain).map_err(Error::fault)?;
 

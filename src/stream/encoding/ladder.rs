@@ -19,7 +19,7 @@ use crate::config::Encoder;
 use crate::stream::{clock_ns, make, raw};
 
 /// The preset of x264 unless another is asked for: the best that leaves two cores room.
-const X264_PRESET: &str = "superfast";
+pub(in crate::stream) const X264_PRESET: &str = "superfast";
 
 /// An encoder under its name in the configuration, and all that is known of it.
 pub struct Family {
@@ -232,6 +232,24 @@ pub(super) fn make_encoder(rung: Rung, settings: &EncodeSettings) -> Result<gst:
     }
     set(&element, "bitrate", &bitrate(rung, settings.bitrate_kbps));
     Ok(element)
+}
+
+/// What holds the encoder to the profile that the show wants of it, if it can make that one: High,
+/// but for two that lack the tools for it.
+pub(super) fn profile_caps(
+    element: &gst::Element,
+    rung: Rung,
+    settings: &EncodeSettings,
+) -> Option<gst::Caps> {
+    let profile = match rung.encoder {
+        Encoder::OpenH264 => "constrained-baseline",
+        // It leaves out what makes High.
+        Encoder::X264 if settings.preset.as_deref() == Some("ultrafast") => return None,
+        Encoder::X264 | Encoder::Nvenc | Encoder::Vaapi => "high",
+    };
+    let caps = gst::Caps::builder("video/x-h264").field("profile", profile).build();
+    let can = element.static_pad("src")?.query_caps(None).can_intersect(&caps);
+    can.then_some(caps)
 }
 
 fn bitrate(rung: Rung, kbps: u32) -> String {

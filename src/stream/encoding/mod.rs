@@ -17,7 +17,7 @@ pub mod ladder;
 mod recovery;
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use super::fraction;
 use super::raw::{RawLoad, Tap};
 use super::sound::SoundOut;
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::{Counter, Gauge, Timing};
+use crate::base::telemetry::{Counter, EncoderChange, Gauge, Timing};
 use crate::base::time::FrameRate;
 use crate::config::Live;
 use feeder::Feeder;
@@ -61,16 +61,21 @@ impl EncodeSettings {
 
     /// The caps of the encoded stream. They say nothing that changes with the encoder.
     fn caps(&self) -> gst::Caps {
-        gst::Caps::builder("video/x-h264")
-            .field("stream-format", "byte-stream")
-            .field("alignment", "au")
-            .field("width", self.canvas.0 as i32)
-            .field("height", self.canvas.1 as i32)
-            .field("framerate", fraction(self.fps))
-            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-            .field("colorimetry", "bt709")
-            .build()
+        stream_caps(self.canvas, self.fps)
     }
+}
+
+/// What every encoder of ours gives.
+pub(super) fn stream_caps(canvas: (u32, u32), fps: FrameRate) -> gst::Caps {
+    gst::Caps::builder("video/x-h264")
+        .field("stream-format", "byte-stream")
+        .field("alignment", "au")
+        .field("width", canvas.0 as i32)
+        .field("height", canvas.1 as i32)
+        .field("framerate", fraction(fps))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("colorimetry", "bt709")
+        .build()
 }
 
 impl From<&Live> for EncodeSettings {
@@ -83,17 +88,6 @@ impl From<&Live> for EncodeSettings {
             preset: None,
         }
     }
-}
-
-/// One encoder took over from another, or began anew.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncoderChange {
-    /// Show time in seconds.
-    pub at_s: f64,
-    /// The element that was left, and the one that took over; they may be the same.
-    pub from: &'static str,
-    pub to: &'static str,
-    pub reason: String,
 }
 
 /// What an encoding says of itself.
@@ -112,6 +106,8 @@ pub struct EncodingInfo {
     pub in_flight: u64,
     pub rebuilt: u64,
     pub bitrate_kbps: u32,
+    /// Nothing is encoded until an encoder that hangs in its driver comes back.
+    pub stuck: bool,
 }
 
 /// Changes that are remembered.
@@ -131,6 +127,8 @@ pub struct EncodingState {
     /// From entering the encoder to leaving it; several pictures are in it at once.
     pub encode: Timing,
     bitrate_kbps: AtomicU32,
+    /// Too many encoders hang in their drivers to build another.
+    stuck: AtomicBool,
     text: Mutex<Text>,
 }
 
@@ -142,11 +140,6 @@ struct Text {
 }
 
 impl EncodingState {
-    /// The element in use.
-    pub fn encoder(&self) -> &'static str {
-        self.text().encoder
-    }
-
     pub fn bitrate_kbps(&self) -> u32 {
         self.bitrate_kbps.load(Ordering::Relaxed)
     }
@@ -163,12 +156,23 @@ impl EncodingState {
             in_flight: self.in_flight.get(),
             rebuilt: self.rebuilt.get(),
             bitrate_kbps: self.bitrate_kbps(),
+            stuck: self.is_stuck(),
         }
     }
 
+    /// Nothing is encoded until an encoder that hangs in its driver comes back.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
     fn changed(&self, change: EncoderChange) {
-        self.rebuilt.add(1);
+        // Together: whoever sees the number sees the change.
         let mut text = self.text();
+        self.rebuilt.add(1);
         text.encoder = change.to;
         if text.changes.len() == CHANGES {
             text.changes.remove(0);
@@ -251,11 +255,6 @@ impl Encoding {
 
     pub fn info(&self) -> EncodingInfo {
         self.state.info()
-    }
-
-    /// Asks for a key frame soon: at the next picture, but not twice in a second.
-    pub fn request_key_frame(&self) {
-        self.fanout.request_key_frame();
     }
 
     /// Changes the bitrate, from the next picture on where the encoder can do that while it runs,

@@ -3,6 +3,8 @@
 //! A kind lives one [`Kind::live`] after the other: each connects, carries what it is fed, and says
 //! how it ended. What comes between two lives (back-off, giving up, waiting for a wish) is the
 //! supervisor's alone. A life starts from nothing: nothing that was fed before it is ever sent.
+//! A wish is heard in [`Life::next`], so whatever else takes time (opening a window, a last goodbye)
+//! has a limit of seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +19,7 @@ use crate::stream::fanout::{Fanout, QueueLoad, Unit};
 use crate::stream::raw::{RawLoad, RawUnit, Tap};
 
 pub trait Kind: Send {
-    /// From connecting to the end of the connection. May block only in [`Life::next`], and in
-    /// writing to a local disk.
+    /// From connecting to the end of the connection.
     fn live(&mut self, life: &mut Life<'_>) -> Ending;
 }
 
@@ -46,6 +47,8 @@ pub struct Life<'a> {
     pub clock: &'a dyn Clock,
     /// It was `live` before, at some time in this show.
     pub was_live: bool,
+    /// This life is, or was.
+    pub(super) live: bool,
     pub(super) wishes: &'a Receiver<Wish>,
     /// The wish that ended this life.
     pub(super) ended_by: Option<Wish>,
@@ -163,6 +166,9 @@ impl Life<'_> {
 
     /// It works: what is fed arrives. `remark` says more ("2 receivers").
     pub fn is_live(&mut self, remark: Option<&str>) {
+        if !std::mem::replace(&mut self.live, true) && self.was_live {
+            self.info.reconnects.add(1);
+        }
         self.was_live = true;
         self.set_state(OutputState::Live, remark);
     }

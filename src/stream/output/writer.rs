@@ -38,7 +38,7 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
+    /// Makes `path`; an existing file is left alone and an error. The file's time 0 is `start_ns` of show time.
     pub fn create(
         path: &Path,
         container: Container,
@@ -46,7 +46,7 @@ impl FileWriter {
         start_ns: u64,
     ) -> Result<Self> {
         // filesink's own error would not say why.
-        let file = std::fs::File::create(path)
+        let file = std::fs::File::create_new(path)
             .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
@@ -113,9 +113,14 @@ impl FileWriter {
 
     /// Makes an MP4 an ordinary one and closes the file, flushed to the disk.
     pub fn finish(self) -> Result<()> {
+        self.finish_within(FINISH_LIMIT)
+    }
+
+    /// As [`FileWriter::finish`], where nobody waits for the next part.
+    pub fn finish_within(self, limit: Duration) -> Result<()> {
         let _ = self.video.end_of_stream();
         let _ = self.audio.end_of_stream();
-        wait_for_end(&self.pipeline, FINISH_LIMIT)
+        wait_for_end(&self.pipeline, limit)
             .map_err(|e| e.context(format!("cannot finish {}", self.path.display())))?;
         take_down(&self.pipeline);
         self.flush()
