@@ -217,7 +217,12 @@ impl Srt {
 
 impl Kind for Srt {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
-        self.run(life).err().unwrap_or(Ending::Finished)
+        match self.run(life) {
+            Ok(()) => Ending::Finished,
+            // It may still hold the connection that was lost.
+            Err(Ending::Refused(said)) if life.was_live => Ending::Lost(said),
+            Err(ending) => ending,
+        }
     }
 }
 
