@@ -7,6 +7,7 @@
 //! count as a dropped group, once for each group. Only a receiver that is called is congestion:
 //! among those who call, one poor way must not lower the bitrate for all.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -33,6 +34,8 @@ const FEED_BYTES: u64 = 16 << 20;
 const CALL_LIMIT: Duration = Duration::from_secs(4);
 /// A receiver acknowledges every 10 ms. SRT itself gives up on a silent one after 5 s.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
+/// SRT lets go of a port a moment after its socket was closed.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// How often the connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Media inside the pipeline; more waits in the queue.
@@ -147,15 +150,22 @@ impl Srt {
         let address = addresses[self.calls % addresses.len()];
         self.calls += 1;
         if self.target.mode == SrtMode::Listener {
+            let until = life.clock.now() + RELEASE_LIMIT;
             // SRT's own error does not say why.
-            UdpSocket::bind(address).map_err(|e| {
-                Ending::Lost(match e.kind() {
-                    std::io::ErrorKind::AddrInUse => {
-                        format!("port {port} is in use by another program; choose another")
+            while let Err(e) = UdpSocket::bind(address) {
+                let in_use = e.kind() == ErrorKind::AddrInUse;
+                if in_use && life.clock.now() < until {
+                    if matches!(life.next(units, LOOK_EVERY), Next::End) {
+                        return Ok(None);
                     }
-                    _ => format!("cannot listen on {address}: {e}"),
-                })
-            })?;
+                    continue;
+                }
+                return Err(Ending::Lost(if in_use {
+                    format!("port {port} is in use by another program; choose another")
+                } else {
+                    format!("cannot listen on {address}: {e}")
+                }));
+            }
         }
         Ok(Some(address))
     }
