@@ -12,6 +12,9 @@ use crate::stream::fanout::{Unit, UnitKind};
 /// Sound that may wait for the first key frame.
 const EARLY_SOUND: usize = 1024;
 
+/// When even the sound waits this long, leaving out pictures does not help.
+const SOUND_LIMIT: Duration = Duration::from_secs(10);
+
 pub struct GopQueue {
     video: VecDeque<Unit>,
     sound: VecDeque<Unit>,
@@ -156,9 +159,9 @@ impl GopQueue {
         span(&self.video)
     }
 
-    /// Sound that waits, by its time.
-    pub fn sound_waiting(&self) -> Duration {
-        span(&self.sound)
+    /// Even the sound of the stream has no room: the connection is of no use.
+    pub fn sound_is_stuck(&self) -> bool {
+        self.start_ns.is_some() && span(&self.sound) >= SOUND_LIMIT
     }
 }
 

@@ -16,7 +16,7 @@ mod kind;
 mod ndi;
 mod progress;
 mod rtmp;
-mod rtmp_link;
+mod rtmp_connection;
 mod send_queue;
 mod srt;
 mod supervisor;

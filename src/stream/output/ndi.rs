@@ -44,23 +44,23 @@ pub struct Ndi {
 impl Ndi {
     /// `Ok`: as was asked for.
     fn run(&self, life: &mut Life<'_>) -> Result<(), Ending> {
-        let sender = Sender::build(&self.name, self.canvas, self.fps)
+        let connection = Connection::build(&self.name, self.canvas, self.fps)
             .map_err(|e| Ending::Unavailable(e.to_string()))?;
-        sender.start().map_err(|refusal| self.why(refusal))?;
+        connection.start().map_err(|refusal| self.why(refusal))?;
         let units = life.raw(FEED_PICTURES, true);
         let (mut began, mut moved_at, mut missed) = (false, life.clock.now(), 0);
         loop {
             let next = life.next(&units, PATIENCE);
-            if let Some(refusal) = sender.failure() {
+            if let Some(refusal) = connection.failure() {
                 return Err(Ending::Lost(refusal.said));
             }
             let missed_before = std::mem::replace(&mut missed, life.raw_missed());
             life.info.dropped_frames.add(missed - missed_before);
             match next {
                 Next::Got(RawUnit::Picture(picture)) => {
-                    if sender.inside() < MOST_INSIDE {
+                    if connection.inside() < MOST_INSIDE {
                         moved_at = life.clock.now();
-                        sender.picture(&picture.buffer);
+                        connection.picture(&picture.buffer);
                         life.info.frames.add(1);
                         life.info.bytes.add(picture.buffer.size() as u64);
                         if !std::mem::replace(&mut began, true) {
@@ -75,7 +75,7 @@ impl Ndi {
                         }
                     }
                 }
-                Next::Got(RawUnit::Sound { buffer, .. }) => sender.sound(&buffer),
+                Next::Got(RawUnit::Sound { buffer, .. }) => connection.sound(&buffer),
                 Next::Nothing => {}
                 Next::End => return Ok(()),
             }
@@ -129,13 +129,13 @@ struct Refusal {
 }
 
 /// One small pipeline: `appsrc, appsrc ! ndisinkcombiner ! ndisink`.
-struct Sender {
+struct Connection {
     pipeline: gst::Pipeline,
     video: gst_app::AppSrc,
     audio: gst_app::AppSrc,
 }
 
-impl Sender {
+impl Connection {
     fn build(name: &str, canvas: (u32, u32), fps: FrameRate) -> Result<Self> {
         // Again is harmless.
         gstndi::plugin_register_static().map_err(Error::fault)?;
@@ -162,7 +162,7 @@ impl Sender {
         video.link_pads(Some("src"), &combiner, Some("video")).map_err(Error::fault)?;
         audio.link_pads(Some("src"), &combiner, Some("audio")).map_err(Error::fault)?;
         combiner.link(&sink).map_err(Error::fault)?;
-        Ok(Sender { pipeline, video, audio })
+        Ok(Connection { pipeline, video, audio })
     }
 
     fn start(&self) -> Result<(), Refusal> {
@@ -205,7 +205,7 @@ impl Sender {
     }
 }
 
-impl Drop for Sender {
+impl Drop for Connection {
     fn drop(&mut self) {
         take_down(&self.pipeline);
     }

@@ -18,7 +18,7 @@ use super::congestion::Congestion;
 use super::gop_queue::{GopQueue, Limit};
 use super::kind::{Ending, Kind, Life, Next};
 use super::progress::Progress;
-use super::rtmp_link::{Link, Trouble};
+use super::rtmp_connection::{Connection, Trouble};
 use crate::base::error;
 use crate::config::output::RtmpTarget;
 use crate::stream::check;
@@ -37,8 +37,6 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// A server that takes nothing for this long is lost. At a few hundred kb/s its receive buffer hides
 /// that for two seconds before.
 const STALL_LIMIT: Duration = Duration::from_secs(2);
-/// When even the sound waits this long, leaving out pictures does not help.
-const SOUND_LIMIT: Duration = Duration::from_secs(10);
 /// For sending what is left when the show ends.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// A server that closes without a word in this many connections one after the other does not want
@@ -104,12 +102,12 @@ impl Kind for Rtmp {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         let mut feed =
             Feed { units: life.encoded(FEED_BYTES), queue: GopQueue::new(Limit::default()) };
-        let link = match self.connect(&mut feed, life) {
-            Ok(Some(link)) => link,
+        let connection = match self.connect(&mut feed, life) {
+            Ok(Some(connection)) => connection,
             Ok(None) => return Ending::Finished,
             Err(ending) => return ending,
         };
-        let mut run = Run::new(link, feed, life);
+        let mut run = Run::new(connection, feed, life);
         match run.carry(life) {
             Ok(()) => {
                 self.silent_refusals = 0;
@@ -125,7 +123,11 @@ impl Kind for Rtmp {
 
 impl Rtmp {
     /// Until the server accepts the stream. `None`: this life is to end.
-    fn connect(&mut self, feed: &mut Feed, life: &mut Life<'_>) -> Result<Option<Link>, Ending> {
+    fn connect(
+        &mut self,
+        feed: &mut Feed,
+        life: &mut Life<'_>,
+    ) -> Result<Option<Connection>, Ending> {
         let caps = loop {
             match life.fanout.caps() {
                 Some(caps) => break caps,
@@ -133,7 +135,7 @@ impl Rtmp {
                 None => {}
             }
         };
-        let mut link = Link::open(&self.target, &caps).map_err(|e| match e.kind {
+        let mut connection = Connection::open(&self.target, &caps).map_err(|e| match e.kind {
             error::Kind::Unavailable => Ending::Unavailable(e.to_string()),
             _ => Ending::Failed(e.to_string()),
         })?;
@@ -143,11 +145,11 @@ impl Rtmp {
             let now = life.clock.now();
             if now >= next_look {
                 next_look = now + PATIENCE;
-                if let Some(trouble) = link.trouble() {
+                if let Some(trouble) = connection.trouble() {
                     return Err(self.ending(trouble, life, false));
                 }
-                if link.is_accepted() {
-                    return Ok(Some(link));
+                if connection.is_accepted() {
+                    return Ok(Some(connection));
                 }
                 if now > began + CONNECT_LIMIT {
                     let seconds = CONNECT_LIMIT.as_secs();
@@ -186,7 +188,7 @@ impl Feed {
 
 /// A connection that a server has accepted.
 struct Run {
-    link: Link,
+    connection: Connection,
     feed: Feed,
     progress: Progress,
     congestion: Congestion,
@@ -196,10 +198,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(link: Link, feed: Feed, life: &Life<'_>) -> Self {
+    fn new(connection: Connection, feed: Feed, life: &Life<'_>) -> Self {
         let now = life.clock.now();
         Run {
-            link,
+            connection,
             feed,
             progress: Progress::default(),
             congestion: Congestion::new(now),
@@ -225,7 +227,7 @@ impl Run {
     }
 
     fn step(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
-        if let Some(trouble) = self.link.trouble() {
+        if let Some(trouble) = self.connection.trouble() {
             return Err(trouble);
         }
         let now = life.clock.now();
@@ -241,16 +243,16 @@ impl Run {
         if life.was_cut_off() {
             return Err(Trouble::Lost("this machine was too busy to send".into()));
         }
-        let (taken, inside) = self.link.look();
+        let (taken, inside) = self.connection.look();
         let waits = inside || self.feed.queue.has_next();
         let stalled = self.progress.stalled(taken, waits, now);
         if stalled >= STALL_LIMIT {
             return Err(Trouble::Lost("the server has stopped taking data".into()));
         }
-        if self.feed.queue.start_ns().is_some() && self.feed.queue.sound_waiting() >= SOUND_LIMIT {
+        if self.feed.queue.sound_is_stuck() {
             return Err(Trouble::Lost("the way there is too narrow for the sound alone".into()));
         }
-        if !self.live && taken > 0 && self.link.has_begun() && now > self.accepted + SETTLED {
+        if !self.live && taken > 0 && self.connection.has_begun() && now > self.accepted + SETTLED {
             self.live = true;
             life.is_live(None);
         }
@@ -261,13 +263,13 @@ impl Run {
     }
 
     fn send(&mut self, life: &Life<'_>) {
-        while self.link.has_room() {
+        while self.connection.has_room() {
             let (Some(unit), Some(start_ns)) = (self.feed.queue.pop(), self.feed.queue.start_ns())
             else {
                 return;
             };
             // A pipeline that goes down tells so on its bus.
-            if self.link.push(&unit, start_ns) {
+            if self.connection.push(&unit, start_ns) {
                 life.info.sent(&unit);
             }
         }
@@ -281,7 +283,7 @@ impl Run {
             self.step(life)?;
             life.next(&nothing, PATIENCE);
         }
-        self.link.finish(until.saturating_sub(life.clock.now()));
+        self.connection.finish(until.saturating_sub(life.clock.now()));
         Ok(())
     }
 }

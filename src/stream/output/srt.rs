@@ -2,8 +2,12 @@
 //!
 //! Holds: this thread never waits for the network. Nothing is sent before a receiver is there, but
 //! for one picture that makes the connection say whether it is wanted; then the stream begins at a
-//! fresh key frame. Who joins a running stream gets a key frame soon, and nobody waits for it.
+//! fresh key frame. Who joins a running stream gets a key frame soon, and nobody waits for it. What
+//! waits, waits in the [`GopQueue`]; packets that SRT itself gives up, as they would come too late,
+//! count as a dropped group, once for each group. Only a receiver that is called is congestion:
+//! among those who call, one poor way must not lower the bitrate for all.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,7 +18,10 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::congestion::Congestion;
+use super::gop_queue::{GopQueue, Limit};
 use super::kind::{Ending, Kind, Life, Next};
+use super::progress::Progress;
 use crate::base::error::{Error, Result};
 use crate::config::output::{SrtMode, SrtTarget};
 use crate::stream::fanout::{StreamCaps, Unit};
@@ -27,12 +34,14 @@ const FEED_BYTES: u64 = 16 << 20;
 const CALL_LIMIT: Duration = Duration::from_secs(4);
 /// A receiver acknowledges every 10 ms. SRT itself gives up on a silent one after 5 s.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
-/// Packets that were given up less than this ago mean that the way is too narrow.
-const NARROW_FOR: Duration = Duration::from_secs(2);
+/// SRT lets go of a port a moment after its socket was closed.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// How often the connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Media inside the pipeline, above which pictures are left out up to the next key frame.
-const MOST_INSIDE: Duration = Duration::from_secs(1);
+/// Media inside the pipeline; more waits in the queue.
+const MOST_INSIDE: Duration = Duration::from_millis(200);
+/// What may wait in the queue. What is later than SRT's latency is given up by SRT anyway.
+const MOST_WAITING: Limit = Limit { media: Duration::from_secs(1), bytes: 16 << 20 };
 /// For what is still inside when the show ends.
 const FINISH_LIMIT: Duration = Duration::from_secs(1);
 
@@ -68,7 +77,7 @@ impl Srt {
         }
         let mut look_at = began;
         let mut here = 0;
-        let mut stream = Stream::default();
+        let mut stream = Stream::new(began);
         loop {
             let next = life.next(&units, LOOK_EVERY);
             if let Some(said) = connection.failure() {
@@ -77,42 +86,43 @@ impl Srt {
             let now = life.clock.now();
             if now >= look_at {
                 look_at = now + LOOK_EVERY;
-                let link = connection.look(now);
-                if link.newcomers {
+                let health = connection.look(now);
+                if health.newcomers {
                     life.request_key_frame();
                 }
                 if calling {
-                    self.still_there(here > 0, &link, began, now)?;
-                } else if link.receivers == 0 && here > 0 {
-                    stream = Stream::default();
+                    self.still_there(here > 0, &health, began, now)?;
+                } else if health.receivers == 0 && here > 0 {
+                    stream = Stream::new(now);
                     life.is_waiting(waiting.as_deref());
                 }
-                here = link.receivers;
-                life.set_waiting(connection.inside());
-                life.set_congested(link.narrow);
-                if stream.running {
-                    life.is_live(remark(calling, &link).as_deref());
+                here = health.receivers;
+                stream.look(&health, &connection, now, life);
+                if stream.queue.sound_is_stuck() {
+                    let said = "the way there is too narrow for the sound alone";
+                    return Err(Ending::Lost(said.into()));
+                }
+                if stream.running() {
+                    life.is_live(remark(calling, here, stream.congested).as_deref());
                 }
             }
             match next {
                 Next::Got(unit) if greeting && !unit.is_picture() => {
                     greeting = !connection.push(&unit);
                 }
-                Next::Got(unit) => {
-                    if here > 0 && stream.takes(&unit, &connection, life) {
-                        connection.push(&unit);
-                        life.info.sent(&unit);
-                    }
-                }
-                Next::Nothing => {}
+                // Sound is encoded sooner than the picture that the stream will begin with.
+                Next::Got(unit) if here > 0 || !unit.is_picture() => stream.add(unit, life),
+                Next::Got(_) | Next::Nothing => {}
                 Next::End if life.was_cut_off() && !life.ending() => {
                     return Err(Ending::Lost("this machine was too busy to send".into()));
                 }
                 Next::End => {
+                    stream.send(&connection, Duration::MAX, life);
                     connection.finish(here > 0, self.target.latency_ms);
                     return Ok(());
                 }
             }
+            stream.send(&connection, MOST_INSIDE, life);
         }
     }
 
@@ -140,15 +150,22 @@ impl Srt {
         let address = addresses[self.calls % addresses.len()];
         self.calls += 1;
         if self.target.mode == SrtMode::Listener {
+            let until = life.clock.now() + RELEASE_LIMIT;
             // SRT's own error does not say why.
-            UdpSocket::bind(address).map_err(|e| {
-                Ending::Lost(match e.kind() {
-                    std::io::ErrorKind::AddrInUse => {
-                        format!("port {port} is in use by another program; choose another")
+            while let Err(e) = UdpSocket::bind(address) {
+                let in_use = e.kind() == ErrorKind::AddrInUse;
+                if in_use && life.clock.now() < until {
+                    if matches!(life.next(units, LOOK_EVERY), Next::End) {
+                        return Ok(None);
                     }
-                    _ => format!("cannot listen on {address}: {e}"),
-                })
-            })?;
+                    continue;
+                }
+                return Err(Ending::Lost(if in_use {
+                    format!("port {port} is in use by another program; choose another")
+                } else {
+                    format!("cannot listen on {address}: {e}")
+                }));
+            }
         }
         Ok(Some(address))
     }
@@ -157,17 +174,17 @@ impl Srt {
     fn still_there(
         &self,
         was_there: bool,
-        link: &Link,
+        health: &Health,
         began: Duration,
         now: Duration,
     ) -> Result<(), Ending> {
         let shown = self.shown();
-        match (was_there, link.receivers > 0) {
+        match (was_there, health.receivers > 0) {
             (true, false) => Err(Ending::Lost(format!("{shown} has ended the connection"))),
             (false, false) if now > began + CALL_LIMIT => Err(Ending::Lost(format!(
                 "no answer from {shown}; is a receiver listening there (UDP)?"
             ))),
-            (_, true) if now > link.heard_at + SILENCE_LIMIT => {
+            (_, true) if health.silent >= SILENCE_LIMIT => {
                 let seconds = SILENCE_LIMIT.as_secs();
                 Err(Ending::Lost(format!("{shown} has not answered for {seconds} s")))
             }
@@ -210,7 +227,12 @@ impl Srt {
 
 impl Kind for Srt {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
-        self.run(life).err().unwrap_or(Ending::Finished)
+        match self.run(life) {
+            Ok(()) => Ending::Finished,
+            // It may still hold the connection that was lost.
+            Err(Ending::Refused(said)) if life.was_live => Ending::Lost(said),
+            Err(ending) => ending,
+        }
     }
 }
 
@@ -246,53 +268,77 @@ fn first_key_frame(life: &mut Life<'_>, units: &Receiver<Unit>) -> Option<(Unit,
     }
 }
 
-fn remark(calling: bool, link: &Link) -> Option<String> {
-    match (calling, link.receivers) {
-        (true, _) if link.narrow => Some("packets are late: the way is too narrow".into()),
+fn remark(calling: bool, receivers: u32, congested: bool) -> Option<String> {
+    match (calling, receivers) {
+        (true, _) if congested => Some("packets are late: the way is too narrow".into()),
         (true, _) => None,
         (false, 1) => Some("1 receiver".into()),
         (false, n) => Some(format!("{n} receivers")),
     }
 }
 
-/// What of the units is sent: whole groups of pictures, and the sound with them.
-#[derive(Default)]
+/// What waits to be sent, since a receiver is there.
 struct Stream {
-    running: bool,
-    skipping: bool,
+    queue: GopQueue,
+    congestion: Congestion,
+    congested: bool,
+    /// Of the group that is being sent, packets were given up.
+    spoiled: bool,
 }
 
 impl Stream {
-    fn takes(&mut self, unit: &Unit, connection: &Connection, life: &Life<'_>) -> bool {
-        if !unit.is_picture() {
-            return self.running && !self.skipping;
+    fn new(now: Duration) -> Self {
+        Stream {
+            queue: GopQueue::new(MOST_WAITING),
+            congestion: Congestion::new(now),
+            congested: false,
+            spoiled: false,
         }
-        let full = connection.inside() > MOST_INSIDE;
-        if unit.is_key() && !full {
-            self.running = true;
-            self.skipping = false;
+    }
+
+    fn running(&self) -> bool {
+        self.queue.start_ns().is_some()
+    }
+
+    fn add(&mut self, unit: Unit, life: &Life<'_>) {
+        self.congestion.queue(unit, &mut self.queue, life);
+    }
+
+    fn send(&mut self, connection: &Connection, most_inside: Duration, life: &Life<'_>) {
+        while connection.inside() < most_inside {
+            let Some(unit) = self.queue.pop() else { return };
+            self.spoiled &= !unit.is_key();
+            if connection.push(&unit) {
+                life.info.sent(&unit);
+            }
         }
-        if self.running && full && !self.skipping {
-            self.skipping = true;
-            life.info.dropped_groups.add(1);
+    }
+
+    fn look(&mut self, health: &Health, connection: &Connection, now: Duration, life: &Life<'_>) {
+        if health.given_up > 0 {
+            tracing::debug!("SRT: {} packets given up", health.given_up);
+            self.congestion.dropped(now);
+            if !std::mem::replace(&mut self.spoiled, true) {
+                life.info.dropped_groups.add(1);
+            }
         }
-        if self.skipping {
-            life.info.dropped_frames.add(1);
-        }
-        self.running && !self.skipping
+        let waiting = self.queue.waiting() + connection.inside();
+        life.set_waiting(waiting);
+        self.congested = connection.calling && self.congestion.is_so(waiting, now);
+        life.set_congested(self.congested);
     }
 }
 
 /// How the other side does.
 #[derive(Clone, Copy, Debug)]
-struct Link {
+struct Health {
     receivers: u32,
     /// Someone is there who was not at the last look.
     newcomers: bool,
-    /// When the receiver that was called last acknowledged something.
-    heard_at: Duration,
-    /// Packets were given up lately because they could not be sent in time.
-    narrow: bool,
+    /// For how long the receiver that was called has acknowledged nothing of what was sent.
+    silent: Duration,
+    /// Packets that SRT has not sent since the last look, as they would have come too late.
+    given_up: i32,
 }
 
 /// Who has called the listener.
@@ -312,10 +358,13 @@ struct Connection {
     callers: Arc<Callers>,
     /// Show time that is time 0 of the stream.
     start_ns: u64,
-    link: Link,
-    acknowledged: i64,
-    given_up: i64,
-    given_up_at: Option<Duration>,
+    /// At the last look.
+    receivers: u32,
+    acknowledged: i32,
+    /// Packets that were sent when something was acknowledged last.
+    sent: i64,
+    progress: Progress,
+    given_up: i32,
 }
 
 impl Connection {
@@ -353,8 +402,6 @@ impl Connection {
         gst::Element::link_many([audio.upcast_ref(), &sound, &mux]).map_err(Error::fault)?;
         let callers = watch_callers(&sink);
         let calling = target.mode == SrtMode::Caller;
-        let heard_at = Duration::ZERO;
-        let link = Link { receivers: 0, newcomers: false, heard_at, narrow: false };
         Ok(Connection {
             pipeline,
             video,
@@ -363,10 +410,11 @@ impl Connection {
             calling,
             callers,
             start_ns,
-            link,
-            acknowledged: -1,
+            receivers: 0,
+            acknowledged: 0,
+            sent: 0,
+            progress: Progress::default(),
             given_up: 0,
-            given_up_at: None,
         })
     }
 
@@ -395,29 +443,38 @@ impl Connection {
         Some(said.trim_start_matches("Failed to write to SRT socket: ").to_owned())
     }
 
-    fn look(&mut self, now: Duration) -> Link {
-        let before = self.link.receivers;
-        if self.calling {
-            let stats: gst::Structure = self.sink.property("stats");
-            // There is no such number before SRT has shaken hands.
-            let acknowledged = stats.get::<i32>("packet-ack-received").ok().map(i64::from);
-            self.link.receivers = u32::from(acknowledged.is_some());
-            self.link.newcomers = self.link.receivers > before;
-            if acknowledged.is_some_and(|n| n != self.acknowledged) || self.link.newcomers {
-                self.acknowledged = acknowledged.unwrap_or(-1);
-                self.link.heard_at = now;
-            }
-            let given_up = stats.get::<i32>("packets-sent-dropped").map_or(0, i64::from);
-            if given_up > self.given_up {
-                self.given_up = given_up;
-                self.given_up_at = Some(now);
-            }
-            self.link.narrow = self.given_up_at.is_some_and(|at| now < at + NARROW_FOR);
-        } else {
-            self.link.receivers = self.callers.now.load(Ordering::Acquire);
-            self.link.newcomers = self.callers.joined.swap(false, Ordering::AcqRel);
+    fn look(&mut self, now: Duration) -> Health {
+        let before = self.receivers;
+        if !self.calling {
+            self.receivers = self.callers.now.load(Ordering::Acquire);
+            let newcomers = self.callers.joined.swap(false, Ordering::AcqRel);
+            return Health {
+                receivers: self.receivers,
+                newcomers,
+                silent: Duration::ZERO,
+                given_up: 0,
+            };
         }
-        self.link
+        let stats: gst::Structure = self.sink.property("stats");
+        // There is no such number before SRT has shaken hands.
+        let acknowledged = stats.get::<i32>("packet-ack-received").ok();
+        self.receivers = u32::from(acknowledged.is_some());
+        let acknowledged = acknowledged.unwrap_or(0);
+        let sent = stats.get::<i64>("packets-sent").unwrap_or(0);
+        if acknowledged != self.acknowledged {
+            self.acknowledged = acknowledged;
+            self.sent = sent;
+        }
+        // Only data is acknowledged: who was sent none is silent with good reason.
+        let silent = self.progress.stalled(acknowledged.max(0) as u64, sent > self.sent, now);
+        let given_up = stats.get::<i32>("packets-sent-dropped").unwrap_or(0);
+        let given_up_before = std::mem::replace(&mut self.given_up, given_up);
+        Health {
+            receivers: self.receivers,
+            newcomers: self.receivers > before,
+            silent,
+            given_up: given_up - given_up_before,
+        }
     }
 
     /// Hands a unit on; false: it belongs before the start of the stream.

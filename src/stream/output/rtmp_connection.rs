@@ -43,7 +43,7 @@ pub enum Trouble {
     Lost(String),
 }
 
-pub struct Link {
+pub struct Connection {
     pipeline: gst::Pipeline,
     video: gst_app::AppSrc,
     sound: gst_app::AppSrc,
@@ -61,7 +61,7 @@ pub struct Link {
     pushed_up_to: Duration,
 }
 
-impl Link {
+impl Connection {
     /// Begins to connect.
     ///
     /// # Errors
@@ -111,7 +111,7 @@ impl Link {
         parse.link_pads(Some("src"), &mux, Some("video")).map_err(Error::fault)?;
         sound.link_pads(Some("src"), &mux, Some("audio")).map_err(Error::fault)?;
         mux.link(&sink).map_err(Error::fault)?;
-        let link = Link {
+        let connection = Connection {
             pipeline,
             video,
             sound,
@@ -124,8 +124,8 @@ impl Link {
             pushed_in_all: 0,
             pushed_up_to: Duration::ZERO,
         };
-        link.pipeline.set_state(gst::State::Playing).map_err(Error::fault)?;
-        Ok(link)
+        connection.pipeline.set_state(gst::State::Playing).map_err(Error::fault)?;
+        Ok(connection)
     }
 
     /// The server has accepted the stream. The sink has no figures before that.
@@ -216,7 +216,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Connection {
     /// Takes milliseconds, whatever the server does: the sink calls everything off.
     fn drop(&mut self) {
         take_down(&self.pipeline);
