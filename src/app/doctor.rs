@@ -425,8 +425,7 @@ impl Doctor<'_> {
                 for monitor in monitors {
                     let (width, height) = monitor.size;
                     let hz = monitor.refresh_hz.map_or(String::new(), |hz| format!(" {hz:.0} Hz"));
-                    let text =
-                        format!("{}: {} {width}x{height}{hz}", monitor.number, monitor.name);
+                    let text = format!("{}: {} {width}x{height}{hz}", monitor.number, monitor.name);
                     self.found(Finding::new("outputs", "display", Mark::Ok, text));
                 }
             }

@@ -601,14 +601,16 @@ impl Running<'_> {
             Some("no encoder works: too many hang in their drivers; waiting for one of them".into())
         } else {
             let fresh = told_at.is_some_and(|at| now < at + ENCODER_WARNING);
-            info.changes.last().filter(|_| fresh).map(|EncoderChange { from, to, reason, .. }| {
-                let next = if from == to {
-                    "it was started anew".into()
-                } else {
-                    format!("{to} has taken over")
-                };
-                format!("the encoder {from} failed ({reason}); {next}")
-            })
+            info.changes.last().filter(|_| fresh).map(
+                |EncoderChange { from, to, reason, .. }| {
+                    let next = if from == to {
+                        "it was started anew".into()
+                    } else {
+                        format!("{to} has taken over")
+                    };
+                    format!("the encoder {from} failed ({reason}); {next}")
+                },
+            )
         };
         self.event(Event::Problem(Topic::Encoder, warning));
     }

@@ -9,9 +9,7 @@ use serde::Serialize;
 
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
-use crate::base::telemetry::{
-    Cycles, EncoderChange, Frames, OutputState, Percentiles, Status,
-};
+use crate::base::telemetry::{Cycles, EncoderChange, Frames, OutputState, Percentiles, Status};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {

@@ -222,7 +222,9 @@ impl Feeder {
         if may == self.state.is_stuck() {
             self.state.set_stuck(!may);
             if !may {
-                tracing::error!("{MOST_LEFT} encoders hang in their drivers; waiting for one of them");
+                tracing::error!(
+                    "{MOST_LEFT} encoders hang in their drivers; waiting for one of them"
+                );
             }
         }
         may
