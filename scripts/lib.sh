@@ -30,6 +30,11 @@ APT_TEST=(
 )
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
+# The outputs run streams to real servers: an RTMP server, an SRT receiver, an X server without a
+# screen, and an NDI receiver in Python, all in a network of their own.
+APT_SOAK_OUTPUTS=(
+  ffmpeg python3 python3-venv nginx libnginx-mod-rtmp srt-tools xvfb iproute2 util-linux
+)
 
 # say LINE...: one line for each argument.
 say() {
@@ -44,7 +49,7 @@ stop() {
   exit "$code"
 }
 
-# need_system live|test|soak: returns when the system has what that script needs.
+# need_system live|test|soak|soak-outputs: returns when the system has what that script needs.
 need_system() {
   local purpose=$1
   if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -74,6 +79,7 @@ need_debian_packages() {
   case $1 in
     test) wanted+=("${APT_TEST[@]}") ;;
     soak) wanted+=("${APT_SOAK[@]}") ;;
+    soak-outputs) wanted+=("${APT_SOAK_OUTPUTS[@]}") ;;
   esac
   mapfile -t missing < <(debian_missing "${wanted[@]}")
   [ "${#missing[@]}" -gt 0 ] || return 0
@@ -111,6 +117,7 @@ need_other_system() {
       [ "$(uname -s)" = Darwin ] || tools+=(Xvfb import xdotool)
       ;;
     soak) tools+=(ffprobe python3) ;;
+    soak-outputs) tools+=(ffprobe python3 nginx srt-live-transmit Xvfb) ;;
   esac
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || lacking+=("$tool")
@@ -145,6 +152,13 @@ tell_packages() {
     soak)
       extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'
       extra_suse=' ffmpeg python3' extra_brew=' ffmpeg python'
+      ;;
+    soak-outputs)
+      # The RTMP module for nginx is in no list but Debian's: the outputs run says where it looks.
+      extra_fedora=' ffmpeg python3 nginx srt xorg-x11-server-Xvfb iproute'
+      extra_arch=' ffmpeg python nginx srt xorg-server-xvfb iproute2'
+      extra_suse=' ffmpeg python3 nginx srt xorg-x11-server-Xvfb iproute2'
+      extra_brew=' ffmpeg python nginx srt'
       ;;
   esac
   local fedora="sudo dnf install gcc pkgconf-pkg-config gstreamer1 gstreamer1-devel gstreamer1-plugins-base gstreamer1-plugins-base-devel gstreamer1-plugins-good gstreamer1-plugins-bad-free gstreamer1-plugins-bad-free-devel gstreamer1-plugins-ugly gstreamer1-plugin-libav libX11-xcb libXcursor libXi libXrandr libxkbcommon-x11 libwayland-client$extra_fedora"
@@ -197,6 +211,19 @@ make_ndi_receiver() {
   fi
 }
 
+# own_network COMMAND...: runs the command in place of this script, in a network of its own with
+# nothing but loopback (NDI's runtime listens on all interfaces). Returns if that is not permitted.
+own_network() {
+  local user
+  for user in '' --map-root-user; do
+    # shellcheck disable=SC2086 # Nothing, or one word.
+    if unshare $user --net ip link set lo up 2>/dev/null; then
+      # shellcheck disable=SC2016,SC2086 # The inner shell expands it.
+      exec unshare $user --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+    fi
+  done
+}
+
 # need_rust: returns when cargo and a new enough compiler are there.
 need_rust() {
   # Fresh from rustup, in a shell that was started before.
@@ -224,6 +251,17 @@ version_at_least() {
   minor=${minor%%.*}
   [ "$found_major" -gt "$major" ] ||
     { [ "$found_major" -eq "$major" ] && [ "$found_minor" -ge "$minor" ]; }
+}
+
+# use_release: sets VFAQ to a built `vfaq`, unless the environment names one.
+use_release() {
+  if [ -n "${VFAQ-}" ]; then
+    [ -x "$VFAQ" ] || stop 64 "VFAQ names $VFAQ, which is no program"
+    VFAQ=$(realpath "$VFAQ")
+    return
+  fi
+  need_rust
+  build_release
 }
 
 # build_release: builds `vfaq` and sets VFAQ to where it lies, wherever the user's settings

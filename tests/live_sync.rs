@@ -15,7 +15,7 @@ use vfaq::media::FrameMut;
 use vfaq::render::Rendered;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::{Feeds, Output};
+use vfaq::stream::output::{Encode, Feeds, Output};
 use vfaq::stream::raw::Tap;
 use vfaq::stream::sound::{SoundFeed, SoundOut};
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
@@ -94,7 +94,8 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         .unwrap();
     let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
     let clock = Arc::new(SystemClock::new());
-    let feeds = Feeds { fanout, tap: tap.clone(), picture: (canvas, fps), clock };
+    let encode = Encode::This(fanout);
+    let feeds = Feeds { encode, tap: tap.clone(), picture: (canvas, fps), clock };
     let output = Output::record(path.into(), no_parts, &feeds).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {

@@ -24,7 +24,7 @@ use vfaq::config::Encoder;
 use vfaq::config::output::OutputSpec;
 use vfaq::stream::encoding::{Encoding, ladder};
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::{Feeds, Output, Wish};
+use vfaq::stream::output::{Encode, Feeds, Output, Wish};
 use vfaq::stream::raw::Tap;
 use vfaq::stream::sound::SoundOut;
 use vfaq::stream::source::SourceSetup;
@@ -78,7 +78,7 @@ fn every_output_goes_on_when_another_encoder_takes_over() {
     let choice = ladder::choose(&[Encoder::Nvenc, Encoder::X264], &settings()).unwrap();
     let mut encoding = Encoding::start(settings(), choice, &tap, &sound_out).unwrap();
     let feeds = Feeds {
-        fanout: encoding.fanout().clone(),
+        encode: Encode::This(encoding.fanout().clone()),
         tap: tap.clone(),
         picture: (CANVAS, FPS),
         clock: Arc::new(SystemClock::new()),

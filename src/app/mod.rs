@@ -7,6 +7,7 @@
 //! End: the picture stops, the encoders drain, outputs finish their files, the state is saved, the
 //! summary is written; each with a time limit.
 
+pub mod assemble;
 mod awake;
 mod desk;
 pub mod doctor;
@@ -16,6 +17,7 @@ mod parts;
 mod prepare_show;
 mod rehearsal;
 mod report;
+mod room;
 mod running;
 
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use super::{Listen, LiveOptions, Play};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
-use crate::config::output::{OutputSpec, Target};
+use crate::config::OutputSpec;
 use crate::config::{BackendConfig, BackendKind, Config, preset};
 use crate::control;
 use crate::generate::Backend;
@@ -115,7 +115,14 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         Source::Backends(backends) => generated(backends, &project)?,
     };
     let recording = config.live.record.then(|| project.next_recording()).transpose()?;
-    if recording.is_some() {
+    if let Some(path) = &recording {
+        let file = OutputSpec::file(path.clone());
+        if outputs.iter().any(|output| output.same_file(&file)) {
+            return Err(Error::usage(format!(
+                "output {} is the file of the recording; name another",
+                file.shown()
+            )));
+        }
         check_room(project.folder(), config.live.min_free_mb)?;
     }
     if config.live.interpolation == crate::config::Interpolation::Flow {
@@ -146,10 +153,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
 fn check_files(outputs: &[OutputSpec]) -> Result<()> {
     for (place, output) in outputs.iter().enumerate() {
         output::check(output)?;
-        let twice = output.target != Target::Null
-            && outputs[..place]
-                .iter()
-                .any(|other| other.target == output.target || other.same_file(output));
+        let twice = outputs[..place].iter().any(|other| other.same_file(output));
         if twice {
             return Err(Error::usage(format!("output {} is named twice", output.shown())));
         }

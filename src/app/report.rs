@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::generator::GeneratorInfo;
 use super::machine;
+use super::room::Room;
 use crate::archive;
-use crate::base::redact;
 use crate::base::telemetry::{
     Cycles, Frames, Losses, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway,
     Status,
@@ -20,7 +20,7 @@ use crate::ring;
 use crate::show::Topic;
 use crate::stream::encoding::EncodingState;
 use crate::stream::live::LiveTelemetry;
-use crate::stream::output::Output;
+use crate::stream::output::{Output, OutputInfo};
 use crate::stream::picture::PictureControl;
 use crate::stream::raw::Tap;
 
@@ -39,6 +39,7 @@ const PROMPTS: usize = 512;
 
 /// Where the numbers are found.
 pub struct Sources {
+    pub room: Arc<Room>,
     pub telemetry: Arc<LiveTelemetry>,
     pub playout: Arc<PlayoutCounters>,
     pub picture: Arc<PictureControl>,
@@ -120,7 +121,8 @@ impl Reporter {
             let seen = bytes.entry(output.id).or_default();
             rate(seen, now, output.info.bytes.get(), FPS_WINDOW).unwrap_or(0.0) * 8.0 / 1000.0
         };
-        let recording = recording.map(|output| recording_status(output, kbps(output)));
+        let recording =
+            recording.map(|output| recording_status(output, kbps(output), &sources.room));
         let outputs =
             outputs.iter().map(|output| output_status(output, kbps(output), now)).collect();
         let sources = &self.sources;
@@ -267,7 +269,7 @@ pub fn output_status(output: &Output, bitrate_kbps: f64, now: Duration) -> Outpu
         kind: spec.kind(),
         uri: spec.shown(),
         state: state.state,
-        reason: state.reason.map(|reason| redact::hide(&reason).into_owned()),
+        reason: state.reason,
         since_s: now.saturating_sub(state.since).as_secs_f64(),
         retry_in_s: state.retry_at.map(|at| at.saturating_sub(now).as_secs_f64()),
         frames: info.frames.get(),
@@ -276,22 +278,29 @@ pub fn output_status(output: &Output, bitrate_kbps: f64, now: Duration) -> Outpu
         dropped_groups: info.dropped_groups.get(),
         dropped_frames: info.dropped_frames.get(),
         reconnects: info.reconnects.get(),
-        queue_ms: info.queue_ms.get(),
+        queue_ms: queue_ms(info, bitrate_kbps),
         parts: paths(&info.parts()),
     }
+}
+
+/// What waits within the output, or before its thread, as media at the present bitrate.
+fn queue_ms(info: &OutputInfo, bitrate_kbps: f64) -> u64 {
+    let before = info.queue_bytes() as f64 * 8.0;
+    info.queue_ms.get() + if bitrate_kbps > 1.0 { (before / bitrate_kbps) as u64 } else { 0 }
 }
 
 fn paths(paths: &[std::path::PathBuf]) -> Vec<String> {
     paths.iter().map(|path| path.display().to_string()).collect()
 }
 
-fn recording_status(output: &Output, bitrate_kbps: f64) -> RecordingStatus {
+fn recording_status(output: &Output, bitrate_kbps: f64, room: &Room) -> RecordingStatus {
     let parts = paths(&output.info.parts());
     let path = match &output.spec.target {
         Target::File { path, .. } => path.display().to_string(),
         _ => String::new(),
     };
-    let room_s = archive::disk::free_bytes(std::path::Path::new(&path))
+    let room_s = room
+        .free_bytes(std::path::Path::new(&path))
         .filter(|_| bitrate_kbps > 0.0 && output.info.state() == OutputState::Live)
         .map(|free| free as f64 * 8.0 / 1000.0 / bitrate_kbps);
     RecordingStatus {

@@ -1,7 +1,7 @@
 //! A show from its start to its end: starts the parts in order, runs the director, and takes the
 //! parts down in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,7 @@ use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
 use super::report::{Notice, Reporter, Sources};
+use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::Event as JournalEvent;
 use crate::archive::{self, Archive, Recording, RecordingKind};
@@ -34,7 +35,7 @@ use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::{Feeds, Output, Outputs, Wish};
+use crate::stream::output::{Encode, Feeds, Output, Outputs, Wish};
 use crate::stream::picture::{Picture, PictureControl};
 use crate::stream::raw::Tap;
 use crate::stream::sound::{SoundFeed, SoundOut};
@@ -91,8 +92,13 @@ struct Running<'a> {
     outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
     /// Changes of encoder that were told of, and when the last one was.
     encoder_seen: (u64, Option<Duration>),
-    /// What ended for want of room.
-    disk_full: Vec<String>,
+    room: Arc<Room>,
+    /// Outputs that there is a warning about.
+    troubled: BTreeSet<u32>,
+    /// What ended for want of room, by the output's number.
+    disk_full: BTreeMap<u32, String>,
+    /// Outputs that were asked to end for want of room and have not yet.
+    ending_full: BTreeSet<u32>,
     /// A file in the project's folder.
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
@@ -171,12 +177,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // Those who are told.
     let (command_tx, own_commands) = bounded(NOTICES);
     let feeds = Feeds {
-        fanout: encodings.main().clone(),
+        encode: Encode::Fitting(encodings.clone()),
         tap: tap.clone(),
         picture: (live.canvas, live.fps),
         clock: clock.clone(),
     };
-    let outputs = Arc::new(Outputs::new(feeds.clone(), encodings.clone()));
+    let outputs = Arc::new(Outputs::new(feeds.clone()));
     let desk = Arc::new(ShowDesk::new(
         store,
         preview_out,
@@ -188,7 +194,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
+    let room = Arc::new(Room::start()?);
     let mut reporter = Reporter::new(Sources {
+        room: room.clone(),
         telemetry: telemetry.clone(),
         playout: playout_counters,
         picture: picture.clone(),
@@ -217,8 +225,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             tracing::error!("{error}");
         }
     }
+    let main_feeds = Feeds { encode: Encode::This(encodings.main().clone()), ..feeds };
     let recording =
-        show.recording.clone().map(|path| parts::start_recording(path, &feeds)).transpose()?;
+        show.recording.clone().map(|path| parts::start_recording(path, &main_feeds)).transpose()?;
     if live.keep_awake {
         keep_awake();
     }
@@ -306,7 +315,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         parts_noted: 0,
         outputs_seen: HashMap::new(),
         encoder_seen: (0, None),
-        disk_full: Vec::new(),
+        room,
+        disk_full: BTreeMap::new(),
+        ending_full: BTreeSet::new(),
+        troubled: BTreeSet::new(),
         archive_file: project.state_file(),
         generator: making,
         on_status: surroundings.on_status,
@@ -413,8 +425,10 @@ impl Running<'_> {
                     tracing::info!("ending: finishing files and saving the state");
                     self.picture.stop.store(true, Ordering::Release);
                 }
-                Effect::Warn(text) => tracing::warn!("{text}"),
-                Effect::Clear(text) => tracing::info!("over: {text}"),
+                // Every change of an output is told where it is entered in the journal.
+                Effect::Warn(Topic::Output(_), _) | Effect::Clear(Topic::Output(_), _) => {}
+                Effect::Warn(_, text) => tracing::warn!("{text}"),
+                Effect::Clear(_, text) => tracing::info!("over: {text}"),
             }
         }
     }
@@ -434,7 +448,7 @@ impl Running<'_> {
         status
     }
 
-    /// Enters what became of each output, once for each change.
+    /// Tells and enters what became of each output, once for each change.
     fn journal_outputs(&mut self, status: &Status) {
         let seen = &mut self.outputs_seen;
         seen.retain(|id, _| status.outputs.iter().any(|output| output.id == *id));
@@ -449,6 +463,15 @@ impl Running<'_> {
             };
             if is_new {
                 seen.insert(output.id, (state, reason.cloned()));
+                let why = reason.map_or(String::new(), |reason| format!(": {reason}"));
+                let text = format!("output {} is {}{why}", output.uri, state.name());
+                match state {
+                    OutputState::Failed => tracing::error!("{text}"),
+                    OutputState::Unavailable | OutputState::Reconnecting => {
+                        tracing::warn!("{text}");
+                    }
+                    _ => tracing::info!("{text}"),
+                }
                 self.archive.journal(JournalEvent::OutputState {
                     output: output.id,
                     uri: output.uri.clone(),
@@ -462,29 +485,30 @@ impl Running<'_> {
     /// Ends what is written cleanly before a disk is full, and then stops making cycles.
     fn watch_disk(&mut self) {
         let min_mb = self.config.live.min_free_mb;
-        let free_mb = |path: &Path| {
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-            archive::disk::free_bytes(folder.unwrap_or(Path::new("."))).map(|free| free >> 20)
-        };
+        let room = &self.room;
+        let free_mb = |path: &Path| room.free_bytes(path).map(|free| free >> 20);
         let mut warning = None;
         let outputs = self.outputs.list();
         let recording = self.recording.iter().map(|output| (output, true));
         for (output, recorded) in recording.chain(outputs.iter().map(|o| (&**o, false))) {
             let Target::File { path, .. } = &output.spec.target else { continue };
+            let free = free_mb(path);
             if output.info.state() != OutputState::Live {
+                self.ending_full.remove(&output.id);
                 continue;
             }
-            match free_mb(path) {
+            match free {
                 Some(free) if free < min_mb => {
+                    if !self.ending_full.insert(output.id) {
+                        continue;
+                    }
                     let full = format!(
                         "ended: {free} MB were free on its disk (live.min_free_mb: {min_mb})"
                     );
                     let shown = output.spec.shown();
                     let name = if recorded { "the recording" } else { &shown };
                     let text = format!("{name} has {full}; the show goes on");
-                    if !self.disk_full.contains(&text) {
-                        self.disk_full.push(text);
-                    }
+                    self.disk_full.insert(output.id, text);
                     output.wish(Wish::Stop(Some(full)));
                 }
                 Some(free) if free < min_mb * 2 => {
@@ -503,7 +527,8 @@ impl Running<'_> {
         });
         self.event(Event::Problem(Topic::Room, room));
         if !self.disk_full.is_empty() {
-            warning = Some(self.disk_full.join("; "));
+            let texts: Vec<&str> = self.disk_full.values().map(String::as_str).collect();
+            warning = Some(texts.join("; "));
         }
         self.event(Event::Problem(Topic::Disk, warning));
     }
@@ -558,7 +583,16 @@ impl Running<'_> {
             }
         }
         problems.push((Topic::Recording, recording_problem));
-        for output in self.outputs.list() {
+        let outputs = self.outputs.list();
+        // One that was removed troubles nobody.
+        self.troubled.retain(|id| {
+            let there = outputs.iter().any(|output| output.id == *id);
+            if !there {
+                problems.push((Topic::Output(*id), None));
+            }
+            there
+        });
+        for output in outputs {
             let now = output.info.now();
             let trouble = match now.state {
                 OutputState::Failed => Some("has failed"),
@@ -571,6 +605,9 @@ impl Running<'_> {
                 let reason = now.reason.map_or(String::new(), |reason| format!(": {reason}"));
                 format!("output {} {trouble}{reason}", output.spec.shown())
             });
+            if text.is_some() {
+                self.troubled.insert(output.id);
+            }
             problems.push((Topic::Output(output.id), text));
         }
         for (topic, text) in problems {
@@ -642,17 +679,24 @@ impl Running<'_> {
         if !self.encodings.close(left.max(LEAST_PATIENCE)) {
             tracing::warn!("the encoder did not drain in time; files are closed as they are");
         }
-        self.outputs.end();
+        let outputs = self.outputs.end();
         if let Some(recording) = &self.recording {
             recording.wish(Wish::End);
         }
-        let outputs = self.outputs.list();
+        let mut patience = LEAST_PATIENCE;
         for output in self.recording.iter().chain(outputs.iter().map(|output| &**output)) {
             let since = self.ending_since.unwrap_or_default();
             let left = (since + END_LIMIT).saturating_sub(self.clock.now());
-            if !output.join(left.max(LEAST_PATIENCE)) {
+            if !output.join(left.max(patience)) {
+                // The others have had their time as well.
+                patience = Duration::ZERO;
                 let name = output.spec.shown();
-                tracing::error!("{name} was not finished in time; it plays up to its last second");
+                match output.spec.target {
+                    Target::File { .. } => tracing::error!(
+                        "{name} was not finished in time; it plays up to its last second"
+                    ),
+                    _ => tracing::warn!("{name} did not end in time"),
+                }
             }
         }
         if let Some(recording) = &self.recording {

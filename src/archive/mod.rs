@@ -11,12 +11,14 @@ pub mod journal;
 mod json;
 mod mp4;
 mod project;
+mod recordings;
 mod state;
 mod writer;
 
 pub use holdings::{PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};
 pub use project::{Open, Project, named_folder, recording_part};
+pub use recordings::Recordings;
 pub use state::{FactoryState, FailedCycle, Recording, RecordingKind};
 pub use writer::{Archive, Handle};
 

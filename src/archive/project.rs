@@ -15,7 +15,7 @@ use crate::base::fsio::write_atomic;
 use crate::base::redact;
 use crate::media::CycleId;
 
-const STATE: &str = "factory_state.json";
+pub(super) const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
 /// What every temporary file's name begins with.
 const TEMPORARY: &str = ".vfaq-";
@@ -224,7 +224,7 @@ fn make_writable(folder: &Path) -> Result<()> {
 }
 
 /// Removes what a killed program left under a temporary name; nobody else writes here now.
-fn sweep(folder: &Path) {
+pub(super) fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             let _ = fs::remove_file(entry.path());
@@ -232,7 +232,7 @@ fn sweep(folder: &Path) {
     }
 }
 
-fn lock(folder: &Path) -> Result<File> {
+pub(super) fn lock(folder: &Path) -> Result<File> {
     let path = folder.join(".lock");
     let failed = |e| Error::io(format!("cannot lock {}", path.display()), e);
     let mut file = OpenOptions::new()

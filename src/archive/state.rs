@@ -115,6 +115,9 @@ pub struct Recording {
     pub parts: Vec<String>,
     /// False while it is written, and for ever if the program was killed.
     pub complete: bool,
+    /// File name of all parts in one file, once `vfaq assemble` has made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

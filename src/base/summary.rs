@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
-use crate::base::telemetry::{Cycles, EncoderChange, Frames, OutputState, Percentiles, Status};
+use crate::base::telemetry::{
+    Cycles, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
+};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -67,8 +69,14 @@ pub struct OutputSummary {
     pub state: OutputState,
     /// Why it ended so; `None` if as was asked for.
     pub reason: Option<String>,
+    /// Seconds that it has been in that state.
+    pub since_s: f64,
     pub frames: u64,
     pub bytes: u64,
+    /// Over all that was sent.
+    pub bitrate_kbps: f64,
+    /// Milliseconds of media that were not sent.
+    pub queue_ms: u64,
     pub dropped_groups: u64,
     pub dropped_frames: u64,
     pub reconnects: u64,
@@ -117,8 +125,11 @@ impl From<&Status> for Summary {
                     uri: output.uri.clone(),
                     state: output.state,
                     reason: output.reason.clone(),
+                    since_s: rounded(output.since_s),
                     frames: output.frames,
                     bytes: output.bytes,
+                    bitrate_kbps: rounded(mean_kbps(output, status.target_fps)),
+                    queue_ms: output.queue_ms,
                     dropped_groups: output.dropped_groups,
                     dropped_frames: output.dropped_frames,
                     reconnects: output.reconnects,
@@ -152,15 +163,21 @@ impl Summary {
     }
 }
 
+/// Of what was sent.
+fn mean_kbps(output: &OutputStatus, fps: f64) -> f64 {
+    let seconds = output.frames as f64 / fps.max(1.0);
+    output.bytes as f64 * 8.0 / 1000.0 / seconds.max(f64::MIN_POSITIVE)
+}
+
 /// To three digits behind the point.
 fn rounded(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+    if value.is_finite() { (value * 1000.0).round() / 1000.0 } else { 0.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::telemetry::{OutputStatus, RecordingStatus, Runway};
+    use crate::base::telemetry::{RecordingStatus, Runway};
     use serde_json::{Value, json};
 
     fn show() -> Status {

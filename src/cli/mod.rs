@@ -3,6 +3,8 @@
 //! Holds: everything on standard output is for the user; log lines go to standard error and into
 //! the project. Exit codes are those of `base::error::Kind`; 130 after a second interrupt.
 
+#[cfg(feature = "gst")]
+mod assemble;
 mod completions;
 mod config;
 #[cfg(feature = "gst")]
@@ -39,6 +41,7 @@ Examples:
   vfaq live -n friday --for 1h30m    record a set as the project 'friday'
   vfaq live -n friday --play         play that set again, without a generator
   vfaq outputs                       where a running show goes; add, stop, retry and remove
+  vfaq assemble -n friday            one file of a recording that went on in further parts
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq doctor                        can this machine do a show?"
 )]
@@ -72,6 +75,9 @@ enum Command {
     Live(live::LiveArgs),
     /// List and change the outputs of a running show
     Outputs(outputs::OutputsArgs),
+    /// Join the parts of a recording into one file
+    #[cfg(feature = "gst")]
+    Assemble(assemble::AssembleArgs),
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -116,6 +122,8 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
         #[cfg(feature = "gst")]
         Command::Live(args) => live::run(&cli.folders, args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
+        #[cfg(feature = "gst")]
+        Command::Assemble(args) => assemble::run(&cli.folders, args)?,
         Command::Config(command) => config::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),

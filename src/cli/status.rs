@@ -512,7 +512,7 @@ output   live  6.2 Mb/s  rtmp://live.example/app/***
             "output   reconnecting  retry in 8 s  Twitch rtm…  connectio…"
         );
         let line = status_line(&status);
-        let told = "Twitch rtmp://other.example/app/*** reconnecting (connection refused) \
+        let told = "Twitch rtmp://other.example/app/*** reconnecting \
                     groups dropped 3 reconnects 4 1.2 s wait";
         assert!(line.contains(told), "{line}");
         status.outputs[1].state = OutputState::Live;

@@ -199,7 +199,7 @@ impl OutputSpec {
             Target::Srt(srt) => {
                 let mut shown = format!("srt://{}:{}", in_uri(&srt.host), srt.port);
                 let options = [
-                    (srt.mode != implied_mode(&srt.host)).then(|| match srt.mode {
+                    (srt.mode != implied_mode(&srt.host)).then_some(match srt.mode {
                         SrtMode::Caller => "mode=caller",
                         SrtMode::Listener => "mode=listener",
                     }),

@@ -211,6 +211,8 @@ fn outputs(page: &mut Page, status: &Status) {
             page.sample(&output_labels(output, &output.id.to_string()), value(output));
         }
     };
+    let help = "Time that it has been in its state.";
+    family("vfaq_output_state_seconds", "gauge", help, |o| o.since_s);
     family("vfaq_output_frames_total", "counter", "Frames sent.", |o| o.frames as f64);
     family("vfaq_output_bytes_total", "counter", "Bytes sent.", |o| o.bytes as f64);
     let help = "Bit rate of the last seconds.";

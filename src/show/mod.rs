@@ -48,9 +48,9 @@ pub enum Effect {
     /// End the picture, finish files, save the state.
     Drain,
     /// Write a line for the record: a warning that appeared.
-    Warn(String),
+    Warn(Topic, String),
     /// Write a line for the record: a warning that is over.
-    Clear(String),
+    Clear(Topic, String),
 }
 
 /// A warning that stays on the screen.
@@ -109,10 +109,10 @@ impl Director {
                     return Vec::new();
                 }
                 self.warnings.insert(topic, Warning { text: text.clone(), since: now });
-                vec![Effect::Warn(text)]
+                vec![Effect::Warn(topic, text)]
             }
             Event::Problem(topic, None) => match self.warnings.remove(&topic) {
-                Some(over) => vec![Effect::Clear(over.text)],
+                Some(over) => vec![Effect::Clear(topic, over.text)],
                 None => Vec::new(),
             },
         }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(director.handle(full(), NOW), []);
         assert_eq!(director.warnings(), ["the disk is nearly full"]);
         let over = director.handle(Event::Problem(Topic::Disk, None), NOW);
-        assert_eq!(over, [Effect::Clear("the disk is nearly full".into())]);
+        assert_eq!(over, [Effect::Clear(Topic::Disk, "the disk is nearly full".into())]);
         assert!(director.warnings().is_empty());
     }
 }

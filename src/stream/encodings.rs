@@ -2,13 +2,13 @@
 //! asks for. Outputs that ask for the same share one.
 //!
 //! Holds: the main encode is there from the show's start to its end. A further one is made for the
-//! first output that needs it, and ends some seconds after the last has gone.
+//! first output that needs it, and ends some seconds after the last is off air.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::adapt::Adaptation;
-use super::encoding::ladder::Choice;
+use super::encoding::ladder::{Choice, X264_PRESET};
 use super::encoding::{EncodeSettings, Encoding, EncodingState};
 use super::fanout::Fanout;
 use super::output::Output;
@@ -125,7 +125,7 @@ impl Encodings {
         while place < running.encodes.len() {
             let encode = &mut running.encodes[place];
             let fanout = encode.encoding.fanout();
-            let users = || outputs.iter().filter(|output| Arc::ptr_eq(&output.fanout, fanout));
+            let users = || outputs.iter().filter(|output| output.info.sends(fanout));
             if users().next().is_some() {
                 encode.used_at = Some(now);
             }
@@ -135,8 +135,9 @@ impl Encodings {
             }
             let congested =
                 users().any(|output| output.spec.adaptive && output.info.is_congested());
-            let step = encode.adaptation.step(now, congested).filter(|_| self.adapt.enabled);
-            if let Some(kbps) = step {
+            if self.adapt.enabled
+                && let Some(kbps) = encode.adaptation.step(now, congested)
+            {
                 encode.encoding.set_bitrate(kbps);
                 let target_kbps = encode.settings.bitrate_kbps;
                 adapted.push(Adapted { main: place == 0, kbps, target_kbps });
@@ -194,7 +195,7 @@ pub fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
     if let Some(kbps) = output.bitrate_kbps {
         wanted.bitrate_kbps = kbps;
     }
-    if output.preset.is_some() {
+    if output.preset.as_deref().is_some_and(|preset| preset != X264_PRESET) {
         wanted.preset = output.preset.clone();
     }
     if let Target::Rtmp(rtmp) = &output.target {

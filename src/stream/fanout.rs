@@ -2,8 +2,11 @@
 //!
 //! Holds: units go out in decoding order; their timestamps are show time. Every output has a
 //! queue of its own, and no output is waited for: one whose queue is full is cut off and says so.
-//! Dropping the sender ends an output: it finishes what it has and closes.
+//! Dropping the sender ends an output: it finishes what it has and closes. Sound is encoded sooner
+//! than the picture; what is ahead is kept, so that an output that joins has the sound of its first
+//! picture.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -48,13 +51,23 @@ const QUEUE_UNITS: usize = 8192;
 /// Where units go.
 #[derive(Default)]
 pub struct Fanout {
-    outputs: Mutex<Vec<OutputEnd>>,
+    ends: Mutex<Ends>,
     video_caps: OnceLock<gst::Caps>,
     audio_caps: OnceLock<gst::Caps>,
     /// An output asks for a key frame.
     key_wanted: AtomicBool,
     closed: AtomicBool,
 }
+
+#[derive(Default)]
+struct Ends {
+    outputs: Vec<OutputEnd>,
+    /// Sound whose picture has not come yet; the oldest of more than [`SOUND_AHEAD`] is forgotten.
+    ahead: VecDeque<Unit>,
+}
+
+/// Sound that is kept: over twenty seconds of AAC at 48 kHz.
+const SOUND_AHEAD: usize = 1024;
 
 struct OutputEnd {
     units: Sender<Unit>,
@@ -71,9 +84,40 @@ pub struct QueueLoad {
     waiting: AtomicU64,
 }
 
+impl OutputEnd {
+    /// False: it did not fit, or nobody takes any more.
+    fn send(&self, unit: &Unit) -> bool {
+        let bytes = unit.buffer.size() as u64;
+        if self.load.waiting.load(Ordering::Acquire) + bytes <= self.max_bytes {
+            self.load.add(bytes);
+            if self.units.try_send(unit.clone()).is_ok() {
+                return true;
+            }
+        }
+        self.load.refused.add(1);
+        false
+    }
+}
+
 impl Unit {
     pub fn is_key(&self) -> bool {
         matches!(self.kind, UnitKind::Video { key: true, .. })
+    }
+
+    pub fn is_picture(&self) -> bool {
+        matches!(self.kind, UnitKind::Video { .. })
+    }
+
+    /// Its buffer for a stream whose time 0 is `start_ns` of show time; `None`: it was before that.
+    pub fn rebased(&self, start_ns: u64) -> Option<gst::Buffer> {
+        let pts = gst::ClockTime::from_nseconds(self.pts_ns.checked_sub(start_ns)?);
+        // The memory is shared: only what stands beside it is the stream's own.
+        let mut buffer = self.buffer.clone();
+        let own = buffer.make_mut();
+        own.set_pts(pts);
+        own.set_dts(pts);
+        own.set_duration(gst::ClockTime::from_nseconds(self.duration_ns));
+        Some(buffer)
     }
 }
 
@@ -99,19 +143,22 @@ impl Fanout {
     pub fn subscribe(&self, max_bytes: u64) -> (Receiver<Unit>, Arc<QueueLoad>) {
         let (units, receiver) = bounded(QUEUE_UNITS);
         let load = Arc::new(QueueLoad::default());
-        let mut outputs = self.lock();
+        let mut ends = self.lock();
         if self.is_closed() {
             return (receiver, load);
         }
-        outputs.push(OutputEnd { units, load: load.clone(), max_bytes });
+        let end = OutputEnd { units, load: load.clone(), max_bytes };
+        if ends.ahead.iter().all(|unit| end.send(unit)) {
+            ends.outputs.push(end);
+        }
         (receiver, load)
     }
 
     /// Ends every output, and those that would yet come.
     pub fn close(&self) {
-        let mut outputs = self.lock();
+        let mut ends = self.lock();
         self.closed.store(true, Ordering::Release);
-        outputs.clear();
+        ends.outputs.clear();
     }
 
     pub fn is_closed(&self) -> bool {
@@ -120,7 +167,7 @@ impl Fanout {
 
     /// Ends the output whose queue this is.
     pub fn unsubscribe(&self, load: &Arc<QueueLoad>) {
-        self.lock().retain(|o| !Arc::ptr_eq(&o.load, load));
+        self.lock().outputs.retain(|o| !Arc::ptr_eq(&o.load, load));
     }
 
     /// What the units are, once the sound encoder has said its part.
@@ -167,21 +214,19 @@ impl Fanout {
     }
 
     fn send(&self, unit: Unit) {
-        let bytes = unit.buffer.size() as u64;
-        self.lock().retain(|output| {
-            let fits = output.load.waiting.load(Ordering::Acquire) + bytes <= output.max_bytes;
-            if fits {
-                output.load.add(bytes);
-                if output.units.try_send(unit.clone()).is_ok() {
-                    return true;
-                }
+        let mut ends = self.lock();
+        ends.outputs.retain(|output| output.send(&unit));
+        if unit.kind == UnitKind::Audio {
+            if ends.ahead.len() == SOUND_AHEAD {
+                ends.ahead.pop_front();
             }
-            output.load.refused.add(1);
-            false
-        });
+            ends.ahead.push_back(unit);
+        } else {
+            while ends.ahead.pop_front_if(|sound| sound.pts_ns < unit.pts_ns).is_some() {}
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<OutputEnd>> {
-        self.outputs.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> std::sync::MutexGuard<'_, Ends> {
+        self.ends.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

@@ -11,6 +11,7 @@ pub mod clip;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;
+pub mod join;
 pub mod live;
 mod log;
 pub mod output;

@@ -100,8 +100,8 @@ impl fmt::Display for Closed {
             Closed::Key => f.write_str("closed with Esc or Q"),
             Closed::WindowManager => f.write_str("closed by the window manager"),
             Closed::MonitorGone => f.write_str("its monitor was unplugged"),
-            Closed::Lost(words) if words.is_empty() => f.write_str("the window was lost"),
-            Closed::Lost(words) => write!(f, "the window was lost: {words}"),
+            // Its last words are a library's, and for the log.
+            Closed::Lost(_) => f.write_str("the window was lost: the display server is gone"),
         }
     }
 }
@@ -267,7 +267,8 @@ impl Process {
         let (reports, sink) = std::io::pipe().map_err(|e| failed("make a pipe", &e))?;
         let mut command = Command::new(program);
         // Ordinary log lines are no last words.
-        command.arg("window").arg(order).env("RUST_LOG", "error").stdin(Stdio::piped());
+        command.arg("window").arg(order).env("RUST_LOG", "error").env("RUST_BACKTRACE", "0");
+        command.stdin(Stdio::piped());
         // What Xlib or a panic says comes between the reports: that is its last words.
         command.stdout(sink.try_clone().map_err(|e| failed("make a pipe", &e))?).stderr(sink);
         #[cfg(unix)]
@@ -375,6 +376,10 @@ fn listen(reports: PipeReader, shared: &Shared, first: &Sender<Report>) {
         // Full from the second one on.
         let _ = first.try_send(report);
     }
-    shared.state().closed.get_or_insert_with(|| Closed::Lost(words.join(": ")));
+    shared.state().closed.get_or_insert_with(|| {
+        let words = words.join(": ");
+        tracing::debug!("a window ended by itself: {words}");
+        Closed::Lost(words)
+    });
     shared.end();
 }

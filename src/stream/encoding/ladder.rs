@@ -19,7 +19,7 @@ use crate::config::Encoder;
 use crate::stream::{clock_ns, make, raw};
 
 /// The preset of x264 unless another is asked for: the best that leaves two cores room.
-const X264_PRESET: &str = "superfast";
+pub(in crate::stream) const X264_PRESET: &str = "superfast";
 
 /// An encoder under its name in the configuration, and all that is known of it.
 pub struct Family {

@@ -61,16 +61,21 @@ impl EncodeSettings {
 
     /// The caps of the encoded stream. They say nothing that changes with the encoder.
     fn caps(&self) -> gst::Caps {
-        gst::Caps::builder("video/x-h264")
-            .field("stream-format", "byte-stream")
-            .field("alignment", "au")
-            .field("width", self.canvas.0 as i32)
-            .field("height", self.canvas.1 as i32)
-            .field("framerate", fraction(self.fps))
-            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-            .field("colorimetry", "bt709")
-            .build()
+        stream_caps(self.canvas, self.fps)
     }
+}
+
+/// What every encoder of ours gives.
+pub(super) fn stream_caps(canvas: (u32, u32), fps: FrameRate) -> gst::Caps {
+    gst::Caps::builder("video/x-h264")
+        .field("stream-format", "byte-stream")
+        .field("alignment", "au")
+        .field("width", canvas.0 as i32)
+        .field("height", canvas.1 as i32)
+        .field("framerate", fraction(fps))
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .field("colorimetry", "bt709")
+        .build()
 }
 
 impl From<&Live> for EncodeSettings {

@@ -67,7 +67,8 @@ impl Kind for Display {
                 let (width, height) = window.size();
                 life.is_live(Some(&format!("{width}x{height}")));
             }
-            life.info.frames.add(window.shown() - std::mem::replace(&mut shown, window.shown()));
+            let so_far = window.shown();
+            life.info.frames.add(so_far - std::mem::replace(&mut shown, so_far));
             let missed = window.dropped() + life.raw_missed();
             life.info.dropped_frames.add(missed - std::mem::replace(&mut dropped, missed));
         }

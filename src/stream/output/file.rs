@@ -37,13 +37,15 @@ impl File {
         File { part_name, container: Container::Mp4, at_marks: true, parts: 0 }
     }
 
-    fn next_path(&mut self) -> PathBuf {
+    /// The number and the path of the next part.
+    fn next(&self) -> (u32, PathBuf) {
+        let mut part = self.parts;
         loop {
-            self.parts += 1;
-            let path = (self.part_name)(self.parts);
+            part += 1;
+            let path = (self.part_name)(part);
             // The first was looked at before the show; later names are free or left out.
-            if self.parts == 1 || !path.exists() {
-                return path;
+            if part == 1 || !path.exists() {
+                return (part, path);
             }
         }
     }
@@ -147,8 +149,9 @@ fn open(file: &mut File, start_ns: u64, life: &Life<'_>) -> Result<FileWriter> {
         .fanout
         .caps()
         .ok_or_else(|| Error::internal("units came before the encoders were known"))?;
-    let path = file.next_path();
+    let (part, path) = file.next();
     let writer = FileWriter::create(&path, file.container, &caps, start_ns)?;
+    file.parts = part;
     life.info.begin_part(path);
     Ok(writer)
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use crate::base::redact;
 use crate::base::telemetry::{Counter, Gauge, OutputState};
-use crate::stream::fanout::{QueueLoad, Unit, UnitKind};
+use crate::stream::fanout::{Fanout, QueueLoad, Unit, UnitKind};
 
 #[derive(Default)]
 pub struct OutputInfo {
@@ -22,6 +23,8 @@ pub struct OutputInfo {
     pub queue_ms: Gauge,
     /// The feed of the present life.
     feed: Mutex<Option<Arc<QueueLoad>>>,
+    /// The encode that the present life sends.
+    fanout: Mutex<Option<Arc<Fanout>>>,
     congested: AtomicBool,
     now: Mutex<Now>,
     parts: Mutex<Vec<PathBuf>>,
@@ -69,6 +72,15 @@ impl OutputInfo {
         *lock(&self.feed) = feed;
     }
 
+    /// Whether the present life sends this encode.
+    pub fn sends(&self, fanout: &Arc<Fanout>) -> bool {
+        lock(&self.fanout).as_ref().is_some_and(|present| Arc::ptr_eq(present, fanout))
+    }
+
+    pub(super) fn set_fanout(&self, fanout: Option<Arc<Fanout>>) {
+        *lock(&self.fanout) = fanout;
+    }
+
     pub fn is_congested(&self) -> bool {
         self.congested.load(Ordering::Relaxed)
     }
@@ -85,7 +97,9 @@ impl OutputInfo {
     pub(super) fn set(&self, new: Now) {
         let mut now = lock(&self.now);
         let since = if new.state == now.state { now.since } else { new.since };
-        *now = Now { since, ..new };
+        // Whatever a server, a library or a system call said.
+        let reason = new.reason.map(|reason| redact::hide(&reason).into_owned());
+        *now = Now { since, reason, ..new };
     }
 
     pub(super) fn sent(&self, unit: &Unit) {

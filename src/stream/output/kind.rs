@@ -3,6 +3,8 @@
 //! A kind lives one [`Kind::live`] after the other: each connects, carries what it is fed, and says
 //! how it ended. What comes between two lives (back-off, giving up, waiting for a wish) is the
 //! supervisor's alone. A life starts from nothing: nothing that was fed before it is ever sent.
+//! A wish is heard in [`Life::next`], so whatever else takes time (opening a window, a last goodbye)
+//! has a limit of seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +19,7 @@ use crate::stream::fanout::{Fanout, QueueLoad, Unit};
 use crate::stream::raw::{RawLoad, RawUnit, Tap};
 
 pub trait Kind: Send {
-    /// From connecting to the end of the connection. May block only in [`Life::next`], and in
-    /// writing to a local disk.
+    /// From connecting to the end of the connection.
     fn live(&mut self, life: &mut Life<'_>) -> Ending;
 }
 
@@ -46,6 +47,8 @@ pub struct Life<'a> {
     pub clock: &'a dyn Clock,
     /// It was `live` before, at some time in this show.
     pub was_live: bool,
+    /// This life is, or was.
+    pub(super) live: bool,
     pub(super) wishes: &'a Receiver<Wish>,
     /// The wish that ended this life.
     pub(super) ended_by: Option<Wish>,
@@ -83,14 +86,19 @@ pub enum Next<T> {
 }
 
 impl Life<'_> {
-    /// Encoded units from now on, with a key frame soon; up to `max_bytes` may wait, then the feed
-    /// is cut off ([`Life::was_cut_off`]).
+    /// Encoded units from now on; up to `max_bytes` may wait, then the feed is cut off
+    /// ([`Life::was_cut_off`]).
     pub fn encoded(&mut self, max_bytes: u64) -> Receiver<Unit> {
         let (units, load) = self.fanout.subscribe(max_bytes);
-        self.fanout.request_key_frame();
         self.info.set_feed(Some(load.clone()));
         self.feed = Some(load);
         units
+    }
+
+    /// Asks for a key frame soon. All outputs of the encode get it, so it is asked for when it can
+    /// be used, not before.
+    pub fn request_key_frame(&self) {
+        self.fanout.request_key_frame();
     }
 
     /// Pictures before they are encoded, with their sound if wanted, from now on. What does not
@@ -158,6 +166,9 @@ impl Life<'_> {
 
     /// It works: what is fed arrives. `remark` says more ("2 receivers").
     pub fn is_live(&mut self, remark: Option<&str>) {
+        if !std::mem::replace(&mut self.live, true) && self.was_live {
+            self.info.reconnects.add(1);
+        }
         self.was_live = true;
         self.set_state(OutputState::Live, remark);
     }
@@ -197,6 +208,7 @@ pub struct Null;
 impl Kind for Null {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         let units = life.encoded(super::QUEUE_BYTES);
+        life.request_key_frame();
         let mut began = false;
         loop {
             match life.next(&units, Duration::from_secs(1)) {

@@ -7,6 +7,7 @@
 //! Outputs --Wish--> Supervisor (states, back-off)
 //! ```
 
+mod congestion;
 mod display;
 mod file;
 mod gop_queue;
@@ -19,7 +20,7 @@ mod rtmp_link;
 mod send_queue;
 mod srt;
 mod supervisor;
-mod writer;
+pub(in crate::stream) mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -47,7 +48,7 @@ use supervisor::{Backoff, Supervisor};
 
 /// What may wait for a file, and for any output's thread.
 const QUEUE_BYTES: u64 = 64 << 20;
-/// Wishes that may wait; a further one waits for a place, which the output's thread makes at once.
+/// Wishes that may wait; a further one is dropped.
 const WISHES: usize = 16;
 /// Outputs of a show: each has a thread.
 const MOST_OUTPUTS: usize = 32;
@@ -58,8 +59,6 @@ pub struct Output {
     pub id: u32,
     pub spec: OutputSpec,
     pub info: Arc<OutputInfo>,
-    /// The encode that it sends.
-    pub fanout: Arc<Fanout>,
     wishes: Sender<Wish>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Closes when the thread has finished.
@@ -69,12 +68,42 @@ pub struct Output {
 /// What an output is fed from.
 #[derive(Clone)]
 pub struct Feeds {
-    /// The encode that it sends.
-    pub fanout: Arc<Fanout>,
+    pub encode: Encode,
     pub tap: Arc<Tap>,
     /// What the pictures of the tap are: width and height in pixels, and rate.
     pub picture: ((u32, u32), FrameRate),
     pub clock: Arc<dyn Clock>,
+}
+
+/// Where encoded units come from.
+#[derive(Clone)]
+pub enum Encode {
+    /// This one, whatever the output asks for.
+    This(Arc<Fanout>),
+    /// The one that fits the output; asked for anew by each life, so that an encode of its own
+    /// costs nothing while the output is off air.
+    Fitting(Arc<Encodings>),
+}
+
+impl Encode {
+    fn fanout(&self, spec: &OutputSpec) -> Result<Arc<Fanout>> {
+        match self {
+            Encode::This(fanout) => Ok(fanout.clone()),
+            Encode::Fitting(encodings) => match spec.target {
+                // They take raw pictures.
+                Target::Ndi { .. } | Target::Display { .. } => Ok(encodings.main().clone()),
+                _ => encodings.for_output(spec),
+            },
+        }
+    }
+
+    /// The show has ended.
+    fn is_over(&self) -> bool {
+        match self {
+            Encode::This(fanout) => fanout.is_closed(),
+            Encode::Fitting(encodings) => encodings.main().is_closed(),
+        }
+    }
 }
 
 impl Output {
@@ -96,7 +125,7 @@ impl Output {
         let (wishes, wished) = bounded(WISHES);
         let supervisor = Supervisor {
             kind,
-            name: spec.shown(),
+            spec: spec.clone(),
             info: info.clone(),
             feeds: feeds.clone(),
             wishes: wished,
@@ -110,14 +139,13 @@ impl Output {
                 drop(running);
             })
             .map_err(|e| Error::internal("cannot start an output").with_source(e))?;
-        let (fanout, thread) = (feeds.fanout.clone(), Mutex::new(Some(thread)));
-        Ok(Output { id, spec, info, fanout, wishes, thread, finished })
+        Ok(Output { id, spec, info, wishes, thread: Mutex::new(Some(thread)), finished })
     }
 
     /// Asks something of it; it does so in its own time.
     pub fn wish(&self, wish: Wish) {
-        // An output that has ended wants nothing.
-        let _ = self.wishes.send_timeout(wish, Duration::from_millis(100));
+        // An output that has ended wants nothing, and one with so many wishes hangs.
+        let _ = self.wishes.try_send(wish);
     }
 
     /// Waits until it has finished, for at most `limit`; false: it has not. To be called after it
@@ -149,22 +177,22 @@ fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {
 
 /// All outputs of a show but the recording; shared by whoever steers and whoever reports.
 pub struct Outputs {
-    /// With the main encode.
     feeds: Feeds,
-    encodings: Arc<Encodings>,
     running: Mutex<Running>,
 }
 
 #[derive(Default)]
 struct Running {
     outputs: Vec<Arc<Output>>,
+    /// Removed, and not finished yet.
+    leaving: Vec<Arc<Output>>,
     last_id: u32,
     ended: bool,
 }
 
 impl Outputs {
-    pub fn new(feeds: Feeds, encodings: Arc<Encodings>) -> Self {
-        Outputs { feeds, encodings, running: Mutex::default() }
+    pub fn new(feeds: Feeds) -> Self {
+        Outputs { feeds, running: Mutex::default() }
     }
 
     /// All of them, in the order in which they were added.
@@ -185,29 +213,21 @@ impl Outputs {
             return Err(Error::unavailable("the show is ending; no output can be added"));
         }
         let shown = spec.shown();
-        if running.outputs.len() >= MOST_OUTPUTS {
+        running.leaving.retain(|output| !output.join(Duration::ZERO));
+        if running.outputs.len() + running.leaving.len() >= MOST_OUTPUTS {
             return Err(Error::conflict(format!(
                 "output {shown}: there are {MOST_OUTPUTS} outputs already; remove one first"
             )));
         }
-        let twice = spec.target != Target::Null
-            && running
-                .outputs
-                .iter()
-                .any(|output| output.spec.target == spec.target || output.spec.same_file(&spec));
-        if twice {
+        // Anything else that is there twice is refused by whom it concerns, on that output alone.
+        if running.outputs.iter().any(|output| output.spec.same_file(&spec)) {
             return Err(Error::conflict(format!(
                 "output {shown} is there already; start or retry that one, or remove it first"
             )));
         }
         fits?;
         let id = running.last_id + 1;
-        let fanout = match spec.target {
-            Target::Ndi { .. } | Target::Display { .. } => self.feeds.fanout.clone(),
-            _ => self.encodings.for_output(&spec)?,
-        };
-        let feeds = Feeds { fanout, ..self.feeds.clone() };
-        let output = Arc::new(Output::start(id, spec, &feeds)?);
+        let output = Arc::new(Output::start(id, spec, &self.feeds)?);
         running.last_id = id;
         running.outputs.push(output.clone());
         Ok(output)
@@ -248,17 +268,21 @@ impl Outputs {
     pub fn remove(&self, id: u32) {
         let mut running = lock(&self.running);
         if let Some(place) = running.outputs.iter().position(|output| output.id == id) {
-            running.outputs.remove(place).wish(Wish::End);
+            let output = running.outputs.remove(place);
+            output.wish(Wish::End);
+            running.leaving.push(output);
         }
     }
 
     /// The show is over: every output finishes what it was fed. No further one can be added.
-    pub fn end(&self) {
+    /// Returns all that may not have finished yet.
+    pub fn end(&self) -> Vec<Arc<Output>> {
         let mut running = lock(&self.running);
         running.ended = true;
         for output in &running.outputs {
             output.wish(Wish::End);
         }
+        running.outputs.iter().chain(&running.leaving).cloned().collect()
     }
 }
 

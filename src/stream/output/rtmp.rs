@@ -10,12 +10,12 @@
 //! much. A connection begins with the newest key frame at time 0; no picture that was shown before
 //! it was made is ever sent.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
 
-use super::gop_queue::{Dropped, GopQueue, Limit};
+use super::congestion::Congestion;
+use super::gop_queue::{GopQueue, Limit};
 use super::kind::{Ending, Kind, Life, Next};
 use super::progress::Progress;
 use super::rtmp_link::{Link, Trouble};
@@ -34,8 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Some servers accept a stream and close the connection at once: so long it is not called live.
 const SETTLED: Duration = Duration::from_millis(500);
-/// A server that takes nothing for this long is lost.
-const STALL_LIMIT: Duration = Duration::from_secs(3);
+/// A server that takes nothing for this long is lost. At a few hundred kb/s its receive buffer hides
+/// that for two seconds before.
+const STALL_LIMIT: Duration = Duration::from_secs(2);
 /// When even the sound waits this long, leaving out pictures does not help.
 const SOUND_LIMIT: Duration = Duration::from_secs(10);
 /// For sending what is left when the show ends.
@@ -43,10 +44,6 @@ const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// A server that closes without a word in this many connections one after the other does not want
 /// the stream.
 const SILENT_REFUSALS: u32 = 3;
-/// Groups dropped this lately mean that the way is too narrow.
-const CONGESTED_FOR: Duration = Duration::from_secs(10);
-/// Without a wait for this long there is room for more.
-const FREE_AFTER: Duration = Duration::from_secs(20);
 
 pub struct Rtmp {
     target: RtmpTarget,
@@ -74,7 +71,8 @@ impl Rtmp {
                      application '{}' and the stream key",
                     self.target.application
                 );
-                if self.silent_refusals < SILENT_REFUSALS {
+                // One that took the stream before may be down for a while.
+                if life.was_live || self.silent_refusals < SILENT_REFUSALS {
                     Ending::Lost(text)
                 } else {
                     self.silent_refusals = 0;
@@ -213,13 +211,11 @@ impl Run {
 
     /// Sends what comes until there is no more.
     fn carry(&mut self, life: &mut Life<'_>) -> Result<(), Trouble> {
-        // The one that was asked for when the feed began has passed by.
-        life.fanout.request_key_frame();
+        life.request_key_frame();
         loop {
             match life.next(&self.feed.units, PATIENCE) {
                 Next::Got(unit) => {
-                    let dropped = self.feed.queue.push(unit);
-                    self.count(dropped, life);
+                    self.congestion.queue(unit, &mut self.feed.queue, life);
                 }
                 Next::Nothing => {}
                 Next::End => return self.finish(life),
@@ -239,14 +235,6 @@ impl Run {
         }
         self.send(life);
         Ok(())
-    }
-
-    fn count(&mut self, dropped: Dropped, life: &Life<'_>) {
-        if dropped.groups > 0 {
-            life.info.dropped_groups.add(dropped.groups);
-            self.congestion.dropped(life.clock.now());
-        }
-        life.info.dropped_frames.add(dropped.pictures);
     }
 
     fn look(&mut self, life: &mut Life<'_>, now: Duration) -> Result<(), Trouble> {
@@ -295,53 +283,5 @@ impl Run {
         }
         self.link.finish(until.saturating_sub(life.clock.now()));
         Ok(())
-    }
-}
-
-/// Whether the way out is too narrow, with an opinion that does not flutter.
-struct Congestion {
-    /// When groups were dropped, lately.
-    dropped: VecDeque<Duration>,
-    /// Since when hardly anything has waited.
-    free_since: Duration,
-    so: bool,
-}
-
-impl Congestion {
-    /// What waits on a way that is wide enough: less than this.
-    const HARDLY: Duration = Duration::from_millis(250);
-
-    fn new(now: Duration) -> Self {
-        Congestion { dropped: VecDeque::new(), free_since: now, so: false }
-    }
-
-    fn dropped(&mut self, now: Duration) {
-        self.dropped.push_back(now);
-    }
-
-    fn is_so(&mut self, waiting: Duration, now: Duration) -> bool {
-        while self.dropped.pop_front_if(|at| now > *at + CONGESTED_FOR).is_some() {}
-        if waiting > Self::HARDLY || !self.dropped.is_empty() {
-            self.free_since = now;
-        }
-        self.so = !self.dropped.is_empty() || (self.so && now < self.free_since + FREE_AFTER);
-        self.so
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn congestion_lasts_until_nothing_has_waited_for_a_while() {
-        let at = Duration::from_secs;
-        let mut congestion = Congestion::new(at(0));
-        assert!(!congestion.is_so(at(2), at(1)));
-        congestion.dropped(at(5));
-        assert!(congestion.is_so(at(3), at(6)));
-        assert!(congestion.is_so(at(1), at(16)));
-        assert!(congestion.is_so(at(0), at(35)));
-        assert!(!congestion.is_so(at(0), at(36)));
     }
 }

@@ -3,17 +3,20 @@
 //! Holds: texts are made of the error's domain, code and what the server said, with every known
 //! secret hidden. Properties are set one by one, so a key may hold any character.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::send_queue::SendQueue;
+use super::srt::resolve;
 use crate::base::error::{Error, Result};
 use crate::base::redact::hide;
 use crate::config::output::RtmpTarget;
-use crate::stream::fanout::{StreamCaps, Unit, UnitKind};
+use crate::stream::fanout::{StreamCaps, Unit};
 use crate::stream::priority::{self, Importance};
 use crate::stream::{make, take_down};
 
@@ -45,7 +48,9 @@ pub struct Link {
     video: gst_app::AppSrc,
     sound: gst_app::AppSrc,
     sink: gst::Element,
-    port: u16,
+    /// The answer to which addresses the server has, and those.
+    resolved: Receiver<Vec<SocketAddr>>,
+    server: Vec<SocketAddr>,
     send_queue: Option<SendQueue>,
     /// In the kernel, at the last look.
     unsent: u64,
@@ -62,6 +67,7 @@ impl Link {
     /// # Errors
     /// A missing element.
     pub fn open(target: &RtmpTarget, caps: &StreamCaps) -> Result<Self> {
+        let resolved = resolve(&target.host, target.port)?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
         // Not live: the muxer takes by time whatever the clock says, so that a connection may lag.
@@ -110,7 +116,8 @@ impl Link {
             video,
             sound,
             sink,
-            port: target.port,
+            resolved,
+            server: Vec::new(),
             send_queue: None,
             unsent: 0,
             pushed: 0,
@@ -123,11 +130,21 @@ impl Link {
 
     /// The server has accepted the stream. The sink has no figures before that.
     pub fn is_accepted(&mut self) -> bool {
-        let accepted = self.figure("in-bytes-total") > 0;
-        if accepted && self.send_queue.is_none() {
-            self.send_queue = SendQueue::find(self.port);
+        self.find_send_queue();
+        self.figure("in-bytes-total") > 0
+    }
+
+    /// Takes the connection's socket as soon as there is one, before another output to the same
+    /// server has one too.
+    fn find_send_queue(&mut self) {
+        if let Ok(server) = self.resolved.try_recv() {
+            self.server = server;
         }
-        accepted
+        // Of several addresses that were tried at once, only one is kept.
+        drop(self.send_queue.take_if(|queue| !queue.is_open()));
+        if self.send_queue.is_none() && !self.server.is_empty() {
+            self.send_queue = SendQueue::find(&self.server);
+        }
     }
 
     fn figure(&self, name: &str) -> u64 {
@@ -137,6 +154,10 @@ impl Link {
     /// Bytes that the server has, as far as is known, and whether some are under way.
     pub fn look(&mut self) -> (u64, bool) {
         self.pushed = 0;
+        if self.server.is_empty() {
+            // The answer may come later than the sink's own.
+            self.find_send_queue();
+        }
         self.unsent = self.send_queue.as_ref().map_or(0, SendQueue::bytes);
         let taken = self.figure("out-bytes-total").saturating_sub(self.unsent);
         let inside = self.video.current_level_bytes() + self.sound.current_level_bytes();
@@ -163,23 +184,13 @@ impl Link {
     /// Pushes a unit; false: the pipeline takes none any more.
     #[must_use]
     pub fn push(&mut self, unit: &Unit, start_ns: u64) -> bool {
-        let pts_ns = unit.pts_ns.saturating_sub(start_ns);
-        let mut buffer = unit.buffer.copy();
-        {
-            let buffer = buffer.make_mut();
-            let pts = gst::ClockTime::from_nseconds(pts_ns);
-            buffer.set_pts(pts);
-            buffer.set_dts(pts);
-            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
-        }
+        // The queue gives nothing from before the start.
+        let Some(buffer) = unit.rebased(start_ns) else { return true };
         let bytes = buffer.size() as u64;
         self.pushed += bytes;
         self.pushed_in_all += bytes;
-        self.pushed_up_to = Duration::from_nanos(pts_ns + unit.duration_ns);
-        let source = match unit.kind {
-            UnitKind::Video { .. } => &self.video,
-            UnitKind::Audio => &self.sound,
-        };
+        self.pushed_up_to = Duration::from_nanos(unit.pts_ns - start_ns + unit.duration_ns);
+        let source = if unit.is_picture() { &self.video } else { &self.sound };
         source.push_buffer(buffer).is_ok()
     }
 

@@ -6,6 +6,7 @@
 //! is known, and what is written counts as sent.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,16 +24,17 @@ pub struct SendQueue {
 }
 
 impl SendQueue {
-    /// The newest connection to that port that no other output has. `None`: not known here, such
-    /// as behind a proxy.
-    pub fn find(port: u16) -> Option<Self> {
+    /// The newest connection to one of a server's addresses that no other output has. `None`: not
+    /// known here, such as behind a proxy.
+    pub fn find(server: &[SocketAddr]) -> Option<Self> {
+        let server: BTreeSet<String> = server.iter().flat_map(as_in_tables).collect();
         let own = own_sockets(Path::new("/proc/self/fd"));
         let mut claimed = claimed();
         let newest = |table: &'static str| {
             let rows = std::fs::read_to_string(table).unwrap_or_default();
             rows.lines()
                 .filter_map(Row::read)
-                .filter(|row| row.port() == Some(port) && row.state == ESTABLISHED)
+                .filter(|row| server.contains(row.remote) && row.state == ESTABLISHED)
                 .map(|row| row.socket)
                 .filter(|socket| own.contains(socket) && !claimed.contains(socket))
                 .max()
@@ -41,6 +43,15 @@ impl SendQueue {
         let (socket, table) = TABLES.into_iter().filter_map(newest).max()?;
         claimed.insert(socket);
         Some(SendQueue { table, socket })
+    }
+
+    /// Whether the connection is still there.
+    pub fn is_open(&self) -> bool {
+        let table = std::fs::read_to_string(self.table).unwrap_or_default();
+        table
+            .lines()
+            .filter_map(Row::read)
+            .any(|row| row.socket == self.socket && row.state == ESTABLISHED)
     }
 
     /// Bytes that the other side has not taken. Takes a millisecond or more: the kernel walks a
@@ -115,11 +126,21 @@ impl<'a> Row<'a> {
             socket: fields.nth(4)?.parse().ok()?,
         })
     }
+}
 
-    /// The port at the other end.
-    fn port(&self) -> Option<u16> {
-        u16::from_str_radix(self.remote.rsplit_once(':')?.1, 16).ok()
-    }
+/// How the tables write an address: in hexadecimal, in words of the machine's byte order. A socket
+/// for IPv6 may have an IPv4 address, in a longer form.
+fn as_in_tables(address: &SocketAddr) -> Vec<String> {
+    let words = |octets: &[u8]| -> String {
+        let word = |four: &[u8; 4]| format!("{:08X}", u32::from_ne_bytes(*four));
+        octets.as_chunks().0.iter().map(word).collect()
+    };
+    let long = |ip: Ipv6Addr| words(&ip.octets());
+    let forms = match address.ip() {
+        IpAddr::V4(ip) => vec![words(&ip.octets()), long(ip.to_ipv6_mapped())],
+        IpAddr::V6(ip) => vec![long(ip)],
+    };
+    forms.into_iter().map(|form| format!("{form}:{:04X}", address.port())).collect()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -131,11 +152,12 @@ mod tests {
     #[test]
     fn what_a_frozen_server_does_not_take_is_seen() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = server.local_addr().unwrap().port();
-        assert!(SendQueue::find(port).is_none());
-        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let queue = SendQueue::find(port).unwrap();
-        assert!(SendQueue::find(port).is_none(), "claimed twice");
+        let address = [server.local_addr().unwrap()];
+        assert!(SendQueue::find(&address).is_none());
+        let mut client = TcpStream::connect(address[0]).unwrap();
+        let queue = SendQueue::find(&address).unwrap();
+        assert!(queue.is_open());
+        assert!(SendQueue::find(&address).is_none(), "claimed twice");
         assert_eq!(queue.bytes(), 0);
         // Nobody reads at the other end, which its own kernel hides at first.
         client.write_all(&[0; 10_000]).unwrap();
@@ -145,8 +167,29 @@ mod tests {
         while let Ok(count) = client.write(&[0; 65536]) {
             written += count as u64;
         }
-        assert_eq!(queue.bytes(), written);
+        // What is received and not yet confirmed counts twice.
+        assert!((written..written + 65536).contains(&queue.bytes()), "{}", queue.bytes());
         drop(queue);
-        assert!(SendQueue::find(port).is_some());
+        assert!(SendQueue::find(&address).is_some());
+    }
+
+    #[test]
+    fn servers_on_one_port_number_are_told_apart() {
+        let one = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let servers = [one, ([127, 0, 0, 2], one.port()).into()];
+        let _listening = servers.map(|address| TcpListener::bind(address).unwrap());
+        let mut clients = servers.map(|address| TcpStream::connect(address).unwrap());
+        // The second is the newer one; the first is asked for first.
+        let queues = servers.map(|address| SendQueue::find(&[address]).unwrap());
+        clients[0].set_nonblocking(true).unwrap();
+        while clients[0].write(&[0; 65536]).is_ok() {}
+        assert!(queues[0].bytes() > 65536);
+        assert_eq!(queues[1].bytes(), 0);
+    }
+
+    #[test]
+    fn addresses_are_written_as_in_the_tables() {
+        let forms = as_in_tables(&"[::1]:1935".parse().unwrap());
+        assert_eq!(forms, [format!("{}{:08X}:078F", "0".repeat(24), 1u32.to_be())]);
     }
 }

@@ -79,7 +79,7 @@ impl Srt {
                 look_at = now + LOOK_EVERY;
                 let link = connection.look(now);
                 if link.newcomers {
-                    life.fanout.request_key_frame();
+                    life.request_key_frame();
                 }
                 if calling {
                     self.still_there(here > 0, &link, began, now)?;
@@ -95,7 +95,7 @@ impl Srt {
                 }
             }
             match next {
-                Next::Got(unit) if greeting && !is_picture(&unit) => {
+                Next::Got(unit) if greeting && !unit.is_picture() => {
                     greeting = !connection.push(&unit);
                 }
                 Next::Got(unit) => {
@@ -216,11 +216,11 @@ impl Kind for Srt {
 
 /// The addresses of a host; none if it is not known. Asking may take long, so a thread does it,
 /// which ends by itself when the system has an answer: nobody can end it sooner.
-fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
+pub(super) fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
     let (answer, found) = bounded(1);
     let host = host.to_owned();
     std::thread::Builder::new()
-        .name("srt host".into())
+        .name("host name".into())
         .spawn(move || {
             let addresses = (host.as_str(), port).to_socket_addrs();
             // Whoever asked may have gone.
@@ -232,7 +232,7 @@ fn resolve(host: &str, port: u16) -> Result<Receiver<Vec<SocketAddr>>> {
 
 /// `None`: the life ends.
 fn first_key_frame(life: &mut Life<'_>, units: &Receiver<Unit>) -> Option<(Unit, StreamCaps)> {
-    life.fanout.request_key_frame();
+    life.request_key_frame();
     loop {
         match life.next(units, LOOK_EVERY) {
             Next::Got(unit) if unit.is_key() => {
@@ -255,10 +255,6 @@ fn remark(calling: bool, link: &Link) -> Option<String> {
     }
 }
 
-fn is_picture(unit: &Unit) -> bool {
-    matches!(unit.kind, crate::stream::fanout::UnitKind::Video { .. })
-}
-
 /// What of the units is sent: whole groups of pictures, and the sound with them.
 #[derive(Default)]
 struct Stream {
@@ -268,7 +264,7 @@ struct Stream {
 
 impl Stream {
     fn takes(&mut self, unit: &Unit, connection: &Connection, life: &Life<'_>) -> bool {
-        if !is_picture(unit) {
+        if !unit.is_picture() {
             return self.running && !self.skipping;
         }
         let full = connection.inside() > MOST_INSIDE;
@@ -426,16 +422,8 @@ impl Connection {
 
     /// Hands a unit on; false: it belongs before the start of the stream.
     fn push(&self, unit: &Unit) -> bool {
-        let Some(pts_ns) = unit.pts_ns.checked_sub(self.start_ns) else { return false };
-        let mut buffer = unit.buffer.clone();
-        {
-            let buffer = buffer.make_mut();
-            let pts = gst::ClockTime::from_nseconds(pts_ns);
-            buffer.set_pts(pts);
-            buffer.set_dts(pts);
-            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
-        }
-        let source = if is_picture(unit) { &self.video } else { &self.audio };
+        let Some(buffer) = unit.rebased(self.start_ns) else { return false };
+        let source = if unit.is_picture() { &self.video } else { &self.audio };
         // An error here stands on the bus as well.
         source.push_buffer(buffer).is_ok()
     }

@@ -13,7 +13,7 @@ use gstreamer_app as gst_app;
 
 use crate::base::error::{Error, Result};
 use crate::config::output::Container;
-use crate::stream::fanout::{StreamCaps, Unit, UnitKind};
+use crate::stream::fanout::{StreamCaps, Unit};
 use crate::stream::priority::{self, Importance};
 use crate::stream::{make, posted_error, take_down, wait_for_end};
 
@@ -38,7 +38,7 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Opens `path` (an existing file is replaced). The file's time 0 is `start_ns` of show time.
+    /// Makes `path`; an existing file is left alone and an error. The file's time 0 is `start_ns` of show time.
     pub fn create(
         path: &Path,
         container: Container,
@@ -46,7 +46,7 @@ impl FileWriter {
         start_ns: u64,
     ) -> Result<Self> {
         // filesink's own error would not say why.
-        let file = std::fs::File::create(path)
+        let file = std::fs::File::create_new(path)
             .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
@@ -98,24 +98,14 @@ impl FileWriter {
         if let Some(error) = self.failure() {
             return Err(error);
         }
-        let Some(pts_ns) = unit.pts_ns.checked_sub(self.start_ns) else { return Ok(()) };
+        let Some(buffer) = unit.rebased(self.start_ns) else { return Ok(()) };
+        let pts_ns = unit.pts_ns - self.start_ns;
         if pts_ns >= self.flushed_ns + u64::from(FRAGMENT_MS) * 1_000_000 {
             // Against a power cut. It may take its time: the queue before this thread is long.
             self.flushed_ns = pts_ns;
             self.flush()?;
         }
-        let mut buffer = unit.buffer.copy();
-        {
-            let buffer = buffer.make_mut();
-            let pts = gst::ClockTime::from_nseconds(pts_ns);
-            buffer.set_pts(pts);
-            buffer.set_dts(pts);
-            buffer.set_duration(gst::ClockTime::from_nseconds(unit.duration_ns));
-        }
-        let source = match unit.kind {
-            UnitKind::Video { .. } => &self.video,
-            UnitKind::Audio => &self.audio,
-        };
+        let source = if unit.is_picture() { &self.video } else { &self.audio };
         source.push_buffer(buffer).map(drop).map_err(|e| {
             self.failure().unwrap_or_else(|| Error::fault(e).context(self.path.display()))
         })
@@ -123,9 +113,14 @@ impl FileWriter {
 
     /// Makes an MP4 an ordinary one and closes the file, flushed to the disk.
     pub fn finish(self) -> Result<()> {
+        self.finish_within(FINISH_LIMIT)
+    }
+
+    /// As [`FileWriter::finish`], where nobody waits for the next part.
+    pub fn finish_within(self, limit: Duration) -> Result<()> {
         let _ = self.video.end_of_stream();
         let _ = self.audio.end_of_stream();
-        wait_for_end(&self.pipeline, FINISH_LIMIT)
+        wait_for_end(&self.pipeline, limit)
             .map_err(|e| e.context(format!("cannot finish {}", self.path.display())))?;
         take_down(&self.pipeline);
         self.flush()

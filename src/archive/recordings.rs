@@ -1,0 +1,80 @@
+//! The recordings of a project that no show is making.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::project::{STATE, lock, sweep};
+use super::{FactoryState, Recording, mp4, read_json};
+use crate::base::error::{Error, Kind, Result};
+use crate::base::fsio::write_atomic;
+
+#[derive(Debug)]
+pub struct Recordings {
+    folder: PathBuf,
+    state: FactoryState,
+    /// Holding the file open holds the lock.
+    _lock: Option<File>,
+}
+
+impl Recordings {
+    /// What the project in `folder` says of its recordings; nothing is changed.
+    ///
+    /// # Errors
+    /// There is no project (`Usage`), or its state is damaged (`Io`).
+    pub fn read(folder: &Path) -> Result<Self> {
+        let state_file = folder.join(STATE);
+        if !state_file.is_file() {
+            return Err(Error::usage(format!(
+                "there is no project at {}; name one with -n or its folder with -o",
+                folder.display()
+            )));
+        }
+        Ok(Recordings { folder: folder.to_owned(), state: read_json(&state_file)?, _lock: None })
+    }
+
+    /// As [`Recordings::read`], and keeps shows away while it lives.
+    ///
+    /// # Errors
+    /// A show has the project (`Unavailable`), or those of [`Recordings::read`].
+    pub fn open(folder: &Path) -> Result<Self> {
+        // Before anything is made there.
+        Self::read(folder)?;
+        let lock = lock(folder)?;
+        sweep(folder);
+        Ok(Recordings { _lock: Some(lock), ..Self::read(folder)? })
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn list(&self) -> &[Recording] {
+        &self.state.recordings
+    }
+
+    /// Whether there is a file of this name; one that is cut off is an error.
+    pub fn has_whole(&self, name: &str) -> Result<bool> {
+        let path = self.folder.join(name);
+        if !path.exists() {
+            return Ok(false);
+        }
+        mp4::check_whole(&path).map(|()| true).map_err(|what| {
+            Error::new(
+                Kind::Conflict,
+                format!("{} is there already, but {what}; move it elsewhere", path.display()),
+            )
+        })
+    }
+
+    /// Notes that all parts of the recording `file` are in `joined` now.
+    pub fn set_joined(&mut self, file: &str, joined: &str) -> Result<()> {
+        let known = self.state.recordings.iter_mut().find(|recording| recording.file == file);
+        let Some(recording) = known.filter(|r| r.joined.as_deref() != Some(joined)) else {
+            return Ok(());
+        };
+        recording.joined = Some(joined.to_owned());
+        let mut text = serde_json::to_vec_pretty(&self.state).map_err(Error::fault)?;
+        text.push(b'\n');
+        write_atomic(&self.folder.join(STATE), &text)
+    }
+}
