@@ -3,111 +3,35 @@
 #![cfg(feature = "gst")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
+#[path = "support/encoders.rs"]
+mod encoders;
 mod support;
 
-use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use encoders::{CANVAS, FPS, Numbers, numbers, settings, stand_in};
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
-use vfaq::base::time::FrameRate;
 use vfaq::config::Encoder;
-use vfaq::media::FrameMut;
-use vfaq::render::Rendered;
 use vfaq::stream::clock_ns;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, EncodingInfo, ladder};
 use vfaq::stream::fanout::{Unit, UnitKind};
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
 use vfaq::stream::raw::{RawPicture, RawUnit, Tap, video_info};
-use vfaq::stream::sound::{SoundFeed, SoundOut};
-use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
-
-const FPS: FrameRate = FrameRate::whole(60);
-const CANVAS: (u32, u32) = (320, 180);
+use vfaq::stream::sound::SoundOut;
+use vfaq::stream::source::SourceSetup;
 
 /// Pictures after which a stand-in goes wrong: more than a trial gives it.
 const GOOD_FOR: u64 = 90;
 
-/// An encoder that goes wrong.
-macro_rules! stand_in {
-    ($module:ident, $name:literal, $opens:literal, $goes_wrong:expr) => {
-        mod $module {
-            use super::*;
-
-            #[derive(Default)]
-            pub struct StandIn;
-
-            #[glib::object_subclass]
-            impl ObjectSubclass for StandIn {
-                const NAME: &'static str = $name;
-                type Type = Wrapper;
-                type ParentType = gst::Bin;
-            }
-
-            impl ObjectImpl for StandIn {
-                fn constructed(&self) {
-                    self.parent_constructed();
-                    let bin = self.obj();
-                    let inner = gst::ElementFactory::make("x264enc")
-                        .property_from_str("speed-preset", "ultrafast")
-                        .property("bframes", 0u32)
-                        .property("key-int-max", 30u32)
-                        .build()
-                        .unwrap();
-                    bin.add(&inner).unwrap();
-                    for name in ["sink", "src"] {
-                        let target = inner.static_pad(name).unwrap();
-                        let pad = gst::GhostPad::builder_with_target(&target).unwrap();
-                        bin.add_pad(&pad.name(name).build()).unwrap();
-                    }
-                    let seen = vfaq::base::telemetry::Counter::default();
-                    let weak = bin.downgrade();
-                    inner.static_pad("sink").unwrap().add_probe(
-                        gst::PadProbeType::BUFFER,
-                        move |_, _| {
-                            seen.add(1);
-                            if seen.get() > GOOD_FOR {
-                                let wrong: fn(&gst::Element) = $goes_wrong;
-                                wrong(weak.upgrade().unwrap().upcast_ref());
-                            }
-                            gst::PadProbeReturn::Ok
-                        },
-                    );
-                }
-            }
-
-            impl GstObjectImpl for StandIn {}
-
-            impl ElementImpl for StandIn {
-                fn change_state(
-                    &self,
-                    change: gst::StateChange,
-                ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-                    if !$opens && change == gst::StateChange::NullToReady {
-                        gst::element_imp_error!(self, gst::LibraryError::Init, ("no such device"));
-                        return Err(gst::StateChangeError);
-                    }
-                    self.parent_change_state(change)
-                }
-            }
-
-            impl BinImpl for StandIn {}
-
-            glib::wrapper! {
-                pub struct Wrapper(ObjectSubclass<StandIn>) @extends gst::Bin, gst::Element, gst::Object;
-            }
-        }
-    };
-}
-
-stand_in!(absent, "nvh264enc", false, |_| {});
-stand_in!(failing, "nvcudah264enc", true, |element| {
+stand_in!(absent, "nvh264enc", false, GOOD_FOR, |_| {});
+stand_in!(failing, "nvcudah264enc", true, GOOD_FOR, |element| {
     gst::element_error!(element, gst::StreamError::Encode, ("the GPU has fallen off the bus"));
 });
-stand_in!(hanging, "vah264enc", true, |_| {
+stand_in!(hanging, "vah264enc", true, GOOD_FOR, |_| {
     // For ever.
     let _ = crossbeam_channel::never::<()>().recv();
 });
@@ -122,58 +46,6 @@ fn set_up() {
         register("nvcudah264enc", failing::Wrapper::static_type());
         register("vah264enc", hanging::Wrapper::static_type());
     });
-}
-
-fn settings() -> EncodeSettings {
-    EncodeSettings {
-        canvas: CANVAS,
-        fps: FPS,
-        bitrate_kbps: 1500,
-        keyframe_seconds: 1.0,
-        preset: None,
-    }
-}
-
-/// Bars of this many pixels show a picture's number in binary.
-const BARS: usize = 10;
-
-struct Numbers {
-    frames: u64,
-    sound: SoundFeed,
-}
-
-impl FrameSource for Numbers {
-    fn is_over(&mut self, n: u64) -> bool {
-        n >= self.frames
-    }
-
-    fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
-        for (i, luma) in out.y.data.iter_mut().enumerate() {
-            let x = i % out.y.stride;
-            *luma =
-                if n >> (x * BARS / CANVAS.0 as usize).min(BARS - 1) & 1 == 1 { 220 } else { 30 };
-        }
-        out.u.data.fill(128);
-        out.v.data.fill(128);
-        Drawn { rendered: Rendered::Source, mark: n == 0 }
-    }
-
-    fn sent(&mut self, n: u64) {
-        self.sound.send(n, false);
-    }
-
-    fn ended(&mut self, frames: u64) {
-        self.sound.end(frames);
-    }
-}
-
-/// The number that a decoded picture shows.
-fn number(grey: &[u8]) -> u64 {
-    let width = grey.len() / 9;
-    (0..BARS)
-        .filter(|bar| grey[width * 4 + (bar * 2 + 1) * width / BARS / 2] > 125)
-        .map(|b| 1 << b)
-        .sum()
 }
 
 struct Outcome {
@@ -230,11 +102,6 @@ fn show(preference: &[Encoder], frames: u64) -> Outcome {
     std::fs::write(&path, bytes).unwrap();
     let numbers = numbers(&path);
     Outcome { video, info: encoding.info(), why, raw_ns, numbers }
-}
-
-fn numbers(path: &Path) -> Vec<u64> {
-    assert_eq!(support::complaints(path), "");
-    support::decode_grey(path, 40, 9).iter().map(|grey| number(grey)).collect()
 }
 
 impl Outcome {
@@ -404,5 +271,22 @@ fn a_key_frame_comes_soon_when_asked_for() {
         let asked: Vec<usize> = keys.into_iter().filter(|n| *n >= 90).collect();
         assert_eq!(asked.len(), 1, "{encoder:?}: {asked:?}");
         assert!((92..112).contains(&asked[0]), "{encoder:?}: {asked:?}");
+    }
+}
+
+#[test]
+fn encoders_make_the_profile_that_is_promised() {
+    for (encoder, preset, profile) in [
+        (Encoder::X264, None, 100),
+        (Encoder::X264, Some("ultrafast"), 66),
+        (Encoder::OpenH264, None, 66),
+    ] {
+        let preset = preset.map(str::to_owned);
+        let mut bench = Bench::new(encoder, EncodeSettings { preset, ..settings() });
+        bench.feed(20);
+        let first = bench.got[0].buffer.map_readable().unwrap().to_vec();
+        // The byte behind the head of a sequence parameter set says which profile.
+        let set = first.windows(4).position(|b| b[..3] == [0, 0, 1] && b[3] & 31 == 7).unwrap();
+        assert_eq!(first[set + 4], profile, "{encoder:?}");
     }
 }
