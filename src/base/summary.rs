@@ -328,8 +328,8 @@ mod tests {
             read["outputs"][0],
             json!({
                 "id": 2, "name": "Copy", "kind": "file", "uri": "file:copy.mp4",
-                "state": "unavailable", "reason": "the folder is gone", "frames": 3600,
-                "bytes": 0, "dropped_groups": 1, "dropped_frames": 120, "reconnects": 0,
+                "state": "unavailable", "reason": "the folder is gone", "since_s": 0.0,
+                "frames": 3600, "bytes": 0, "bitrate_kbps": 0.0, "queue_ms": 0, "dropped_groups": 1, "dropped_frames": 120, "reconnects": 0,
                 "parts": ["copy.mp4", "copy_002.mp4"],
             })
         );

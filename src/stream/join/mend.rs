@@ -29,7 +29,7 @@ pub fn finished_copy(path: &Path, folder: &Path) -> Result<Option<TempPath>> {
         .tempfile_in(folder)
         .map_err(|e| Error::io(format!("cannot write in {}", folder.display()), e))?
         .into_temp_path();
-    let mut writer = FileWriter::create(&copy, Container::Mp4, &caps, 0)?;
+    let mut writer = FileWriter::replace(&copy, Container::Mp4, &caps)?;
     for sample in samples {
         let mut bytes = vec![0; sample.bytes as usize];
         file.seek(SeekFrom::Start(sample.offset)).map_err(failed)?;

@@ -145,7 +145,7 @@ impl Plan {
         };
         let caps = StreamCaps { video, audio: first.audio.clone() };
         let mut file = Joined {
-            writer: FileWriter::create(path, Container::Mp4, &caps, 0)?,
+            writer: FileWriter::replace(path, Container::Mp4, &caps)?,
             pictures: VecDeque::new(),
             sound: VecDeque::new(),
         };

@@ -38,16 +38,31 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// Makes `path`; an existing file is left alone and an error. The file's time 0 is `start_ns` of show time.
+    /// Makes `path`; an existing file is left alone and an error. The file's time 0 is `start_ns`
+    /// of show time.
     pub fn create(
         path: &Path,
         container: Container,
         caps: &StreamCaps,
         start_ns: u64,
     ) -> Result<Self> {
+        FileWriter::on(std::fs::File::create_new(path), path, container, caps, start_ns)
+    }
+
+    /// As [`FileWriter::create`] in the place of what is there: a temporary file.
+    pub fn replace(path: &Path, container: Container, caps: &StreamCaps) -> Result<Self> {
+        FileWriter::on(std::fs::File::create(path), path, container, caps, 0)
+    }
+
+    fn on(
+        file: std::io::Result<std::fs::File>,
+        path: &Path,
+        container: Container,
+        caps: &StreamCaps,
+        start_ns: u64,
+    ) -> Result<Self> {
         // filesink's own error would not say why.
-        let file = std::fs::File::create_new(path)
-            .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
+        let file = file.map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
         let source = |name: &str, caps: &gst::Caps| {
