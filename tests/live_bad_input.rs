@@ -135,9 +135,9 @@ fn settings_that_are_missing_or_wrong() {
             &["w/config.yaml:", "live.outputs[0]", "VFAQ_NOT_SET", "is not set"],
         ),
         (
-            json!({"live": {"outputs": ["rtmp://live.example/app/s3cret"]}}),
+            json!({"live": {"outputs": ["rtmp://live.example/s3cret"]}}),
             64,
-            &["w/config.yaml: live.outputs", "rtmp://live.example/app/***", "file:PATH"],
+            &["w/config.yaml:", "live.outputs[0]", "without a stream key"],
         ),
         (
             json!({"live": {"canvas": "1921x1080"}}),
@@ -167,10 +167,9 @@ fn a_command_line_that_is_wrong() {
         (&["-b", "diffusers"], 69, &["diffusers", "-b mock"]),
         (&["--preset", "disco"], 64, &["disco", "neon"]),
         (&["--preset", "../disco"], 64, &["../disco"]),
-        (&["--to", "rtmp://live.example/app/s3cret"], 64, &["--to", "rtmp", "null:"]),
+        (&["--to", "rtmp://live.example/s3cret"], 64, &["--to", "without a stream key"]),
         (&["--to", "live_s3cret"], 64, &["--to", "no scheme", "null:"]),
         (&["--to", "file:taken.mp4"], 64, &["taken.mp4", "not overwritten"]),
-        (&["--to", "file:none/take.mp4"], 74, &["none/take.mp4", "cannot be written"]),
         (&["--to", "file:take.avi"], 64, &["take.avi", ".mp4"]),
         (&["-n", "a/b"], 64, &["a/b", "'/'"]),
         (&["-n", ".."], 64, &["project name"]),

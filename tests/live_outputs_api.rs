@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Output;
 
 use serde_json::{Value, json};
-use support::show::{Show, Stage, small, with};
+use support::show::{SOON, Show, Stage, small, with};
 
 const OUTPUTS: &str = "/api/v1/outputs";
 
@@ -167,4 +167,44 @@ fn a_dry_run_says_what_would_run_and_starts_nothing() {
     for name in ["out", "copy.mkv", "summary.json"] {
         assert!(!stage.path(name).exists(), "{name} was made");
     }
+}
+
+#[test]
+fn what_is_wrong_with_an_output_is_seen_on_it_alone() {
+    let stage = Stage::new(&small());
+    let closed = support::nginx::free_port();
+    let mut command = stage.vfaq(&["-w", "w", "-o", "out", "live", "--summary", "summary.json"]);
+    command.args(["--listen", "127.0.0.1:0", "--for", "6"]);
+    for (name, uri) in [
+        ("folder", "file:none/take.mp4".to_owned()),
+        ("screen", "display:".to_owned()),
+        ("host", "rtmp://no.such.host.invalid/app/s3cretkey".to_owned()),
+        ("port", format!("rtmp://127.0.0.1:{closed}/app/s3cretkey")),
+        ("good", "null:".to_owned()),
+    ] {
+        command.args(["--to", &format!("{uri}#name={name}")]);
+    }
+    command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+    let mut show = Show::start(command);
+    let mut reason = |name: &str, is: &str| {
+        let state = show.until_state(name, |state| {
+            let outputs = state["outputs"].as_array().unwrap();
+            let output = outputs.iter().find(|output| output["name"] == name).unwrap();
+            output["state"] == is && (is == "live" || output["reason"].is_string())
+        });
+        let output = state["outputs"].as_array().unwrap().iter().find(|o| o["name"] == name);
+        output.unwrap()["reason"].as_str().unwrap_or_default().to_owned()
+    };
+    assert!(reason("folder", "failed").contains("none/take.mp4"));
+    assert!(reason("screen", "unavailable").contains("DISPLAY"));
+    assert!(reason("host", "starting").contains("host name is not known"));
+    assert!(reason("port", "starting").contains("nothing listens there"));
+    assert_eq!(reason("good", "live"), "");
+    let status = show.end(SOON);
+    assert!(status.success() && !show.log().contains("s3cretkey"), "{}", show.log());
+    let summary = stage.summary();
+    let frames = summary["frames"]["rendered"].as_u64().unwrap();
+    assert_eq!(summary["recording"]["frames"], frames);
+    assert_eq!(decoded_frames(&stage.project("final_60fps_1080p.mp4")), frames);
+    assert!(!summary.to_string().contains("s3cretkey"));
 }

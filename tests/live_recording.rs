@@ -30,6 +30,10 @@ fn assert_summary(summary: &Value, frames: u64) {
             "cpu_ms_per_frame",
             "peak_rss_mb",
             "encoder",
+            "encoder_why",
+            "encoder_bitrate_kbps",
+            "encoder_rebuilds",
+            "encoder_changes",
             "recording",
             "outputs",
         ]

@@ -238,7 +238,7 @@ fn what_is_wrong_is_said_of_that_output_alone() {
 
 #[test]
 fn a_slow_way_costs_groups_of_pictures_and_nothing_else() {
-    let nginx = Nginx::start();
+    let mut nginx = Nginx::start();
     let way = SlowWay::to(nginx.port, 700);
     let stage = Stage::new(&small());
     let url = format!("rtmp://127.0.0.1:{}/live/slow#adaptive=false", way.port);
@@ -251,6 +251,8 @@ fn a_slow_way_costs_groups_of_pictures_and_nothing_else() {
     assert_eq!(slow["reconnects"], 0, "{slow:#}");
     let frames = summary["frames"]["rendered"].as_u64().unwrap() as usize;
     support::assert_recording(&stage.project(RECORDING), frames, SMALL);
+    // What is on its way may yet be written.
+    nginx.stop();
     let files = nginx.recorded("slow");
     let [file] = &files[..] else { panic!("{files:?}") };
     let pictures = assert_stream(file);

@@ -92,11 +92,16 @@ fn record(fps: FrameRate, path: &std::path::Path) {
             render: telemetry.render.clone(),
         })
         .unwrap();
-    let no_parts = Box::new(|_| unreachable!("no gap, no further part"));
+    let path = path.to_path_buf();
+    let first = path.clone();
+    let no_parts = Box::new(move |part| {
+        assert_eq!(part, 1, "no gap, no further part");
+        first.clone()
+    });
     let clock = Arc::new(SystemClock::new());
     let encode = Encode::This(fanout);
     let feeds = Feeds { encode, tap: tap.clone(), picture: (canvas, fps), clock };
-    let output = Output::record(path.into(), no_parts, &feeds).unwrap();
+    let output = Output::record(path, no_parts, &feeds).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {
         Some(End::Finished) => {}

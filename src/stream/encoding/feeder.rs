@@ -60,7 +60,8 @@ struct Present {
     input: Option<Input>,
     /// Its bitrate.
     kbps: u32,
-    /// Pictures that came out.
+    /// Pictures that went in, and that came out.
+    pushed: u64,
     out: u64,
     /// No more pictures will be pushed.
     ending: bool,
@@ -96,6 +97,8 @@ pub struct Feeder {
     /// A mark that waits for its key frame.
     mark: bool,
     key_forced_ns: Option<u64>,
+    /// A marked picture waits for its key frame.
+    key_due: bool,
     /// Time that this thread has seen pass, and the clock when it looked last.
     ran_ns: u64,
     looked_ns: u64,
@@ -144,6 +147,7 @@ impl Feeder {
             over: false,
             mark: false,
             key_forced_ns: None,
+            key_due: false,
             ran_ns: 0,
             looked_ns: clock_ns(),
             progress_ns: 0,
@@ -236,7 +240,8 @@ impl Feeder {
         self.progress_ns = self.ran_ns;
         match Instance::start(self.recovery.rung(), &self.settings) {
             Ok(instance) => {
-                self.present = Some(Present { instance, input: None, kbps, out: 0, ending: false });
+                self.present =
+                    Some(Present { instance, input: None, kbps, pushed: 0, out: 0, ending: false });
             }
             Err(error) => self.trouble(Trouble::Opening, error.to_string()),
         }
@@ -325,12 +330,24 @@ impl Feeder {
                 tracing::info!("the encoder cannot change its bitrate while it runs");
             }
         }
+        self.key_due |= picture.mark;
         let may_force = self.key_forced_ns.is_none_or(|at| self.ran_ns >= at + KEY_EVERY_NS);
-        let asked = (picture.mark || may_force) && self.fanout.take_key_request();
-        if picture.mark || asked {
+        if present.pushed == 0 {
+            // A key frame by nature.
+            self.key_due = false;
+            self.fanout.take_key_request();
+            self.key_forced_ns = Some(self.ran_ns);
+        } else if present.out > 0
+            && (self.key_due || may_force)
+            && (self.fanout.take_key_request() || self.key_due)
+        {
+            // Not before something came out: until then GStreamer's encoders count from another
+            // time (x264enc from 1000 hours on), and would take no later wish.
+            self.key_due = false;
             self.key_forced_ns = Some(self.ran_ns);
             input.force_key(picture.pts_ns);
         }
+        present.pushed += 1;
         if self.in_flight.is_empty() {
             self.progress_ns = self.ran_ns;
         }

@@ -64,6 +64,7 @@ fn numbered(path: &Path, n: u32) -> PathBuf {
 impl Kind for File {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         let units = life.encoded(QUEUE_BYTES);
+        life.request_key_frame();
         let mut run = Run { file: self, open: None, sound: VecDeque::new() };
         let mut early = Early { at_mark: run.file.at_marks, ..Early::default() };
         let mut started = false;
