@@ -188,9 +188,11 @@ fn what_is_wrong_with_an_output_is_seen_on_it_alone() {
     let mut show = Show::start(command);
     let mut reason = |name: &str, is: &str| {
         let state = show.until_state(name, |state| {
-            let outputs = state["outputs"].as_array().unwrap();
-            let output = outputs.iter().find(|output| output["name"] == name).unwrap();
-            output["state"] == is && (is == "live" || output["reason"].is_string())
+            let mut outputs = state["outputs"].as_array().into_iter().flatten();
+            let output = outputs.find(|output| output["name"] == name);
+            output.is_some_and(|output| {
+                output["state"] == is && (is == "live" || output["reason"].is_string())
+            })
         });
         let output = state["outputs"].as_array().unwrap().iter().find(|o| o["name"] == name);
         output.unwrap()["reason"].as_str().unwrap_or_default().to_owned()

@@ -336,7 +336,6 @@ impl Feeder {
             // A key frame by nature.
             self.key_due = false;
             self.fanout.take_key_request();
-            self.key_forced_ns = Some(self.ran_ns);
         } else if present.out > 0
             && (self.key_due || may_force)
             && (self.fanout.take_key_request() || self.key_due)
