@@ -25,7 +25,7 @@ use super::{Closed, Failure, Monitor, MonitorChoice, Request};
 use crate::media::Frame;
 use crate::render::Screen;
 
-/// Carries out an order (see [`super::wire`]); returns when the window is closed.
+/// Carries out an order (see `wire`); returns when the window is closed.
 pub fn run(order: &str) -> ExitCode {
     let order = match serde_json::from_str(order) {
         Ok(order) => order,

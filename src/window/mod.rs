@@ -4,7 +4,7 @@
 //! [`Window`] is its handle. A display server that dies takes its clients with it (Xlib calls
 //! `exit`), and so may a graphics driver: they take the window, not the show. Pictures go to it
 //! through a pipe as I420; scaling, RGB and the display server cost the show nothing. The way back
-//! is a pipe of [`Report`]s.
+//! is a pipe of reports (`wire`).
 
 pub mod child;
 mod wire;
