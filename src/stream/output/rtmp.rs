@@ -10,6 +10,7 @@
 //! much. A connection begins with the newest key frame at time 0; no picture that was shown before
 //! it was made is ever sent.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, never};
@@ -32,6 +33,10 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Until a server has accepted the stream. The sink's own limit is for each step of it.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Outputs connect one after the other, each until its socket is known, or they would take one
+/// another's. Who has waited this long does not wait any longer.
+static CONNECTING: Mutex<()> = Mutex::new(());
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 /// Some servers accept a stream and close the connection at once: so long it is not called live.
 const SETTLED: Duration = Duration::from_millis(500);
 /// A server that takes nothing for this long is lost. At a few hundred kb/s its receive buffer hides
@@ -135,6 +140,14 @@ impl Rtmp {
                 None => {}
             }
         };
+        let asked = life.clock.now();
+        let mut turn = CONNECTING.try_lock().ok();
+        while turn.is_none() && life.clock.now() < asked + LONGEST_TURN {
+            if !feed.pass(life) {
+                return Ok(None);
+            }
+            turn = CONNECTING.try_lock().ok();
+        }
         let mut connection = Connection::open(&self.target, &caps).map_err(|e| match e.kind {
             error::Kind::Unavailable => Ending::Unavailable(e.to_string()),
             _ => Ending::Failed(e.to_string()),
@@ -150,6 +163,9 @@ impl Rtmp {
                 }
                 if connection.is_accepted() {
                     return Ok(Some(connection));
+                }
+                if connection.has_socket() || now > began + LONGEST_TURN {
+                    drop(turn.take());
                 }
                 if now > began + CONNECT_LIMIT {
                     let seconds = CONNECT_LIMIT.as_secs();

@@ -147,6 +147,11 @@ impl Connection {
         }
     }
 
+    /// Whether the connection's socket is known.
+    pub fn has_socket(&self) -> bool {
+        self.send_queue.is_some()
+    }
+
     fn figure(&self, name: &str) -> u64 {
         self.sink.property::<gst::Structure>("stats").get(name).unwrap_or(0)
     }
