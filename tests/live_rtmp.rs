@@ -258,3 +258,49 @@ fn a_slow_way_costs_groups_of_pictures_and_nothing_else() {
     let pictures = assert_stream(file);
     assert!(pictures.len() > 60 && widest_gap(&pictures) > 0.1, "{}", pictures.len());
 }
+
+#[test]
+fn a_frozen_server_is_seen_on_its_own_output_alone() {
+    let nginx = Nginx::start();
+    let other = Nginx::start_at("127.0.0.2", nginx.port);
+    let stage = Stage::new(&small());
+    let (frozen, fine) = (nginx.url("live", "frozen"), other.url("live", "fine"));
+    let mut show = stage.live(&["--no-record", "--to", &frozen, "--to", &fine]);
+    for server in ["127.0.0.1", "127.0.0.2"] {
+        until_output(&mut show, server, "live");
+    }
+    two_seconds_on(&mut show, "127.0.0.2");
+    nginx.freeze();
+    let clock = SystemClock::new();
+    let lost = until_output(&mut show, "127.0.0.1", "reconnecting");
+    println!("noticed after {:?}: {}", clock.now(), lost["reason"]);
+    assert!(clock.now() < Duration::from_secs(5), "{:?}", clock.now());
+    two_seconds_on(&mut show, "127.0.0.2");
+    let state = show.state();
+    let unharmed = output(&state, "127.0.0.2");
+    assert_eq!(unharmed["state"], "live", "{unharmed:#}");
+    assert_eq!(unharmed["reconnects"], 0, "{unharmed:#}");
+    assert_eq!(unharmed["dropped_groups"], 0, "{unharmed:#}");
+    nginx.thaw();
+    show.stop();
+}
+
+#[test]
+fn a_slow_way_lowers_the_bitrate_and_the_recording_misses_nothing() {
+    let nginx = Nginx::start();
+    let way = SlowWay::to(nginx.port, 700);
+    let stage = Stage::new(&with(small(), json!({"live": {"min_bitrate_kbps": 300}})));
+    let url = format!("rtmp://127.0.0.1:{}/live/slow", way.port);
+    let mut show = stage.live(&["--to", &url]);
+    show.until("a lower bitrate", Duration::from_secs(60), |show| {
+        show.state()["warnings"].to_string().contains("encoding at").then_some(())
+    });
+    two_seconds_on(&mut show, "rtmp:");
+    let log = show.stop();
+    let lowered: Vec<&str> = log.lines().filter(|line| line.contains("encoding at")).collect();
+    println!("{lowered:#?}");
+    let summary = stage.summary();
+    assert_eq!(output(&summary, "rtmp:")["reconnects"], 0, "{summary:#}");
+    let frames = summary["frames"]["rendered"].as_u64().unwrap() as usize;
+    support::assert_recording(&stage.project(RECORDING), frames, SMALL);
+}

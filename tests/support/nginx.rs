@@ -25,6 +25,7 @@ const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 pub struct Nginx {
     folder: tempfile::TempDir,
     child: Option<Child>,
+    address: &'static str,
     pub port: u16,
     /// Speaks HTTP.
     pub http_port: u16,
@@ -37,16 +38,20 @@ pub fn free_port() -> u16 {
 
 impl Nginx {
     pub fn start() -> Nginx {
+        Nginx::start_at("127.0.0.1", free_port())
+    }
+
+    pub fn start_at(address: &'static str, port: u16) -> Nginx {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("recorded")).expect("a folder");
-        let (port, http_port) = (free_port(), free_port());
+        let http_port = free_port();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path tmp; "))
             .concat();
         let settings = format!(
             "load_module {MODULE}; daemon off; master_process off; pid nginx.pid;
              error_log stderr info; events {{ worker_connections 64; }}
-             rtmp {{ server {{ listen 127.0.0.1:{port};
+             rtmp {{ server {{ listen {address}:{port};
                application live {{ live on; record all; record_path recorded; record_unique on; }}
                application deny {{ live on; deny publish all; }}
                application hook {{ live on; on_publish http://127.0.0.1:{http_port}/no; }}
@@ -56,7 +61,7 @@ impl Nginx {
              }} }}\n"
         );
         std::fs::write(folder.path().join("nginx.conf"), settings).expect("a file");
-        let mut nginx = Nginx { folder, child: None, port, http_port };
+        let mut nginx = Nginx { folder, child: None, address, port, http_port };
         nginx.again();
         nginx
     }
@@ -82,7 +87,7 @@ impl Nginx {
         self.child = Some(child);
         let clock = SystemClock::new();
         let (_never, nothing) = mpsc::channel::<()>();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.address, self.port)).is_err() {
             assert!(clock.now() < SOON, "nginx does not start:\n{}", self.log());
             let _ = nothing.recv_timeout(Duration::from_millis(20));
         }
@@ -120,7 +125,7 @@ impl Nginx {
     }
 
     pub fn url(&self, application: &str, key: &str) -> String {
-        format!("rtmp://127.0.0.1:{}/{application}/{key}", self.port)
+        format!("rtmp://{}:{}/{application}/{key}", self.address, self.port)
     }
 
     /// What it recorded under names that begin so, oldest first.
