@@ -199,10 +199,8 @@ impl OutputSpec {
             Target::Srt(srt) => {
                 let mut shown = format!("srt://{}:{}", in_uri(&srt.host), srt.port);
                 let options = [
-                    (srt.mode != implied_mode(&srt.host)).then_some(match srt.mode {
-                        SrtMode::Caller => "mode=caller",
-                        SrtMode::Listener => "mode=listener",
-                    }),
+                    // The other way round, nobody is there to call.
+                    (srt.mode != implied_mode(&srt.host)).then_some("mode=listener"),
                     srt.stream_id.as_ref().map(|_| "streamid=***"),
                     srt.passphrase.as_ref().map(|_| "passphrase=***"),
                 ];

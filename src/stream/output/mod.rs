@@ -27,6 +27,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use gstreamer as gst;
+use gstreamer_app as gst_app;
 
 pub use file::{File, PartName};
 pub use info::{Now, OutputInfo};
@@ -161,6 +163,12 @@ impl Output {
         }
         true
     }
+}
+
+/// Where a connection's units go in. It never makes anybody wait: how much may be inside is for who
+/// pushes to say.
+fn open_source(caps: &gst::Caps) -> gst_app::AppSrc {
+    gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).max_bytes(0).build()
 }
 
 fn kind_of(spec: &OutputSpec, feeds: &Feeds) -> Box<dyn Kind> {

@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::kind::{Ending, Kind, Life, Next};
+use super::open_source;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::stream::priority::{self, Importance};
@@ -141,17 +142,8 @@ impl Connection {
         gstndi::plugin_register_static().map_err(Error::fault)?;
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
-        let source = |name: &str, caps: &gst::Caps| {
-            // How many may be inside is watched by who pushes.
-            gst_app::AppSrc::builder()
-                .name(name)
-                .caps(caps)
-                .format(gst::Format::Time)
-                .max_bytes(0)
-                .build()
-        };
-        let video = source("video", &raw::video_caps(canvas, fps)?);
-        let audio = source("audio", &raw::audio_caps());
+        let video = open_source(&raw::video_caps(canvas, fps)?);
+        let audio = open_source(&raw::audio_caps());
         let combiner = make("ndisinkcombiner")?;
         let sink = make("ndisink")?;
         sink.set_property("ndi-name", name);

@@ -11,6 +11,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::open_source;
 use super::send_queue::SendQueue;
 use super::srt::resolve;
 use crate::base::error::{Error, Result};
@@ -71,18 +72,7 @@ impl Connection {
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
         // Not live: the muxer takes by time whatever the clock says, so that a connection may lag.
-        let source = |caps: &gst::Caps| {
-            gst_app::AppSrc::builder()
-                .caps(caps)
-                .format(gst::Format::Time)
-                .is_live(false)
-                .block(false)
-                // Bounded by asking for its level before each push.
-                .max_bytes(0)
-                .build()
-        };
-        let video = source(&caps.video);
-        let sound = source(&caps.audio);
+        let (video, sound) = (open_source(&caps.video), open_source(&caps.audio));
         let parse = make("h264parse")?;
         // Parameter sets with each key frame: for who joins later, and when the encoder changes.
         parse.set_property("config-interval", -1i32);

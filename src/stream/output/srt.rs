@@ -21,6 +21,7 @@ use gstreamer_app as gst_app;
 use super::congestion::Congestion;
 use super::gop_queue::{GopQueue, Limit};
 use super::kind::{Ending, Kind, Life, Next};
+use super::open_source;
 use super::progress::Progress;
 use crate::base::error::{Error, Result};
 use crate::config::output::{SrtMode, SrtTarget};
@@ -376,17 +377,8 @@ impl Connection {
     ) -> Result<Self> {
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Picture);
-        let source = |name: &str, caps: &gst::Caps| {
-            // How much may be inside is for `Stream` to say.
-            gst_app::AppSrc::builder()
-                .name(name)
-                .caps(caps)
-                .format(gst::Format::Time)
-                .max_bytes(0)
-                .build()
-        };
-        let video = source("video", &caps.video);
-        let audio = source("audio", &caps.audio);
+        let video = open_source(&caps.video);
+        let audio = open_source(&caps.audio);
         let parse = make("h264parse")?;
         // Parameter sets with every key frame, for those who join.
         parse.set_property("config-interval", -1i32);
