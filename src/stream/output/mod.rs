@@ -17,6 +17,7 @@ mod ndi;
 mod progress;
 mod rtmp;
 mod rtmp_connection;
+mod sample_durations;
 mod send_queue;
 mod srt;
 mod supervisor;

@@ -11,6 +11,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use super::sample_durations;
 use crate::base::error::{Error, Result};
 use crate::config::output::Container;
 use crate::stream::fanout::{StreamCaps, Unit};
@@ -78,6 +79,9 @@ impl FileWriter {
         let audio = source("audio", &caps.audio);
         let parse = make("h264parse")?;
         let mux = muxer(container)?;
+        if container == Container::Mp4 {
+            sample_durations::write_defaults(&mux, caps);
+        }
         let sound = make("aacparse")?;
         let sink = make("filesink")?;
         sink.set_property("location", path.to_string_lossy().as_ref());
