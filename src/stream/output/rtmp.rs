@@ -47,25 +47,30 @@ const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// A server that closes without a word in this many connections one after the other does not want
 /// the stream.
 const SILENT_REFUSALS: u32 = 3;
+/// A server that took the stream for this long wants it. (On a busy machine one that does not may
+/// take a second to say so.)
+const WANTED: Duration = Duration::from_secs(10);
 
 pub struct Rtmp {
     target: RtmpTarget,
-    /// Connections in a row that the server closed without a word before they were live.
+    /// Connections in a row that the server closed without a word, soon after they began.
     silent_refusals: u32,
+    /// The server took the stream before.
+    wanted: bool,
 }
 
 impl Rtmp {
     pub fn new(target: RtmpTarget) -> Self {
-        Rtmp { target, silent_refusals: 0 }
+        Rtmp { target, silent_refusals: 0, wanted: false }
     }
 
     /// What a trouble means at this stage.
     fn ending(&mut self, trouble: Trouble, life: &Life<'_>, live: bool) -> Ending {
-        let silent = matches!(trouble, Trouble::ClosedSilently) && !live;
+        let silent = matches!(trouble, Trouble::ClosedSilently) && !self.wanted;
         self.silent_refusals = if silent { self.silent_refusals + 1 } else { 0 };
         let server = format!("{}:{}", self.target.host, self.target.port);
         match trouble {
-            Trouble::ClosedSilently if live => {
+            Trouble::ClosedSilently if live && self.silent_refusals < SILENT_REFUSALS => {
                 Ending::Lost("the server has closed the connection".into())
             }
             Trouble::ClosedSilently => {
@@ -75,7 +80,7 @@ impl Rtmp {
                     self.target.application
                 );
                 // One that took the stream before may be down for a while.
-                if life.was_live || self.silent_refusals < SILENT_REFUSALS {
+                if self.silent_refusals < SILENT_REFUSALS {
                     Ending::Lost(text)
                 } else {
                     self.silent_refusals = 0;
@@ -119,8 +124,9 @@ impl Kind for Rtmp {
                 Ending::Finished
             }
             Err(trouble) => {
-                let live = run.live;
-                self.ending(trouble, life, live)
+                let live_for = run.live_since.map(|since| life.clock.now().saturating_sub(since));
+                self.wanted |= live_for >= Some(WANTED);
+                self.ending(trouble, life, live_for.is_some())
             }
         }
     }
@@ -210,7 +216,7 @@ struct Run {
     congestion: Congestion,
     accepted: Duration,
     next_look: Duration,
-    live: bool,
+    live_since: Option<Duration>,
 }
 
 impl Run {
@@ -223,7 +229,7 @@ impl Run {
             congestion: Congestion::new(now),
             accepted: now,
             next_look: now,
-            live: false,
+            live_since: None,
         }
     }
 
@@ -268,8 +274,9 @@ impl Run {
         if self.feed.queue.sound_is_stuck() {
             return Err(Trouble::Lost("the way there is too narrow for the sound alone".into()));
         }
-        if !self.live && taken > 0 && self.connection.has_begun() && now > self.accepted + SETTLED {
-            self.live = true;
+        let settled = now > self.accepted + SETTLED;
+        if self.live_since.is_none() && settled && taken > 0 && self.connection.has_begun() {
+            self.live_since = Some(now);
             life.is_live(None);
         }
         let waiting = self.feed.queue.waiting();

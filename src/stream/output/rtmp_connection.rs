@@ -149,11 +149,14 @@ impl Connection {
     /// Bytes that the server has, as far as is known, and whether some are under way.
     pub fn look(&mut self) -> (u64, bool) {
         self.pushed = 0;
-        if self.server.is_empty() {
+        match self.send_queue.as_ref().map(SendQueue::bytes) {
+            Some(Some(bytes)) => self.unsent = bytes,
+            // What was under way is not known to have arrived.
+            Some(None) => self.find_send_queue(),
             // The answer may come later than the sink's own.
-            self.find_send_queue();
+            None if self.server.is_empty() => self.find_send_queue(),
+            None => {}
         }
-        self.unsent = self.send_queue.as_ref().map_or(0, SendQueue::bytes);
         let taken = self.figure("out-bytes-total").saturating_sub(self.unsent);
         let inside = self.video.current_level_bytes() + self.sound.current_level_bytes();
         (taken, self.unsent > SOME_BYTES || inside > SOME_BYTES)
@@ -248,6 +251,8 @@ fn trouble(text: &str, debug: &str) -> Trouble {
         ("g-io-error-quark", 24) => {
             Trouble::Lost(format!("it has not answered within {TIMEOUT_S} s"))
         }
+        // Closed with something of ours unread: broken pipe, reset by peer.
+        ("g-io-error-quark", 44) => Trouble::ClosedSilently,
         ("g-io-error-quark", 34) => {
             Trouble::Lost("what answers there is no RTMP server; check the port".into())
         }
@@ -304,6 +309,8 @@ mod tests {
         ] {
             assert_eq!(io(text, 0), Trouble::ClosedSilently);
         }
+        let reset = "Failed to connect: Error receiving data: Connection reset by peer";
+        assert_eq!(io(reset, 44), Trouble::ClosedSilently);
         let lost = |trouble, part: &str| match trouble {
             Trouble::Lost(text) => assert!(text.contains(part), "{text}"),
             other => panic!("{other:?}"),
