@@ -178,6 +178,13 @@ fn an_encoder_that_hangs_is_left_while_the_picture_goes_on() {
     assert!(longest < 500_000_000, "{longest} ns without a picture");
 }
 
+#[test]
+fn a_show_that_ends_while_an_encoder_hangs_has_its_last_pictures() {
+    let frames = 180;
+    let outcome = show(&[Encoder::Vaapi, Encoder::X264], frames);
+    outcome.assert_whole(frames);
+}
+
 /// An encoding that is fed as fast as it can go.
 struct Bench {
     tap: Arc<Tap>,

@@ -38,9 +38,17 @@ def find(name):
     sys.exit(f"no NDI source called {name} within {PATIENCE_S:.0f} s")
 
 
-def write_png(path, bgrx):
-    height, width, _ = bgrx.shape
-    rgb = np.ascontiguousarray(bgrx[:, :, 2::-1])
+def rgb_of(uyvy):
+    """BT.709 limited range, height x width x 2, to bytes of red, green and blue."""
+    luma = (uyvy[:, :, 1].astype(np.float32) - 16) * (255 / 219)
+    cb, cr = ((uyvy[:, n::2, 0].astype(np.float32) - 128).repeat(2, axis=1) * (255 / 224) for n in (0, 1))
+    rgb = np.stack([luma + 1.5748 * cr, luma - 0.1873 * cb - 0.4681 * cr, luma + 1.8556 * cb], axis=2)
+    return np.clip(rgb + 0.5, 0, 255).astype(np.uint8)
+
+
+def write_png(path, uyvy):
+    rgb = rgb_of(uyvy)
+    height, width, _ = rgb.shape
     lines = np.concatenate([np.zeros((height, 1), np.uint8), rgb.reshape(height, -1)], axis=1)
 
     def chunk(kind, data):
@@ -59,7 +67,8 @@ def main(name, seconds, picture_path):
     # The finder owns the source's name until the receiver has it.
     finder, source, names = find(name)
     settings = ndi.RecvCreateV3()
-    settings.color_format = ndi.RECV_COLOR_FORMAT_BGRX_BGRA
+    # What the runtime has without a conversion: the receiver shares its machine with the show.
+    settings.color_format = ndi.RECV_COLOR_FORMAT_UYVY_BGRA
     settings.bandwidth = ndi.RECV_BANDWIDTH_HIGHEST
     receiver = ndi.recv_create_v3(settings)
     ndi.recv_connect(receiver, source)

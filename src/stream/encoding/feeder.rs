@@ -260,7 +260,7 @@ impl Feeder {
                 None => break,
             }
         }
-        if !self.over || self.waiting.is_some() || !self.again.is_empty() {
+        if !self.is_fed() {
             return;
         }
         if let Some(present) = self.present.as_mut().filter(|p| !p.ending)
@@ -277,23 +277,32 @@ impl Feeder {
         if let Some(picture) = self.again.pop_front() {
             return Some(picture);
         }
-        let mut picture = self.waiting.take()?;
-        let Some(last) = &self.last else { return Some(self.remember(picture)) };
+        let Some(last) = &self.last else {
+            let picture = self.waiting.take()?;
+            return Some(self.remember(picture));
+        };
         let next = last.index + 1;
-        if picture.index <= next {
-            return Some(self.remember(picture));
-        }
         let fps = self.settings.fps;
-        if fps.pts_ns(self.load.newest.get().saturating_sub(next)) > FAR_BEHIND_NS {
-            for unit in self.pictures.try_iter() {
-                if let RawUnit::Picture(newer) = unit {
-                    picture = newer;
+        match self.waiting.take() {
+            Some(picture) if picture.index <= next => return Some(self.remember(picture)),
+            Some(mut picture)
+                if fps.pts_ns(self.load.newest.get().saturating_sub(next)) > FAR_BEHIND_NS =>
+            {
+                for unit in self.pictures.try_iter() {
+                    if let RawUnit::Picture(newer) = unit {
+                        picture = newer;
+                    }
                 }
+                picture.mark = true;
+                let missing = picture.index - next;
+                tracing::warn!(
+                    "{missing} pictures were not encoded: the encoder is too far behind"
+                );
+                return Some(self.remember(picture));
             }
-            picture.mark = true;
-            let missing = picture.index - next;
-            tracing::warn!("{missing} pictures were not encoded: the encoder is too far behind");
-            return Some(self.remember(picture));
+            Some(later) => self.waiting = Some(later),
+            None if self.misses_the_last() => {}
+            None => return None,
         }
         let pts_ns = fps.pts_ns(next);
         let mut repeat = RawPicture {
@@ -308,7 +317,6 @@ impl Feeder {
             buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
             buffer.set_duration(gst::ClockTime::from_nseconds(repeat.duration_ns));
         }
-        self.waiting = Some(picture);
         self.state.repeated.add(1);
         Some(self.remember(repeat))
     }
@@ -430,7 +438,19 @@ impl Feeder {
         self.present.as_ref().is_some_and(|present| present.ending)
     }
 
+    /// The show is over, and its last pictures did not fit into the queue: no later one tells.
+    fn misses_the_last(&self) -> bool {
+        let newest = self.load.newest.get();
+        self.over && self.last.as_ref().is_some_and(|last| last.index < newest)
+    }
+
+    /// Every picture went into the encoder.
+    fn is_fed(&self) -> bool {
+        let none_waits = self.waiting.is_none() && self.again.is_empty();
+        self.over && none_waits && !self.misses_the_last()
+    }
+
     fn is_done(&self) -> bool {
-        self.over && self.waiting.is_none() && self.again.is_empty() && self.in_flight.is_empty()
+        self.is_fed() && self.in_flight.is_empty()
     }
 }

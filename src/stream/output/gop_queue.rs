@@ -24,6 +24,8 @@ pub struct GopQueue {
     start_ns: Option<u64>,
     /// Show time of the last picture that left.
     left_ns: u64,
+    /// Show time of the newest picture that came, whether it is still here or not.
+    came_ns: u64,
     bytes: u64,
     most: Limit,
 }
@@ -57,6 +59,7 @@ impl GopQueue {
             until_key: true,
             start_ns: None,
             left_ns: 0,
+            came_ns: 0,
             bytes: 0,
             most,
         }
@@ -74,6 +77,7 @@ impl GopQueue {
         match unit.kind {
             UnitKind::Audio => self.push_sound(unit),
             UnitKind::Video { key, .. } => {
+                self.came_ns = unit.pts_ns;
                 if key {
                     self.until_key = false;
                     self.begin(unit.pts_ns);
@@ -159,9 +163,12 @@ impl GopQueue {
         span(&self.video)
     }
 
-    /// Even the sound of the stream has no room: the connection is of no use.
+    /// Even the sound of the stream has no room: the connection is of no use. Sound whose pictures
+    /// have not come yet waits for them, however far an encoder is behind.
     pub fn sound_is_stuck(&self) -> bool {
-        self.start_ns.is_some() && span(&self.sound) >= SOUND_LIMIT
+        let limit_ns = SOUND_LIMIT.as_nanos() as u64;
+        self.start_ns.is_some()
+            && self.sound.front().is_some_and(|first| first.pts_ns + limit_ns <= self.came_ns)
     }
 }
 
@@ -248,6 +255,22 @@ mod tests {
         assert!(!queue.has_next());
         assert_eq!(queue.push(picture(GROUP)), Dropped::default());
         assert!(queue.pop().unwrap().is_key());
+    }
+
+    #[test]
+    fn sound_that_waits_for_a_late_encoder_is_not_stuck() {
+        let mut queue = GopQueue::new(Limit::default());
+        assert_eq!(queue.push(picture(0)), Dropped::default());
+        assert!(queue.pop().is_some());
+        for n in 0..940 {
+            assert_eq!(queue.push(sound(n)), Dropped::default());
+            assert!(!queue.sound_is_stuck());
+        }
+        // Pictures of twenty seconds came and went, and all that time the sound found no room.
+        for n in 1..=1200 {
+            let _ = queue.push(picture(n));
+            assert_eq!(queue.sound_is_stuck(), n > 600, "{n}");
+        }
     }
 
     proptest! {
