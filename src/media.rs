@@ -156,6 +156,44 @@ impl Clip {
     }
 }
 
+/// How two neighbouring frames go together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MotionKind {
+    #[default]
+    Moves,
+    /// One picture, shown twice.
+    Repeat,
+    /// Another scene begins.
+    Cut,
+}
+
+/// The motion between two neighbouring frames `a` and `b`, as seen half-way between them: on a grid
+/// of cells over that in-between picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Motion {
+    pub kind: MotionKind,
+    /// Pixels of luma along the edge of a cell: a power of two, at least 4.
+    pub cell_px: u32,
+    /// Cells, which cover the whole picture.
+    pub width: usize,
+    pub height: usize,
+    /// For each cell, along x and y: from where what passes its centre is in `a` to where it is in
+    /// `b`, in pixels times [`Motion::ONE_PX`].
+    pub vectors: Vec<[i16; 2]>,
+    /// For each cell, 255 being all: how much of it is seen in `a`, and in `b`; how far the warp is
+    /// to be trusted, over a blend of both frames as they are; and nothing.
+    pub weights: Vec<[u8; 4]>,
+}
+
+impl Motion {
+    /// One pixel, as vectors have it.
+    pub const ONE_PX: i16 = 32;
+
+    pub fn bytes(&self) -> usize {
+        4 * (self.vectors.len() + self.weights.len())
+    }
+}
+
 /// Where a prepared clip comes from; decides how its time on air is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

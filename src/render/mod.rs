@@ -8,6 +8,7 @@
 //! phase or mix, however odd, makes it panic. Graded or scaled luma is within 16 to 235,
 //! chroma within 16 to 240.
 
+pub mod flow;
 mod geometry;
 mod kernels;
 mod look;
@@ -16,6 +17,7 @@ mod scale;
 mod screen;
 #[cfg(test)]
 mod tests;
+pub mod warp;
 
 pub use look::Look;
 pub use preview::{jpeg, preview, preview_size, to_rgb};

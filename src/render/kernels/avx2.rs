@@ -23,21 +23,21 @@ fn load(bytes: &[u8; 32]) -> __m256i {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_i16(values: &[i16; 16]) -> __m256i {
+pub(super) fn load_i16(values: &[i16; 16]) -> __m256i {
     // SAFETY: both are 32 bytes without invalid values.
     unsafe { transmute(*values) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_half(bytes: &[u8; 16]) -> __m128i {
+pub(super) fn load_half(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: both are 16 bytes without invalid values.
     unsafe { transmute(*bytes) }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_half_i16(values: &[i16; 8]) -> __m128i {
+pub(super) fn load_half_i16(values: &[i16; 8]) -> __m128i {
     // SAFETY: both are 16 bytes without invalid values.
     unsafe { transmute(*values) }
 }
@@ -337,6 +337,28 @@ fn finish_rows(sums: [__m256i; 2], range: Range) -> __m256i {
     // The two halves come out of the pack crossed by lane.
     let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi16(low, high));
     clamp(bytes, range)
+}
+
+#[target_feature(enable = "avx2")]
+pub fn average_2(src: &[u8], stride: usize, dst: &mut [u8]) -> usize {
+    let (out, _) = dst.as_chunks_mut::<16>();
+    let n = out.len();
+    let row = |k: usize| &src[k * stride..].as_chunks::<32>().0[..n];
+    let (a, b) = (row(0), row(1));
+    let (bytes_1, words_2) = (_mm256_set1_epi8(1), _mm256_set1_epi16(2));
+    for (i, out) in out.iter_mut().enumerate() {
+        let sums = _mm256_add_epi16(
+            _mm256_maddubs_epi16(load(&a[i]), bytes_1),
+            _mm256_maddubs_epi16(load(&b[i]), bytes_1),
+        );
+        let averages = _mm256_srli_epi16::<2>(_mm256_add_epi16(sums, words_2));
+        let bytes = _mm256_packus_epi16(averages, averages);
+        // Each half's eight bytes.
+        let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(bytes);
+        // SAFETY: both are 16 bytes without invalid values.
+        *out = unsafe { transmute::<__m128i, [u8; 16]>(_mm256_castsi256_si128(bytes)) };
+    }
+    n * 16
 }
 
 #[target_feature(enable = "avx2")]

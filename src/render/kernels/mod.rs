@@ -6,8 +6,14 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_patch;
+#[cfg(target_arch = "x86_64")]
+mod avx2_warp;
+pub mod patch;
 #[cfg(test)]
 mod tests;
+pub mod warp;
 
 use super::look::{ChromaGrade, LumaGrade};
 
@@ -243,9 +249,13 @@ impl Cpu {
     pub fn average(self, src: &[u8], stride: usize, k: usize, dst: &mut [u8]) {
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
-        if self.avx2 && k == 4 {
+        if self.avx2 {
             // SAFETY: the processor has AVX2.
-            done = unsafe { avx2::average_4(src, stride, dst) };
+            done = match k {
+                2 => unsafe { avx2::average_2(src, stride, dst) },
+                4 => unsafe { avx2::average_4(src, stride, dst) },
+                _ => 0,
+            };
         }
         let area = (k * k) as u32;
         for (i, out) in dst.iter_mut().enumerate().skip(done) {

@@ -22,7 +22,9 @@ fn weights() -> impl Strategy<Value = [i16; 4]> {
 
 /// Coefficients that sum to ONE with lobes like a bicubic's.
 fn coefs(taps: usize) -> impl Strategy<Value = Vec<i16>> {
-    prop::collection::vec(-1200i16..1200, taps).prop_map(|mut coefs| {
+    // However many taps: what is left for the largest fits.
+    let lobe = (9_000 / taps as i16).min(1200);
+    prop::collection::vec(-lobe..lobe, taps).prop_map(|mut coefs| {
         coefs[1] += ONE - coefs.iter().sum::<i16>();
         coefs
     })
@@ -129,5 +131,77 @@ proptest! {
         Cpu::detect().average(&src, 450, k, &mut fast);
         Cpu::plain().average(&src, 450, k, &mut plain);
         prop_assert_eq!(fast, plain);
+    }
+
+    #[test]
+    fn fit(pixels in bytes(40 * 20), other in bytes(40 * 20), at in (1usize..16, 1usize..8),
+           fraction in (0u8..64, 0u8..64)) {
+        let template = patch::Template::new(&other, 40, 40 * 3 + 5);
+        let at = at.1 * 40 + at.0;
+        let fast = Cpu::detect().fit(&template, &pixels, 40, at, fraction);
+        prop_assert_eq!(fast, Cpu::plain().fit(&template, &pixels, 40, at, fraction));
+        // Where it was taken from it fits, but for the fraction.
+        let same = Cpu::detect().fit(&template, &other, 40, 40 * 3 + 5, (0, 0));
+        prop_assert_eq!(same, patch::Sums::default());
+    }
+
+    #[test]
+    fn warp((width, height, y) in (1usize..70, 1usize..12).prop_flat_map(|(w, h)| (Just(w), Just(h), 0..h)),
+            pixels in prop::collection::vec(any::<u8>(), 2 * 70 * 12),
+            vectors in prop::collection::vec((-16_000i16..16_000, -16_000i16..16_000), 50),
+            near in any::<bool>(), cell in 1u32..5, t in 0f32..=1.0,
+            shares in prop::collection::vec((0i16..=i16::MAX, 0i16..=i16::MAX), 50)) {
+        let (a, b) = pixels.split_at(70 * 12);
+        let plane = |data| crate::media::PlaneRef { data, stride: 70, width, height };
+        // Most motion is smooth; then the pixels of a block come from one window.
+        let near = |v: i16| if near { v / 400 } else { v };
+        let dx: Vec<i16> = vectors.iter().map(|v| near(v.0)).collect();
+        let dy: Vec<i16> = vectors.iter().map(|v| near(v.1)).collect();
+        let (share, trust): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
+        let grid = super::warp::Grid::new(1 << cell);
+        let row = super::warp::Row {
+            y,
+            a: [plane(a)],
+            b: [plane(b)],
+            cells: super::warp::CellRow { dx: &dx, dy: &dy, share: &share, trust: &trust },
+            grid: &grid,
+            moment: super::warp::Moment::new(t, 0),
+        };
+        let (mut fast, mut plain) = (vec![0; width], vec![0; width]);
+        Cpu::detect().warp(&row, [&mut fast]);
+        Cpu::plain().warp(&row, [&mut plain]);
+        prop_assert_eq!(fast, plain);
+    }
+
+    #[test]
+    fn lerp_rows(cells in prop::collection::vec((-16_000i16..16_000, -16_000i16..16_000), 0..100),
+                 weight in 0i16..=i16::MAX) {
+        let (above, below): (Vec<_>, Vec<_>) = cells.into_iter().unzip();
+        let (mut fast, mut plain) = (vec![0; above.len()], vec![0; above.len()]);
+        Cpu::detect().lerp_rows(&above, &below, weight, &mut fast);
+        Cpu::plain().lerp_rows(&above, &below, weight, &mut plain);
+        prop_assert_eq!(fast, plain);
+    }
+
+    #[test]
+    fn follow(vectors in prop::collection::vec((any::<i16>(), any::<i16>()), 40 * 5),
+              weights in prop::collection::vec(any::<[u8; 4]>(), 40 * 5),
+              width in 1usize..=40, near in any::<bool>(), t in 0f32..=1.0) {
+        let near = |v: i16| if near { v / 200 } else { v };
+        let motion = crate::media::Motion {
+            cell_px: 4,
+            width,
+            height: 5,
+            vectors: vectors.into_iter().map(|(dx, dy)| [near(dx), near(dy)]).collect(),
+            weights,
+            ..Default::default()
+        };
+        let run = |cpu: Cpu| {
+            let mut rows = vec![[0; 40]; 4];
+            let [dx, dy, share, trust] = &mut rows[..] else { unreachable!() };
+            cpu.follow(&motion, 3, t, super::warp::CellRowMut { dx, dy, share, trust });
+            rows
+        };
+        prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
     }
 }

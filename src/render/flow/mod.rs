@@ -1,0 +1,136 @@
+//! Optical flow: the motion between two neighbouring frames, found ahead of time.
+//!
+//! Luma is made small (`pyramid`); dense inverse search finds where its patches went, in both
+//! directions (`search`); both are brought together half-way between the frames (`midway`).
+//! The result is a [`Motion`], small enough to wait beside its clip, from which `warp` makes the
+//! picture at any time between the two.
+//!
+//! Holds: nothing is allocated while the size of pictures stays. Pictures of at least one pixel and
+//! of any content give a motion; where it cannot be known its trust is low.
+
+mod field;
+mod midway;
+mod pyramid;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use crate::media::{Motion, MotionKind, PlaneRef};
+use crate::render::kernels::Cpu;
+use field::Field;
+use midway::{Midway, Overview};
+use pyramid::Pyramid;
+use search::{Effort, Search};
+
+/// As far as a vector goes, as [`Motion`] has it: 500 pixels. The difference of two still fits into
+/// 16 bits, as the warp's kernels need.
+const FARTHEST: f32 = 16_000.0;
+
+/// How much work a pair of frames is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quality {
+    /// A quarter of the normal cost.
+    Fast,
+    Normal,
+    /// Several times the normal cost; for work that is not live.
+    High,
+}
+
+impl Quality {
+    /// The longest side, in pixels, on which motion is looked for.
+    fn longest_side(self) -> usize {
+        match self {
+            Quality::Fast => 320,
+            Quality::Normal => 640,
+            Quality::High => 1280,
+        }
+    }
+
+    fn effort(self) -> Effort {
+        match self {
+            Quality::Fast => Effort { steps: 6, rounds: 1 },
+            Quality::Normal => Effort { steps: 12, rounds: 2 },
+            Quality::High => Effort { steps: 16, rounds: 4 },
+        }
+    }
+}
+
+/// Finds motion, pair after pair. Keeps its memory.
+pub struct Analyser {
+    cpu: Cpu,
+    pyramids: [Pyramid; 2],
+    searches: [Search; 2],
+    fields: [Field; 2],
+    midway: Midway,
+}
+
+impl Default for Analyser {
+    fn default() -> Self {
+        Analyser::new()
+    }
+}
+
+impl Analyser {
+    pub fn new() -> Self {
+        Analyser {
+            cpu: Cpu::detect(),
+            pyramids: Default::default(),
+            searches: Default::default(),
+            fields: Default::default(),
+            midway: Midway::default(),
+        }
+    }
+
+    /// Fills `motion` with that between the luma of two frames of one size.
+    pub fn analyse(&mut self, a: PlaneRef, b: PlaneRef, quality: Quality, motion: &mut Motion) {
+        let longest = a.width.max(a.height).max(1);
+        let mut shift = 0;
+        while longest >> shift > quality.longest_side() {
+            shift += 1;
+        }
+        let [pyramid_a, pyramid_b] = &mut self.pyramids;
+        pyramid_a.fill(self.cpu, a, shift);
+        pyramid_b.fill(self.cpu, b, shift);
+        let cell = if shift == 0 { 4 } else { 2 };
+        let [forward, backward] = &mut self.fields;
+        let effort = quality.effort();
+        self.searches[0].run(self.cpu, (pyramid_a, pyramid_b), effort, cell, forward);
+        self.searches[1].run(self.cpu, (pyramid_b, pyramid_a), effort, cell, backward);
+        let scale = (1 << shift) as f32;
+        let planes = (&pyramid_a.levels[0], &pyramid_b.levels[0]);
+        let overview = self.midway.fill(planes, (forward, backward), scale);
+        motion.kind = kind(&overview);
+        motion.cell_px = (cell << shift) as u32;
+        (motion.width, motion.height) = (forward.width, forward.height);
+        motion.vectors.clear();
+        motion.vectors.extend(self.midway.cells.iter().map(|cell| {
+            cell.vector.map(|part| {
+                let fixed = (part * scale * f32::from(Motion::ONE_PX)).clamp(-FARTHEST, FARTHEST);
+                (fixed + if fixed < 0.0 { -0.5 } else { 0.5 }) as i16
+            })
+        }));
+        motion.weights.clear();
+        motion.weights.extend(self.midway.cells.iter().map(|cell| {
+            let byte = |share: f32| (share * 255.0 + 0.5) as u8;
+            [byte(cell.seen[0]), byte(cell.seen[1]), byte(cell.trust), 0]
+        }));
+    }
+}
+
+/// Mean difference, in levels, below which two frames are one picture shown twice.
+const REPEATED: f32 = 0.3;
+
+fn kind(overview: &Overview) -> MotionKind {
+    if overview.still < REPEATED {
+        MotionKind::Repeat
+    } else if is_cut(overview) {
+        MotionKind::Cut
+    } else {
+        MotionKind::Moves
+    }
+}
+
+/// Nothing of one picture is found in the other, and they are unlike.
+fn is_cut(overview: &Overview) -> bool {
+    overview.consistent < 0.2 && overview.warped > 8.0 && overview.still > 12.0
+}

@@ -1,0 +1,119 @@
+//! A picture's luma, smaller and smaller.
+//!
+//! Holds: a pixel of a level covers two by two of the finer one, so position `x` there is
+//! `(x - 0.5) / 2` here. Every plane repeats its edge pixels [`PAD`] times around it, so that
+//! whoever clamps a position to that needs no further check.
+
+use crate::media::PlaneRef;
+use crate::render::kernels::Cpu;
+
+/// Pixels around a plane.
+pub const PAD: usize = 32;
+
+/// Levels whose smaller side is below this have no smaller one.
+const SMALLEST: usize = 24;
+
+#[derive(Clone, Debug, Default)]
+pub struct Plane {
+    pub width: usize,
+    pub height: usize,
+    pub stride: usize,
+    pub data: Vec<u8>,
+}
+
+impl Plane {
+    /// Where a pixel lies in `data`; up to [`PAD`] outside.
+    pub fn at(&self, x: i32, y: i32) -> usize {
+        let pad = PAD as i32;
+        (y + pad) as usize * self.stride + (x + pad) as usize
+    }
+
+    /// Gives it a size; what it shows is undefined then. Allocates only to grow.
+    fn resize(&mut self, width: usize, height: usize) {
+        (self.width, self.height) = (width, height);
+        self.stride = width + 2 * PAD;
+        self.data.resize(self.stride * (height + 2 * PAD), 0);
+    }
+
+    fn row_mut(&mut self, y: usize) -> &mut [u8] {
+        let at = self.at(0, y as i32);
+        &mut self.data[at..][..self.width]
+    }
+
+    /// Repeats the edge pixels.
+    fn pad(&mut self) {
+        let (stride, width) = (self.stride, self.width);
+        for row in self.data.chunks_exact_mut(stride).skip(PAD).take(self.height) {
+            let (first, last) = (row[PAD], row[PAD + width - 1]);
+            row[..PAD].fill(first);
+            row[PAD + width..].fill(last);
+        }
+        let (first, last) = (PAD * stride, (PAD + self.height - 1) * stride);
+        for y in 0..PAD {
+            self.data.copy_within(first..first + stride, y * stride);
+            self.data.copy_within(last..last + stride, (PAD + self.height + y) * stride);
+        }
+    }
+
+    /// The averages of `k` by `k` pixels of `source`, of fewer at its far edges.
+    fn fill(&mut self, cpu: Cpu, source: PlaneRef, k: usize) {
+        self.resize(source.width.div_ceil(k), source.height.div_ceil(k));
+        let whole = source.width / k;
+        for y in 0..self.height {
+            let from = &source.data[y * k * source.stride..];
+            let rows = k.min(source.height - y * k);
+            let row = self.row_mut(y);
+            if k == 1 {
+                row.copy_from_slice(&from[..source.width]);
+                continue;
+            }
+            let done = if rows == k { whole } else { 0 };
+            if done > 0 {
+                cpu.average(from, source.stride, k, &mut row[..done]);
+            }
+            for (x, to) in row.iter_mut().enumerate().skip(done) {
+                let columns = k.min(source.width - x * k);
+                let pixels = (0..rows).flat_map(|j| &from[j * source.stride + x * k..][..columns]);
+                let sum: usize = pixels.map(|&p| usize::from(p)).sum();
+                let area = rows * columns;
+                *to = ((sum + area / 2) / area) as u8;
+            }
+        }
+        self.pad();
+    }
+
+    fn halve(&mut self, cpu: Cpu, finer: &Plane) {
+        // The finer one's padding makes its size even.
+        let source = PlaneRef {
+            data: &finer.data[finer.at(0, 0)..],
+            stride: finer.stride,
+            width: finer.width.next_multiple_of(2),
+            height: finer.height.next_multiple_of(2),
+        };
+        self.fill(cpu, source, 2);
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Pyramid {
+    /// The finest first; at least one.
+    pub levels: Vec<Plane>,
+}
+
+impl Pyramid {
+    /// Fills it from a plane of luma; the finest level is `1 << shift` times smaller.
+    pub fn fill(&mut self, cpu: Cpu, luma: PlaneRef, shift: u32) {
+        let mut count = 1;
+        let mut smaller = (luma.width.min(luma.height) >> shift).max(1);
+        while smaller >= SMALLEST {
+            smaller = smaller.div_ceil(2);
+            count += 1;
+        }
+        self.levels.resize_with(count, Plane::default);
+        self.levels[0].fill(cpu, luma, 1 << shift);
+        for level in 1..count {
+            let (finer, coarser) = self.levels.split_at_mut(level);
+            coarser[0].halve(cpu, &finer[level - 1]);
+        }
+    }
+}
