@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use support::show::{SOON, Stage, read_json, small};
+use support::show::{SOON, Stage, read_json, small, with};
 use vfaq::base::clock::{Clock, SystemClock};
 
 const SMALL: (u32, u32) = (640, 360);
@@ -39,6 +39,15 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         from + (z ^ (z >> 31)) % (to - from)
     }
+}
+
+/// With sound that is silent for the most part: its packets are of one size, but for those of the
+/// beeps.
+fn beeping() -> Stage {
+    let sound = json!({"live": {"audio": {"source": "file:beeps.wav"}}});
+    let stage = Stage::new(&with(small(), sound));
+    support::beeps(&stage.path("w/beeps.wav"));
+    stage
 }
 
 /// Everything finished that the project holds, with its content.
@@ -70,7 +79,7 @@ fn finished(stage: &Stage) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn a_killed_show_loses_a_second_at_most_and_goes_on_from_there() {
     let mut random = Random::new();
-    let stage = Stage::new(&small());
+    let stage = beeping();
     let (mut before, mut last_cycle) = (BTreeMap::new(), None);
     for round in 1..=4u64 {
         let mut show = stage.live(&[]);
@@ -197,7 +206,7 @@ fn the_first_signal_drains_and_the_file_is_whole() {
 
 #[test]
 fn two_interrupts_end_at_once_and_the_recording_plays() {
-    let stage = Stage::new(&small());
+    let stage = beeping();
     let mut show = stage.live(&[]);
     let state =
         show.until_state("on air", |state| state["frames"]["rendered"].as_u64() >= Some(150));

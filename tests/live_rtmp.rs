@@ -74,14 +74,6 @@ fn widest_gap(times: &[f64]) -> f64 {
     times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max)
 }
 
-/// Sounds one short beep a second.
-fn beeps(path: &Path) {
-    let beep = "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.05)':s=48000:d=60";
-    support::output_of(
-        Command::new("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", beep]).arg(path),
-    );
-}
-
 /// Where beeps begin, in seconds.
 fn beeps_of(path: &Path) -> Vec<f64> {
     let sound = support::decode_sound(path);
@@ -96,7 +88,7 @@ fn beeps_of(path: &Path) -> Vec<f64> {
 fn what_servers_record_is_the_show() {
     let nginx = Nginx::start();
     let stage = Stage::new(&small());
-    beeps(&stage.path("w/beeps.wav"));
+    support::beeps(&stage.path("w/beeps.wav"));
     stage.settings(&with(small(), json!({"live": {"audio": {"source": "file:beeps.wav"}}})));
     let odd = nginx.url("live", "odd_%C3%A4%20+&%23$?token=a%2Fb&x='y'");
     let summary =

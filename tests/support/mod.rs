@@ -92,6 +92,12 @@ pub fn decode_grey(path: &Path, width: u32, height: u32) -> Vec<Vec<u8>> {
     raw.chunks_exact((width * height) as usize).map(<[u8]>::to_vec).collect()
 }
 
+/// Writes a sound of one short beep a second.
+pub fn beeps(path: &Path) {
+    let beep = "aevalsrc='0.8*sin(2*PI*1000*t)*lt(mod(t\\,1)\\,0.05)':s=48000:d=60";
+    output_of(Command::new("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", beep]).arg(path));
+}
+
 /// Decodes the sound to mono samples at 48 kHz.
 pub fn decode_sound(path: &Path) -> Vec<f32> {
     let raw = output_of(

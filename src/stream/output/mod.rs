@@ -10,6 +10,7 @@
 mod congestion;
 mod display;
 mod file;
+mod fragment_tables;
 mod gop_queue;
 mod info;
 mod kind;
@@ -17,7 +18,7 @@ mod ndi;
 mod progress;
 mod rtmp;
 mod rtmp_connection;
-mod sample_durations;
+
 mod send_queue;
 mod srt;
 mod supervisor;

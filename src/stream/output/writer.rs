@@ -11,7 +11,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::sample_durations;
+use super::fragment_tables;
 use crate::base::error::{Error, Result};
 use crate::config::output::Container;
 use crate::stream::fanout::{StreamCaps, Unit};
@@ -80,7 +80,7 @@ impl FileWriter {
         let parse = make("h264parse")?;
         let mux = muxer(container)?;
         if container == Container::Mp4 {
-            sample_durations::write_defaults(&mux, caps);
+            fragment_tables::mend(&mux);
         }
         let sound = make("aacparse")?;
         let sink = make("filesink")?;
