@@ -8,7 +8,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use vfaq::media::{Frame, Motion};
 use vfaq::render::flow::{Analyser, Quality};
-use vfaq::render::warp::Warper;
+use vfaq::render::warp::{Colour, Warper};
 
 const SIZE: (u32, u32) = (1024, 576);
 
@@ -85,7 +85,7 @@ fn warp(bencher: Bencher) {
     let (mut warper, mut out, mut t) = (Warper::new(), Frame::black(SIZE.0, SIZE.1), 0.0);
     bencher.counter(BytesCount::new(3 * a.bytes())).bench_local(|| {
         t = if t > 0.9 { 0.0 } else { t + 0.13 };
-        warper.warp((a.as_ref(), b.as_ref()), &motion, t, &mut out.as_mut());
+        warper.warp((a.as_ref(), b.as_ref()), &motion, t, Colour::Warped, &mut out.as_mut());
     });
 }
 

@@ -6,6 +6,8 @@
 //! build does.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark may stop")]
 
+use std::sync::Arc;
+
 use divan::Bencher;
 use divan::counter::BytesCount;
 use image::imageops::{FilterType, resize};
@@ -41,10 +43,10 @@ fn run(bencher: Bencher, sizes: [(u32, u32); 2], layers: usize, look: Look, zoom
     let [source, canvas] = sizes;
     let frames: Vec<Frame> = (0..4).map(|seed| noise(source, seed)).collect();
     let mut out = Frame::black(canvas.0, canvas.1);
-    let mut renderer = Renderer::new(canvas, Fit::Cover, Interpolation::Blend);
+    let mut renderer = Renderer::new(canvas, Fit::Cover, Interpolation::Blend, Arc::default());
     let phase = if layers == 0 { 0.0 } else { 0.4 };
-    let base = Layer { a: &frames[0], b: &frames[1], phase };
-    let over = Layer { a: &frames[2], b: &frames[3], phase };
+    let base = Layer { a: &frames[0], b: &frames[1], phase, motion: None };
+    let over = Layer { a: &frames[2], b: &frames[3], phase, motion: None };
     let picture = Picture { base, over: (layers == 2).then_some((over, 0.3)) };
     let bytes = frames[0].bytes() * (2 * layers).max(1) + out.bytes();
     let mut zoom = 1.0;

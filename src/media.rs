@@ -5,7 +5,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::base::error::Result;
 use crate::base::time::FrameRate;
@@ -205,7 +206,30 @@ pub enum Origin {
     StandIn,
 }
 
-/// A clip that is ready for the picture: decoded.
+/// The way from one picture of a clip to the next.
+#[derive(Debug)]
+pub struct Passage {
+    /// Places in [`PreparedClip::frames`]; what stands between them repeats `from`.
+    pub from: usize,
+    pub to: usize,
+    /// Another picture comes. Otherwise all of it shows one.
+    pub moves: bool,
+    /// The motion between the two pictures, once it is known.
+    pub motion: OnceLock<Motion>,
+}
+
+impl Passage {
+    pub fn new(from: usize, to: usize, moves: bool) -> Self {
+        Passage { from, to, moves, motion: OnceLock::new() }
+    }
+
+    /// Its motion is not known yet, and is of use.
+    pub fn is_open(&self) -> bool {
+        self.moves && self.motion.get().is_none()
+    }
+}
+
+/// A clip that is ready for the picture: decoded. The motion in it is found while it waits.
 #[derive(Debug)]
 pub struct PreparedClip {
     pub origin: Origin,
@@ -214,12 +238,53 @@ pub struct PreparedClip {
     pub reversed: bool,
     /// At least one; all of the size in `clip.format`.
     pub frames: Vec<Frame>,
+    /// Each begins where the one before ends, from the first frame to the last.
+    pub passages: Vec<Passage>,
+    /// Tells it from every other.
+    pub serial: u64,
+    /// The clip out of whose last picture its first frames grow.
+    pub grown_from: Option<u64>,
+    /// For each frame the passage that leads on from there.
+    place: Vec<u32>,
+    /// Of all frames, and of the motion that will be there.
+    bytes: usize,
 }
 
 impl PreparedClip {
-    /// Bytes of picture that it holds.
+    /// `passages` as in [`PreparedClip::passages`]; `motion_bytes` is what each will take.
+    pub fn new(
+        (origin, clip, reversed): (Origin, Clip, bool),
+        frames: Vec<Frame>,
+        passages: Vec<Passage>,
+        motion_bytes: usize,
+    ) -> Self {
+        let bytes = frames.iter().map(Frame::bytes).sum::<usize>() + passages.len() * motion_bytes;
+        let of_frame = |frame| passages.partition_point(|p: &Passage| p.to <= frame) as u32;
+        let place = (0..frames.len()).map(of_frame).collect();
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let grown_from = None;
+        PreparedClip { origin, clip, reversed, frames, passages, serial, grown_from, place, bytes }
+    }
+
+    /// A clip whose pictures all differ.
+    pub fn without_repeats(
+        about: (Origin, Clip, bool),
+        frames: Vec<Frame>,
+        motion_bytes: usize,
+    ) -> Self {
+        let passages = (1..frames.len()).map(|to| Passage::new(to - 1, to, true)).collect();
+        PreparedClip::new(about, frames, passages, motion_bytes)
+    }
+
+    /// The passage that leads on from `frame`. `None`: it is the last.
+    pub fn passage(&self, frame: usize) -> Option<&Passage> {
+        self.passages.get(*self.place.get(frame)? as usize)
+    }
+
+    /// Bytes that it holds, or will.
     pub fn bytes(&self) -> usize {
-        self.frames.iter().map(Frame::bytes).sum()
+        self.bytes
     }
 }
 
@@ -266,17 +331,13 @@ pub mod testing {
             frame.y.fill((16 + i).min(235) as u8);
             frame
         });
-        Arc::new(PreparedClip {
-            origin,
-            clip: Clip {
-                cycle: CycleId(cycle),
-                path: PathBuf::from("test.mp4"),
-                format,
-                frames,
-                prompt: "test".into(),
-            },
-            reversed: false,
-            frames: pictures.collect(),
-        })
+        let clip = Clip {
+            cycle: CycleId(cycle),
+            path: PathBuf::from("test.mp4"),
+            format,
+            frames,
+            prompt: "test".into(),
+        };
+        Arc::new(PreparedClip::without_repeats((origin, clip, false), pictures.collect(), 0))
     }
 }

@@ -15,6 +15,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
+use vfaq::base::effort::{Effort, PresentEffort};
 use vfaq::config::Encoder;
 use vfaq::stream::clock_ns;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, EncodingInfo, ladder};
@@ -64,7 +65,8 @@ fn show(preference: &[Encoder], frames: u64) -> Outcome {
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let choice = ladder::choose(preference, &settings()).unwrap();
     let why = choice.why.clone();
-    let mut encoding = Encoding::start(settings(), choice, &tap, &sound_out).unwrap();
+    let mut encoding =
+        Encoding::start(settings(), choice, &Arc::default(), &tap, &sound_out).unwrap();
     let (units, load) = encoding.fanout().subscribe(256 << 20);
     let (raw, raw_load) = tap.subscribe(30, true);
     let taker = std::thread::spawn(move || {
@@ -188,6 +190,7 @@ fn a_show_that_ends_while_an_encoder_hangs_has_its_last_pictures() {
 /// An encoding that is fed as fast as it can go.
 struct Bench {
     tap: Arc<Tap>,
+    effort: Arc<PresentEffort>,
     encoding: Encoding,
     units: crossbeam_channel::Receiver<Unit>,
     /// The same picture again and again: nothing that looks like a change of scene.
@@ -201,9 +204,10 @@ impl Bench {
         set_up();
         let (tap, sound_out) = (Tap::new(), SoundOut::new());
         let choice = ladder::choose(&[encoder], &settings).unwrap();
-        let encoding = Encoding::start(settings, choice, &tap, &sound_out).unwrap();
+        let effort = Arc::new(PresentEffort::default());
+        let encoding = Encoding::start(settings, choice, &effort, &tap, &sound_out).unwrap();
         let (units, _) = encoding.fanout().subscribe(256 << 20);
-        Bench { tap, encoding, units, still: false, sent: 0, got: Vec::new() }
+        Bench { tap, effort, encoding, units, still: false, sent: 0, got: Vec::new() }
     }
 
     /// Feeds so many pictures of faint noise; few are on their way at a time.
@@ -229,10 +233,16 @@ impl Bench {
                 buffer,
             });
             self.sent += 1;
-            while self.sent - self.got.len() as u64 > 8 {
+            while self.sent - self.got.len() as u64 > 6 {
                 self.got.push(self.units.recv_timeout(Duration::from_secs(10)).unwrap());
             }
         }
+    }
+
+    /// The places of key frames.
+    fn keys(&self) -> Vec<usize> {
+        let key = |(_, u): &(usize, &Unit)| matches!(u.kind, UnitKind::Video { key: true, .. });
+        self.got.iter().enumerate().filter(key).map(|(n, _)| n).collect()
     }
 
     /// kb/s over a range of pictures.
@@ -270,15 +280,42 @@ fn a_key_frame_comes_soon_when_asked_for() {
         bench.encoding.fanout().request_key_frame();
         bench.encoding.fanout().request_key_frame();
         bench.feed(60);
-        let keys: Vec<usize> = (0..)
-            .zip(&bench.got)
-            .filter(|(_, u)| matches!(u.kind, UnitKind::Video { key: true, .. }))
-            .map(|(n, _)| n)
-            .collect();
-        let asked: Vec<usize> = keys.into_iter().filter(|n| *n >= 90).collect();
+        let asked: Vec<usize> = bench.keys().into_iter().filter(|n| *n >= 90).collect();
         assert_eq!(asked.len(), 1, "{encoder:?}: {asked:?}");
         assert!((92..112).contains(&asked[0]), "{encoder:?}: {asked:?}");
     }
+}
+
+#[test]
+fn fewer_pains_and_the_usual_ones_again_are_one_stream() {
+    let settings = EncodeSettings { keyframe_seconds: 20.0, ..settings() };
+    let mut bench = Bench::new(Encoder::X264, settings);
+    bench.still = true;
+    bench.feed(120);
+    bench.effort.set(Effort::LeanEncoder);
+    bench.feed(240);
+    bench.effort.set(Effort::Blend);
+    bench.feed(240);
+    assert!(bench.encoding.close(Duration::from_secs(20)), "{:?}", bench.encoding.info());
+    bench.got.extend(bench.units.try_iter());
+
+    let places: Vec<u64> = bench.got.iter().map(|u| u.pts_ns).collect();
+    assert_eq!(places, (0..600).map(|n| FPS.pts_ns(n)).collect::<Vec<u64>>());
+    let (info, keys) = (bench.encoding.info(), bench.keys());
+    assert_eq!((info.rebuilt, info.repeated), (0, 0), "{info:?}");
+    // One at each change, and nothing that a file would begin a new part at.
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert!((120..300).contains(&keys[1]) && (360..540).contains(&keys[2]), "{keys:?}");
+    let changed = |u: &&Unit| matches!(u.kind, UnitKind::Video { new_encoder: true, .. });
+    assert_eq!(bench.got.iter().find(changed).map(|u| u.pts_ns), None);
+    let stream = |units: &[Unit]| -> Vec<u8> {
+        units.iter().flat_map(|u| u.buffer.map_readable().unwrap().to_vec()).collect()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.h264");
+    std::fs::write(&path, stream(&bench.got)).unwrap();
+    assert_eq!(support::complaints(&path), "");
+    assert_eq!(support::decode_grey(&path, 16, 9).len(), 600);
 }
 
 #[test]

@@ -22,6 +22,8 @@ fn assert_summary(summary: &Value, frames: u64) {
             "duration_s",
             "first_frame_ms",
             "frames",
+            "motion",
+            "effort",
             "cycles",
             "underruns",
             "runway_s",

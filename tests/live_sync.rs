@@ -57,6 +57,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         bitrate_kbps: 2000,
         keyframe_seconds: 2.0,
         preset: None,
+        lean: false,
     };
     let (mut writer, reader) = vfaq::audio::ring();
     // A beep of 10 ms at each flash.
@@ -78,7 +79,8 @@ fn record(fps: FrameRate, path: &std::path::Path) {
     let telemetry = Arc::new(LiveTelemetry::default());
     let choice = ladder::choose(&[Encoder::X264], &settings).unwrap();
     let canvas = settings.canvas;
-    let mut encoding = Encoding::start(settings, choice, &tap, &sound_out).unwrap();
+    let mut encoding =
+        Encoding::start(settings, choice, &Arc::default(), &tap, &sound_out).unwrap();
     let fanout = encoding.fanout().clone();
     let state = encoding.state().clone();
     let pipeline =

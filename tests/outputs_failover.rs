@@ -76,7 +76,8 @@ fn every_output_goes_on_when_another_encoder_takes_over() {
 
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let choice = ladder::choose(&[Encoder::Nvenc, Encoder::X264], &settings()).unwrap();
-    let mut encoding = Encoding::start(settings(), choice, &tap, &sound_out).unwrap();
+    let mut encoding =
+        Encoding::start(settings(), choice, &Arc::default(), &tap, &sound_out).unwrap();
     let feeds = Feeds {
         encode: Encode::This(encoding.fanout().clone()),
         tap: tap.clone(),

@@ -3,9 +3,11 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
 
 use vfaq::config::{Fit, Interpolation};
-use vfaq::media::Frame;
+use vfaq::media::{Frame, Motion, MotionKind};
+use vfaq::render::flow::{Analyser, Quality};
 use vfaq::render::{Layer, Look, Picture, Renderer, preview};
 
 struct Counting;
@@ -49,7 +51,14 @@ static ALLOCATOR: Counting = Counting;
 fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
     let [a, b, c, d] = [sizes[0], sizes[0], sizes[1], sizes[1]].map(|(w, h)| Frame::black(w, h));
     let (mut out, mut small) = (Frame::black(canvas.0, canvas.1), Frame::black(80, 45));
-    let mut renderer = Renderer::new(canvas, fit, Interpolation::Blend);
+    let mut renderer = Renderer::new(canvas, fit, Interpolation::Flow, Arc::default());
+    let [of_base, of_over] = [(&a, &b), (&c, &d)].map(|(a, b)| {
+        let mut motion = Motion::default();
+        Analyser::new().analyse(a.as_ref().y, b.as_ref().y, Quality::Normal, &mut motion);
+        // Black on black; what they show does not matter here.
+        motion.kind = MotionKind::Moves;
+        motion
+    });
     let mut before = 0;
     for n in 0..120 {
         if n == 1 {
@@ -66,8 +75,8 @@ fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
             blackout: n % 40 == 39,
         };
         let phase = n as f32 / 120.0;
-        let base = Layer { a: &a, b: &b, phase };
-        let over = Layer { a: &c, b: &d, phase: 1.0 - phase };
+        let base = Layer { a: &a, b: &b, phase, motion: Some(&of_base) };
+        let over = Layer { a: &c, b: &d, phase: 1.0 - phase, motion: Some(&of_over) };
         let picture = Picture { base, over: Some((over, 0.1 + 0.8 * phase)) };
         let mut target = out.as_mut();
         renderer.render(&picture, &look, &mut target);

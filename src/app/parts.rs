@@ -18,7 +18,7 @@ use crate::config::{AudioSource, Config};
 use crate::generate::mock;
 use crate::media::{Clip, CycleId, Origin, PreparedClip, VideoFormat};
 use crate::playout::{Role, ShotEvent};
-use crate::prepare::{self, Outcome, Preparer};
+use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
@@ -71,7 +71,7 @@ pub fn stand_in(prompt: &str, seed: i64) -> Arc<PreparedClip> {
         frames: frames.len() as u32,
         prompt: prompt.into(),
     };
-    Arc::new(PreparedClip { origin: Origin::StandIn, clip, reversed: false, frames })
+    Arc::new(PreparedClip::without_repeats((Origin::StandIn, clip, false), frames, 0))
 }
 
 pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<audio::Reader>)> {
@@ -92,6 +92,7 @@ pub fn start_recording(path: std::path::PathBuf, feeds: &Feeds) -> Result<Output
 /// Starts the worker; the second value closes when it has ended.
 pub fn start_preparing(
     feeder: Feeder,
+    motion: Option<MotionWork>,
     notices: Sender<Notice>,
     ready: Sender<Clip>,
 ) -> Result<(Preparer, Receiver<()>)> {
@@ -110,7 +111,8 @@ pub fn start_preparing(
         }
     };
     let decoder = Arc::new(GstClipDecoder);
-    let preparer = prepare::start(feeder, decoder, crate::stream::background_thread, outcomes)?;
+    let preparer =
+        prepare::start(feeder, decoder, motion, crate::stream::background_thread, outcomes)?;
     Ok((preparer, ended))
 }
 

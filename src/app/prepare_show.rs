@@ -125,14 +125,6 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         }
         check_room(project.folder(), config.live.min_free_mb)?;
     }
-    if config.live.interpolation == crate::config::Interpolation::Flow {
-        tracing::info!(
-            "live.interpolation: flow blends in this release; motion interpolation is to come"
-        );
-    }
-    if config.live.join.kind == crate::config::JoinKind::Morph {
-        tracing::info!("live.join.kind: morph fades in this release");
-    }
     Ok(Show {
         options,
         config,

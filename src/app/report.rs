@@ -9,15 +9,16 @@ use super::machine;
 use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, Frames, Losses, OnAir, OutputState, OutputStatus, Phase, RecordingStatus, Runway,
-    Status,
+    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
+    RecordingStatus, Runway, Status,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
 use crate::param::{REGISTRY, Values};
 use crate::playout::PlayoutCounters;
+use crate::prepare::MotionCounters;
 use crate::ring;
-use crate::show::Topic;
+use crate::show::{Load, Topic};
 use crate::stream::encoding::EncodingState;
 use crate::stream::live::LiveTelemetry;
 use crate::stream::output::{Output, OutputInfo};
@@ -50,6 +51,7 @@ pub struct Sources {
     pub fps: FrameRate,
     pub canvas: (u32, u32),
     pub encoding: Arc<EncodingState>,
+    pub motion: Arc<MotionCounters>,
     pub tap: Arc<Tap>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
@@ -63,6 +65,8 @@ pub struct Reporter {
     sent: VecDeque<(Duration, u64)>,
     bytes: HashMap<u32, VecDeque<(Duration, u64)>>,
     runway: RunwayStatistics,
+    /// Pictures late, held or repeated, at the last look.
+    missed: u64,
     /// CPU time and frames when the first frame was on air.
     cpu_base: Option<(Duration, u64)>,
     cpu_ms_per_frame: Option<f64>,
@@ -83,6 +87,7 @@ impl Reporter {
             sent: VecDeque::new(),
             bytes: HashMap::new(),
             runway: RunwayStatistics::default(),
+            missed: 0,
             cpu_base: None,
             cpu_ms_per_frame: None,
         }
@@ -107,6 +112,7 @@ impl Reporter {
         phase: Phase,
         warnings: Vec<String>,
         values: &Values,
+        effort: EffortStatus,
         recording: Option<&Output>,
         outputs: &[Arc<Output>],
     ) -> Status {
@@ -148,6 +154,8 @@ impl Reporter {
             on_air: self.on_air(),
             generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
             frames: self.frames(phase),
+            motion: self.motion(),
+            effort,
             cycles: self.cycles(),
             underruns: sources.playout.underruns.get(),
             runway_s: Runway {
@@ -223,6 +231,26 @@ impl Reporter {
             dropped,
             late: source.late.get(),
         }
+    }
+
+    fn motion(&self) -> MotionStatus {
+        let motion = &self.sources.motion;
+        MotionStatus {
+            found: motion.found.get(),
+            fast: motion.fast.get(),
+            late: motion.late.get(),
+            cuts: motion.cuts.get(),
+            repeats: motion.repeats.get(),
+            pair_ms: motion.took.percentiles(),
+        }
+    }
+
+    /// How busy the machine is since this was asked last.
+    pub fn load(&mut self) -> Load {
+        let source = &self.sources.telemetry.source;
+        let missed = source.held.get() + source.late.get() + self.sources.encoding.repeated.get();
+        let before = std::mem::replace(&mut self.missed, missed);
+        Load { waiting: self.sources.encoding.waiting.take(), missed: missed - before }
     }
 
     fn cycles(&self) -> Cycles {

@@ -21,18 +21,20 @@ use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::Event as JournalEvent;
 use crate::archive::{self, Archive, Recording, RecordingKind};
 use crate::base::clock::{Clock, iso8601};
+use crate::base::effort::PresentEffort;
 use crate::base::error::Result;
 use crate::base::summary::Summary;
-use crate::base::telemetry::{EncoderChange, OutputState, Phase, Status};
+use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
-use crate::config::{Config, JoinKind};
+use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
 use crate::media::{Clip, Frame, Origin};
 use crate::param::{self, Smoother};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
+use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
-use crate::show::{Director, Effect, Event, Topic};
+use crate::show::{Director, Effect, Event, Ladder, Topic};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
@@ -86,6 +88,8 @@ struct Running<'a> {
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
     held_seen: (Duration, u64),
+    ladder: Ladder,
+    effort: Arc<PresentEffort>,
     /// When the show was asked to end, or had shown its last frame.
     ending_since: Option<Duration>,
     /// Parts of the recording that stand in the state.
@@ -121,6 +125,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
+    let stand_in = parts::stand_in(&bundle.prompt, bundle.seed.unwrap_or(0));
     let timeline = Timeline::new(
         TimelineSettings {
             fps: live.fps,
@@ -129,7 +134,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             may_begin: crate::stream::sound::begins_together,
         },
         player,
-        parts::stand_in(&bundle.prompt, bundle.seed.unwrap_or(0)),
+        stand_in.clone(),
         shot_tx,
         playout_counters.clone(),
     );
@@ -142,14 +147,16 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (applied_tx, applied) = bounded(EVENTS);
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
+    let effort = Arc::new(PresentEffort::default());
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
     let settings = EncodeSettings::from(live);
-    let encodings = Encodings::start(settings, show.encoder, adapt, &tap, &sound_out)?;
+    let encodings = Encodings::start(settings, show.encoder, adapt, &effort, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
     let pipeline = {
         let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
+        let show_effort = effort.clone();
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -157,7 +164,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 timeline,
                 params: reader,
                 smoother: Smoother::new(show.params),
-                renderer: Renderer::new(live.canvas, live.fit, live.interpolation),
+                renderer: Renderer::new(live.canvas, live.fit, live.interpolation, show_effort),
                 fps: live.fps,
                 frames_to_show,
                 control: picture,
@@ -195,6 +202,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (ready_tx, ready) = bounded(NOTICES);
     let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
     let room = Arc::new(Room::start()?);
+    let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
         room: room.clone(),
         telemetry: telemetry.clone(),
@@ -207,6 +215,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         fps: live.fps,
         canvas: live.canvas,
         encoding: encodings.main_state().clone(),
+        motion: motion_counters.clone(),
         tap: tap.clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
@@ -255,8 +264,16 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             }
         });
     }
+    let grow_seconds = if live.join.kind == JoinKind::Morph { live.join.seconds } else { 0.0 };
+    let motion = (live.interpolation == Interpolation::Flow).then(|| MotionWork {
+        grow_seconds,
+        stand_in,
+        clock: clock.clone(),
+        effort: effort.clone(),
+        counters: motion_counters,
+    });
     let (preparer, preparing) =
-        parts::start_preparing(feeder, notice_tx.clone(), ready_tx.clone())?;
+        parts::start_preparing(feeder, motion, notice_tx.clone(), ready_tx.clone())?;
     let mut making = None;
     let generator_task = match show.material {
         Material::Generated { backends, resume, earlier } => {
@@ -311,6 +328,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
+        ladder: Ladder::default(),
+        effort,
         ending_since: None,
         parts_noted: 0,
         outputs_seen: HashMap::new(),
@@ -399,6 +418,7 @@ impl Running<'_> {
             }
             if now >= next_status {
                 next_status = now + STATUS_EVERY;
+                self.watch_load(now);
                 self.publish(now);
             }
         }
@@ -438,6 +458,11 @@ impl Running<'_> {
             self.director.phase(),
             self.director.warnings(),
             &self.desk.values(),
+            EffortStatus {
+                now: self.ladder.effort(),
+                steps_down: self.ladder.down,
+                steps_up: self.ladder.up,
+            },
             self.recording.as_ref(),
             &self.outputs.list(),
         );

@@ -2,6 +2,7 @@
 //! Imports no sibling.
 
 pub mod clock;
+pub mod effort;
 pub mod error;
 pub mod fsio;
 pub mod redact;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
 use crate::base::telemetry::{
-    Cycles, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
+    Cycles, EffortStatus, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
 };
 
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +18,8 @@ pub struct Summary {
     pub duration_s: f64,
     pub first_frame_ms: Option<f64>,
     pub frames: Frames,
+    pub motion: MotionSummary,
+    pub effort: EffortStatus,
     pub cycles: Cycles,
     pub underruns: u64,
     pub runway_s: RunwaySummary,
@@ -36,6 +38,17 @@ pub struct Summary {
     pub recording: Option<RecordingSummary>,
     /// The recording is not among them.
     pub outputs: Vec<OutputSummary>,
+}
+
+/// As [`MotionStatus`](crate::base::telemetry::MotionStatus).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct MotionSummary {
+    pub found: u64,
+    pub fast: u64,
+    pub late: u64,
+    pub cuts: u64,
+    pub repeats: u64,
+    pub pair_ms: TimingSummary,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -91,6 +104,15 @@ impl From<&Status> for Summary {
             duration_s: rounded(status.show_time_s),
             first_frame_ms: status.first_frame_ms.map(rounded),
             frames: status.frames,
+            motion: MotionSummary {
+                found: status.motion.found,
+                fast: status.motion.fast,
+                late: status.motion.late,
+                cuts: status.motion.cuts,
+                repeats: status.motion.repeats,
+                pair_ms: (&status.motion.pair_ms).into(),
+            },
+            effort: status.effort,
             cycles: status.cycles,
             underruns: status.underruns,
             runway_s: RunwaySummary {

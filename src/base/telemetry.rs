@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::effort::Effort;
+
 /// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -34,6 +36,21 @@ impl Gauge {
 
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The largest value since it was last asked for.
+#[derive(Debug, Default)]
+pub struct Peak(AtomicU64);
+
+impl Peak {
+    pub fn raise(&self, value: u64) {
+        self.0.fetch_max(value, Ordering::Relaxed);
+    }
+
+    /// Begins anew.
+    pub fn take(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
     }
 }
 
@@ -152,6 +169,8 @@ pub struct Status {
     /// The cycle in the making.
     pub generating: Option<Generating>,
     pub frames: Frames,
+    pub motion: MotionStatus,
+    pub effort: EffortStatus,
     pub cycles: Cycles,
     pub underruns: u64,
     pub runway_s: Runway,
@@ -214,6 +233,31 @@ pub struct Frames {
     pub dropped: u64,
     /// Handed over more than one frame time after they were due.
     pub late: u64,
+}
+
+/// The motion between source frames, which is found before they are on air. All counts are 0 where
+/// none is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MotionStatus {
+    /// Pairs of frames whose motion was found at normal quality, and at a lower one.
+    pub found: u64,
+    pub fast: u64,
+    /// Pairs that were on air before their motion was known; they were blended.
+    pub late: u64,
+    /// Pairs that are two scenes.
+    pub cuts: u64,
+    /// Frames that repeat the one before.
+    pub repeats: u64,
+    /// What a pair took, by the clock.
+    pub pair_ms: Percentiles,
+}
+
+/// How much the show does, and how often it had to do less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EffortStatus {
+    pub now: Effort,
+    pub steps_down: u64,
+    pub steps_up: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

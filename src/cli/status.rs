@@ -3,6 +3,7 @@
 //! Holds: pure functions of a [`Status`]. No line is wider than asked for, whatever a prompt, a
 //! file name or an error contains; nothing in them can steer the terminal.
 
+use crate::base::effort::Effort;
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
 use crate::cli::line::{Line, Style, clean, cut, visible_width};
 
@@ -160,6 +161,9 @@ fn picture(status: &Status, mut line: Line) -> String {
     line.put(style, &format!("{:.1} fps", status.fps));
     for mishap in mishaps(status) {
         line.piece(Style::Warn, &mishap);
+    }
+    if status.effort.now != Effort::Full {
+        line.piece(Style::Warn, &status.effort.now.name().replace('_', " "));
     }
     line.piece(Style::Plain, &format!("render {:.1} ms", status.render_ms.p50));
     line.piece(Style::Plain, &format!("encode {:.1} ms", status.encode_ms.p50));

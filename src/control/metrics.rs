@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use crate::base::effort::Effort;
 use crate::base::telemetry::{OutputState, OutputStatus, Percentiles, Phase, Status};
 
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -79,6 +80,30 @@ fn picture(page: &mut Page, status: &Status) {
         "Frames handed over more than one frame time after they were due.",
         frames.late,
     );
+    let motion = &status.motion;
+    page.family("vfaq_motion_pairs_total", "counter", "Pairs of source frames, by their motion.");
+    for (kind, count) in [
+        ("found", motion.found),
+        ("fast", motion.fast),
+        ("late", motion.late),
+        ("cut", motion.cuts),
+        ("repeat", motion.repeats),
+    ] {
+        page.sample(&[("kind", kind)], count as f64);
+    }
+    page.quantiles(
+        "vfaq_motion_pair_seconds",
+        "Wall time to find the motion of a pair.",
+        &motion.pair_ms,
+    );
+    page.family("vfaq_effort", "gauge", "1 for what the show does at present, 0 for the others.");
+    for effort in Effort::ALL {
+        page.sample(&[("effort", effort.name())], flag(status.effort.now == effort));
+    }
+    page.family("vfaq_effort_steps_total", "counter", "Steps on the quality ladder.");
+    for (way, count) in [("down", status.effort.steps_down), ("up", status.effort.steps_up)] {
+        page.sample(&[("way", way)], count as f64);
+    }
     page.gauge(
         "vfaq_frames_per_second",
         "Frames handed to the encoder over the last few seconds.",

@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 use super::strand::{Motion, Role, Strand};
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
-use crate::media::{Origin, PreparedClip};
+use crate::media::{MotionKind, Origin, PreparedClip};
 // What is on air is said in the renderer's own terms: nothing is translated on the way.
 use crate::render::{Layer, Picture as Shot};
 use crate::ring::Player;
@@ -260,13 +260,16 @@ impl Timeline {
         self.history.get(there)
     }
 
-    /// Output frames that joining `next` takes: at most half of either clip, so that joins never
+    /// Output frames that joining `next` takes: one source frame's time if it grows out of the clip on
+    /// air, as it fades by itself then; else at most half of either clip, so that joins never
     /// meet, and at least one source frame's time.
     fn join_frames(&self, next: &PreparedClip) -> u32 {
         let fps = self.settings.fps.as_f64();
         let half = self.base.clip.clip.seconds().min(next.clip.seconds()) / 2.0;
         let source_frame = next.clip.format.fps.frame_seconds();
-        let seconds = self.settings.join_seconds.max(source_frame).min(half);
+        let grown = next.grown_from == Some(self.base.clip.serial) && self.base.direction() > 0.0;
+        let wanted = if grown { 0.0 } else { self.settings.join_seconds };
+        let seconds = wanted.max(source_frame).min(half);
         ((seconds * fps).floor() as u32).max(1)
     }
 
@@ -380,22 +383,30 @@ impl Timeline {
     }
 }
 
-/// The frames around the position of a strand at output frame `n`.
+/// The pictures around the position of a strand at output frame `n`. Frames that repeat the one
+/// before are passed over; into another scene the picture changes half a frame time before it.
 fn layer(strand: &Strand, n: u64) -> Layer<'_> {
-    let frames = &strand.clip.frames;
+    let clip = &*strand.clip;
     let position = strand.position(n);
-    let mut index = position.floor();
-    let mut phase = position - index;
     // Rounding errors of a position that means a source frame exactly.
-    if phase > 1.0 - 1e-6 {
-        index += 1.0;
-        phase = 0.0;
-    } else if phase < 1e-6 {
-        phase = 0.0;
+    let nearest = position.round();
+    let position = if (position - nearest).abs() < 1e-6 { nearest } else { position };
+    let frame = position as usize;
+    let Some(passage) = clip.passage(frame).filter(|passage| passage.moves) else {
+        return Layer::still(&clip.frames[frame.min(clip.frames.len() - 1)]);
+    };
+    let motion = passage.motion.get();
+    let (from, to) = (passage.from as f64, passage.to as f64);
+    let phase = match motion {
+        Some(motion) if motion.kind == MotionKind::Cut => position - to + 1.0,
+        _ => (position - from) / (to - from),
+    };
+    Layer {
+        a: &clip.frames[passage.from],
+        b: &clip.frames[passage.to],
+        phase: phase.max(0.0) as f32,
+        motion,
     }
-    let a = (index as usize).min(frames.len() - 1);
-    let b = (a + 1).min(frames.len() - 1);
-    Layer { a: &frames[a], b: &frames[b], phase: phase as f32 }
 }
 
 #[cfg(test)]
@@ -406,8 +417,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::media::Passage;
     use crate::media::testing::{clip, clip_from};
     use crate::ring::{Capacity, Feeder, ring};
+
+    /// The layer of a clip of these passages at a position, as luma of both pictures and phase.
+    fn at(passages: &[(usize, usize, bool)], cut: Option<usize>, position: f64) -> (u8, u8, f32) {
+        let plain = clip(0, 8);
+        let passages = passages.iter().map(|&(from, to, moves)| Passage::new(from, to, moves));
+        let passages: Vec<Passage> = passages.collect();
+        if let Some(cut) = cut {
+            let motion = crate::media::Motion { kind: MotionKind::Cut, ..Default::default() };
+            passages[cut].motion.set(motion).unwrap();
+        }
+        let about = (Origin::Cycle, plain.clip.clone(), false);
+        let clip = Arc::new(PreparedClip::new(about, plain.frames.clone(), passages, 0));
+        // One source frame of 8 fps is 60 frames of 480 fps.
+        let strand = Strand::new(clip, Role::Fresh, 1.0, 0, FrameRate::whole(480));
+        let layer = layer(&strand, (position * 60.0).round() as u64);
+        (layer.a.y[0] - 16, layer.b.y[0] - 16, layer.phase)
+    }
+
+    #[test]
+    fn motion_goes_on_over_frames_that_repeat() {
+        // Pictures 0 and 2 stand twice, 4 stands still, 6 to 7 is a cut.
+        let passages = [(0, 2, true), (2, 4, true), (4, 5, false), (5, 6, true), (6, 7, true)];
+        let at = |position| at(&passages, Some(4), position);
+        assert_eq!(at(0.0), (0, 2, 0.0));
+        assert_eq!(at(0.5), (0, 2, 0.25));
+        assert_eq!(at(1.5), (0, 2, 0.75));
+        assert_eq!(at(2.0), (2, 4, 0.0));
+        let (a, b, _) = at(4.5);
+        assert_eq!((a, b), (4, 4), "it stands still");
+        assert_eq!(at(6.25), (6, 7, 0.25));
+        assert_eq!(at(7.0), (7, 7, 0.0));
+    }
+
+    #[test]
+    fn into_another_scene_the_picture_changes_half_a_frame_before_it() {
+        // The old scene's last picture stands three times.
+        let passages = [(0, 3, true), (3, 4, true), (4, 5, true), (5, 6, true), (6, 7, true)];
+        for (position, phase) in [(0.5, 0.0), (2.25, 0.25), (2.75, 0.75)] {
+            assert_eq!(at(&passages, Some(0), position), (0, 3, phase));
+        }
+    }
 
     struct Rig {
         timeline: Timeline,

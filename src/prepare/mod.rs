@@ -1,8 +1,13 @@
 //! From finished clips to prepared ones: decoded, on a worker of low priority, in the order in
-//! which they are due, and laid into the ring as room comes free.
+//! which they are due, laid into the ring as room comes free, and their motion found while they
+//! wait there.
 //!
 //! Holds: clips keep their order. What waits here waits encoded, on the disk; only the one that
-//! goes into the ring next is decoded. A clip that cannot be decoded is reported and left out.
+//! goes into the ring next is decoded. A clip that cannot be decoded is reported and left out. No
+//! clip waits for its motion.
+
+mod joint;
+mod motion;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,15 +15,24 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::base::clock::Clock;
+use crate::base::effort::PresentEffort;
 use crate::base::error::{Error, Result};
-use crate::media::{Clip, ClipDecoder, Origin, PreparedClip};
-use crate::ring::Feeder;
+use crate::media::{Clip, ClipDecoder, Frame, Origin, Passage, PreparedClip};
+use crate::render::{flow, retime};
+use crate::ring::{Closed, Feeder};
+use joint::Joiner;
+pub use motion::MotionCounters;
+use motion::MotionFinder;
 
 /// Clips that may wait to be prepared. A generator that is further ahead waits.
 const WAITING: usize = 32;
 
 /// How often a worker looks whether the ring has room.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// With less than this in the ring the next clip comes before motion.
+const HUNGRY_S: f64 = 3.0;
 
 /// Pause behind a clip that could not be prepared.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
@@ -64,22 +78,51 @@ impl Preparer {
     }
 }
 
+/// Who finds the motion of clips.
+pub struct MotionWork {
+    /// Seconds over which a clip grows out of the one before; 0: it does not.
+    pub grow_seconds: f64,
+    /// What is on air before the first clip.
+    pub stand_in: Arc<PreparedClip>,
+    pub clock: Arc<dyn Clock>,
+    pub effort: Arc<PresentEffort>,
+    pub counters: Arc<MotionCounters>,
+}
+
 /// Starts the worker. `low_priority` is called on its thread first; `outcomes` are reported as
-/// they come. It ends when every [`Preparer`] is gone or the playout is, and drops `outcomes`.
+/// they come. Without `motion` none is looked for. It ends when every [`Preparer`] is gone or the
+/// playout is, and drops `outcomes`.
 pub fn start(
     feeder: Feeder,
     decoder: Arc<dyn ClipDecoder>,
+    motion: Option<MotionWork>,
     low_priority: fn(),
     outcomes: impl Fn(Outcome) + Send + 'static,
 ) -> Result<Preparer> {
     let (jobs, queue) = bounded(WAITING);
     let waiting_ms = Arc::new(AtomicU64::new(0));
-    let worker = Worker { queue, feeder, decoder, waiting_ms: waiting_ms.clone() };
+    let grow_seconds = motion.as_ref().map_or(0.0, |motion| motion.grow_seconds);
+    let motion = motion.map(|MotionWork { stand_in, clock, effort, counters, .. }| {
+        let mut finder = MotionFinder::new(clock, effort, counters);
+        finder.add(stand_in, true);
+        finder
+    });
+    let mut worker = Worker {
+        queue,
+        feeder,
+        decoder,
+        motion,
+        joiner: Joiner::default(),
+        grow_seconds,
+        before: None,
+        decoded: None,
+        waiting_ms: waiting_ms.clone(),
+    };
     std::thread::Builder::new()
         .name("prepare".into())
         .spawn(move || {
             low_priority();
-            worker.run(&outcomes);
+            while worker.step(&outcomes).is_ok() {}
         })
         .map_err(|e| Error::internal("cannot start preparing clips").with_source(e))?;
     Ok(Preparer { jobs, waiting_ms })
@@ -89,62 +132,112 @@ struct Worker {
     queue: Receiver<Job>,
     feeder: Feeder,
     decoder: Arc<dyn ClipDecoder>,
+    motion: Option<MotionFinder>,
+    joiner: Joiner,
+    grow_seconds: f64,
+    /// The clip that airs before the next one: its serial number and its last picture.
+    before: Option<(u64, Frame)>,
+    /// Waits for room in the ring; with what it counts in `waiting_ms`.
+    decoded: Option<(Arc<PreparedClip>, u64)>,
     waiting_ms: Arc<AtomicU64>,
 }
 
 impl Worker {
-    fn run(self, outcomes: &dyn Fn(Outcome)) {
-        loop {
-            match self.queue.recv_timeout(PATIENCE) {
-                Ok(job) => {
-                    let (clip, ms) = (job.clip.clone(), job_ms(&job));
-                    let laid = match prepare(job, &*self.decoder) {
-                        Ok(prepared) => {
-                            let laid = self.lay(prepared);
-                            outcomes(Outcome::Ready(clip));
-                            laid
-                        }
-                        Err(error) => {
-                            outcomes(Outcome::Failed(clip, error));
-                            // A set whose disk is gone fails at once, and comes again.
-                            self.feeder.collect(AFTER_FAILURE)
-                        }
-                    };
-                    self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
-                    if laid.is_err() {
-                        return;
-                    }
-                }
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return,
+    /// Does what is most urgent, or waits a moment.
+    fn step(&mut self, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
+        self.feeder.collect(Duration::ZERO)?;
+        if let Some((clip, ms)) =
+            self.decoded.take_if(|(clip, _)| self.feeder.has_room(clip.bytes()))
+        {
+            self.feeder.append(clip)?;
+            self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
+            if let Some(motion) = &mut self.motion {
+                motion.appended();
             }
-            if self.feeder.collect(Duration::ZERO).is_err() {
-                return;
+            return Ok(());
+        }
+        let runway_s = self.feeder.runway().seconds();
+        if self.decoded.is_none()
+            && runway_s < HUNGRY_S
+            && let Ok(job) = self.queue.try_recv()
+        {
+            return self.take(job, outcomes);
+        }
+        if self.motion.as_mut().is_some_and(|motion| motion.step(runway_s)) {
+            return Ok(());
+        }
+        if self.decoded.is_some() {
+            return self.feeder.collect(PATIENCE);
+        }
+        match self.queue.recv_timeout(PATIENCE) {
+            Ok(job) => self.take(job, outcomes),
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(()),
+            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Err(Closed),
+        }
+    }
+
+    /// Decodes a clip.
+    fn take(&mut self, job: Job, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
+        let (clip, ms) = (job.clip.clone(), job_ms(&job));
+        match self.prepare(job) {
+            Ok(prepared) => {
+                let prepared = Arc::new(prepared);
+                if let Some(motion) = &mut self.motion {
+                    motion.add(prepared.clone(), false);
+                }
+                self.decoded = Some((prepared, ms));
+                outcomes(Outcome::Ready(clip));
+                Ok(())
+            }
+            Err(error) => {
+                self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
+                outcomes(Outcome::Failed(clip, error));
+                // A set whose disk is gone fails at once, and comes again.
+                self.feeder.collect(AFTER_FAILURE)
             }
         }
     }
 
-    /// Waits for room in the ring and appends.
-    fn lay(&self, clip: PreparedClip) -> Result<(), crate::ring::Closed> {
-        let bytes = clip.bytes();
-        while !self.feeder.has_room(bytes) {
-            self.feeder.collect(PATIENCE)?;
+    fn prepare(&mut self, job: Job) -> Result<PreparedClip> {
+        let Job { mut clip, origin, reversed } = job;
+        let mut decoded = self.decoder.decode(&clip.path)?;
+        clip.frames = decoded.frames.len() as u32;
+        clip.format = decoded.format;
+        if reversed {
+            decoded.frames.reverse();
         }
-        self.feeder.append(Arc::new(clip))
+        let passages = retime::passages(&decoded.frames).into_iter();
+        let passages: Vec<Passage> =
+            passages.map(|p| Passage::new(p.from as usize, p.to as usize, p.moves)).collect();
+        let last = decoded.frames.last().cloned();
+        let grown = self.grow(&clip, &mut decoded.frames, &passages);
+        let motion_bytes = flow::motion_bytes(clip.format.width, clip.format.height);
+        let about = (origin, clip, reversed);
+        let mut prepared = PreparedClip::new(about, decoded.frames, passages, motion_bytes);
+        prepared.grown_from = grown;
+        self.before = last.filter(|_| self.grow_seconds > 0.0).map(|last| (prepared.serial, last));
+        Ok(prepared)
+    }
+
+    /// Lets a clip grow out of the one before, if there is time for that.
+    fn grow(&mut self, clip: &Clip, frames: &mut [Frame], passages: &[Passage]) -> Option<u64> {
+        let (serial, before) = self.before.as_ref()?;
+        if self.feeder.runway().seconds() < HUNGRY_S {
+            return None;
+        }
+        let count = (self.grow_seconds * clip.format.fps.as_f64()).round() as usize;
+        // Never into its second half: a joint may follow there.
+        let motions = self.joiner.join(before, frames, count.min(frames.len() / 2))?;
+        for (n, motion) in motions.into_iter().enumerate() {
+            let found = passages.iter().find(|p| p.moves && (p.from, p.to) == (n, n + 1));
+            if let Some(passage) = found {
+                let _ = passage.motion.set(motion);
+            }
+        }
+        Some(*serial)
     }
 }
 
 fn job_ms(job: &Job) -> u64 {
     (job.clip.seconds() * 1000.0) as u64
-}
-
-fn prepare(job: Job, decoder: &dyn ClipDecoder) -> Result<PreparedClip> {
-    let Job { mut clip, origin, reversed } = job;
-    let mut decoded = decoder.decode(&clip.path)?;
-    clip.frames = decoded.frames.len() as u32;
-    clip.format = decoded.format;
-    if reversed {
-        decoded.frames.reverse();
-    }
-    Ok(PreparedClip { origin, clip, reversed, frames: decoded.frames })
 }

@@ -1,18 +1,21 @@
 //! Pixels: from source pictures to the canvas, on I420 planes.
 //!
-//! A picture is made in three steps: the source frames are blended (`combine` kernel, one pass),
-//! graded at source size ([`Look`]), and scaled to the canvas (`scale`). A step that has nothing
-//! to do is skipped; a source that is the canvas arrives there unchanged.
+//! A picture is made in four steps: between two source frames whose motion is known it is warped
+//! along that ([`warp`]); what is on air at once is blended (`combine` kernel, one pass), graded at
+//! source size ([`Look`]), and scaled to the canvas (`scale`). A step that has nothing to do is
+//! skipped; a source that is the canvas arrives there unchanged.
 //!
 //! Holds: nothing is allocated once a source size has been seen, nothing blocks, and no look,
 //! phase or mix, however odd, makes it panic. Graded or scaled luma is within 16 to 235,
 //! chroma within 16 to 240.
 
+mod between;
 pub mod flow;
 mod geometry;
 mod kernels;
 mod look;
 mod preview;
+pub mod retime;
 mod scale;
 mod screen;
 #[cfg(test)]
@@ -23,8 +26,12 @@ pub use look::Look;
 pub use preview::{jpeg, preview, preview_size, to_rgb};
 pub use screen::Screen;
 
+use std::sync::Arc;
+
+use crate::base::effort::{Effort, PresentEffort};
 use crate::config::{Fit, Interpolation};
-use crate::media::{Frame, FrameMut, PlaneMut};
+use crate::media::{Frame, FrameMut, Motion, PlaneMut};
+use between::Between;
 use geometry::Geometry;
 use kernels::{Cpu, ONE};
 use look::Grade;
@@ -36,6 +43,15 @@ pub struct Layer<'a> {
     pub a: &'a Frame,
     pub b: &'a Frame,
     pub phase: f32,
+    /// Between the two, if it is known; found for frames of their size.
+    pub motion: Option<&'a Motion>,
+}
+
+impl<'a> Layer<'a> {
+    /// One frame as it is.
+    pub fn still(frame: &'a Frame) -> Self {
+        Layer { a: frame, b: frame, phase: 0.0, motion: None }
+    }
 }
 
 /// What is on air at one instant.
@@ -57,19 +73,12 @@ pub enum Rendered {
     Blended,
 }
 
-/// What really happens between two source frames when `wanted` is set: as long as clips carry no
-/// motion, `Flow` blends.
-pub fn effective(wanted: Interpolation) -> Interpolation {
-    match wanted {
-        Interpolation::Flow | Interpolation::Blend => Interpolation::Blend,
-        Interpolation::Nearest => Interpolation::Nearest,
-    }
-}
-
 /// Renders one picture after another. Lives on the render thread.
 pub struct Renderer {
     fit: Fit,
     method: Interpolation,
+    effort: Arc<PresentEffort>,
+    between: Between,
     stage: Stage,
     /// A second canvas and a row, for a mix of sources of different sizes.
     other: Frame,
@@ -78,30 +87,42 @@ pub struct Renderer {
 
 impl Renderer {
     /// `canvas` is the size that is expected; what counts is the size of the picture that
-    /// [`Renderer::render`] is given.
-    pub fn new(canvas: (u32, u32), fit: Fit, method: Interpolation) -> Self {
-        Renderer::with_cpu(canvas, fit, method, Cpu::detect())
+    /// [`Renderer::render`] is given. `effort` is looked at for every picture.
+    pub fn new(
+        canvas: (u32, u32),
+        fit: Fit,
+        method: Interpolation,
+        effort: Arc<PresentEffort>,
+    ) -> Self {
+        Renderer::with_cpu(canvas, fit, method, effort, Cpu::detect())
     }
 
-    fn with_cpu(canvas: (u32, u32), fit: Fit, method: Interpolation, cpu: Cpu) -> Self {
+    fn with_cpu(
+        canvas: (u32, u32),
+        fit: Fit,
+        method: Interpolation,
+        effort: Arc<PresentEffort>,
+        cpu: Cpu,
+    ) -> Self {
         Renderer {
             fit,
-            method: effective(method),
+            method,
+            effort,
+            between: Between::new(cpu),
             stage: Stage { cpu, scaler: Scaler::new(cpu), prepared: Frame::black(0, 0) },
             other: Frame::black(canvas.0, canvas.1),
             row: vec![0; canvas.0 as usize],
         }
     }
 
-    /// What happens between two source frames; see [`effective`].
-    pub fn method(&self) -> Interpolation {
-        self.method
-    }
-
     /// Renders `picture` into `out`, every pixel of it.
     pub fn render(&mut self, picture: &Picture, look: &Look, out: &mut FrameMut) -> Rendered {
-        let mix = self.mix(picture);
-        let rendered = if mix.len > 1 { Rendered::Blended } else { Rendered::Source };
+        let method = match self.method {
+            Interpolation::Flow if self.effort.get() >= Effort::Blend => Interpolation::Blend,
+            method => method,
+        };
+        let colour = self.effort.get() < Effort::LumaWarp;
+        let (mix, rendered) = self.between.mix(picture, method, colour);
         if look.blackout || mix.len == 0 || out.y.width == 0 || out.y.height == 0 {
             fill_black(out);
             return rendered;
@@ -135,28 +156,6 @@ impl Renderer {
         }
         rendered
     }
-
-    /// The frames that show at all, and how much of each.
-    fn mix<'a>(&self, picture: &Picture<'a>) -> Mix<'a> {
-        let mut mix = Mix { frames: [picture.base.a; 4], weights: [0.0; 4], len: 0 };
-        let mut add = |layer: &Layer<'a>, share: f32| {
-            let phase = match self.method {
-                Interpolation::Nearest if layer.phase < 0.5 => 0.0,
-                Interpolation::Nearest => 1.0,
-                Interpolation::Blend | Interpolation::Flow => unit(layer.phase),
-            };
-            mix.add(layer.a, share * (1.0 - phase));
-            mix.add(layer.b, share * phase);
-        };
-        match &picture.over {
-            Some((over, amount)) => {
-                add(&picture.base, 1.0 - unit(*amount));
-                add(over, unit(*amount));
-            }
-            None => add(&picture.base, 1.0),
-        }
-        mix
-    }
 }
 
 /// Into 0 to 1; what is no number is 0.
@@ -173,9 +172,19 @@ struct Mix<'a> {
 }
 
 impl<'a> Mix<'a> {
+    /// None yet; `frame` fills the places.
+    fn new(frame: &'a Frame) -> Self {
+        Mix { frames: [frame; 4], weights: [0.0; 4], len: 0 }
+    }
+
+    /// Whether so much is seen at all.
+    fn shows(weight: f32) -> bool {
+        weight >= 0.5 / f32::from(ONE)
+    }
+
     /// A weight that would be rounded to nothing is left out, and so is a frame without pixels.
     fn add(&mut self, frame: &'a Frame, weight: f32) {
-        if weight < 0.5 / f32::from(ONE) || !is_whole(frame) {
+        if !Mix::shows(weight) || !is_whole(frame) {
             return;
         }
         let known = self.frames[..self.len].iter().position(|f| std::ptr::eq(*f, frame));
@@ -301,6 +310,17 @@ fn prepare(
 
 fn row_mut<'a>(plane: &'a mut PlaneMut, y: usize) -> &'a mut [u8] {
     &mut plane.data[y * plane.stride..][..plane.width]
+}
+
+/// Mixes `share` of `other` into `frame`; both are of one size.
+pub fn mix_into(frame: &mut Frame, other: &Frame, share: f32) {
+    let cpu = Cpu::detect();
+    let weights = quantise(&[1.0 - unit(share), unit(share)]);
+    let mut row = vec![0; frame.width as usize];
+    let frame = frame.as_mut();
+    for (mut plane, other) in [(frame.y, &other.y), (frame.u, &other.u), (frame.v, &other.v)] {
+        blend_into(cpu, &mut plane, other, weights, &mut row);
+    }
 }
 
 /// Mixes the tight plane `other` into `plane`.

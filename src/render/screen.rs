@@ -3,6 +3,8 @@
 //! Holds: a picture of the size of the screen is converted as it is, in one pass. Each chroma
 //! value is that of two by two pixels. Nothing is allocated once both sizes have been seen.
 
+use std::sync::Arc;
+
 use super::kernels::Cpu;
 use super::{Layer, Look, Picture, Renderer, is_whole, resize};
 use crate::config::{Fit, Interpolation};
@@ -16,7 +18,8 @@ pub struct Screen {
 
 impl Screen {
     pub fn new() -> Self {
-        let renderer = Renderer::new((0, 0), Fit::Contain, Interpolation::Nearest);
+        let (fit, method) = (Fit::Contain, Interpolation::Nearest);
+        let renderer = Renderer::new((0, 0), fit, method, Arc::default());
         Screen { cpu: Cpu::detect(), renderer, scaled: Frame::black(0, 0) }
     }
 
@@ -25,8 +28,8 @@ impl Screen {
         let exact = (picture.width, picture.height) == size && is_whole(picture);
         if !exact {
             resize(&mut self.scaled, size);
-            let base = Layer { a: picture, b: picture, phase: 0.0 };
             let mut scaled = self.scaled.as_mut();
+            let base = Layer::still(picture);
             self.renderer.render(&Picture { base, over: None }, &Look::default(), &mut scaled);
         }
         let frame = if exact { picture } else { &self.scaled };

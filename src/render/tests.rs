@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::MotionKind;
 use Fit::{Contain, Cover, Stretch};
 use Interpolation::{Blend, Flow, Nearest};
 
@@ -42,7 +43,7 @@ fn busy(width: u32, height: u32) -> Frame {
 }
 
 fn still(frame: &Frame) -> Picture<'_> {
-    Picture { base: Layer { a: frame, b: frame, phase: 0.0 }, over: None }
+    Picture { base: Layer::still(frame), over: None }
 }
 
 /// Renders into a buffer full of rubbish.
@@ -54,12 +55,12 @@ fn shoot(renderer: &mut Renderer, picture: &Picture, look: &Look, canvas: (u32, 
 
 fn scaled(frame: &Frame, canvas: (u32, u32), fit: Fit, zoom: f32) -> Frame {
     let look = Look { zoom, ..Look::default() };
-    shoot(&mut Renderer::new(canvas, fit, Blend), &still(frame), &look, canvas)
+    shoot(&mut Renderer::new(canvas, fit, Blend, Arc::default()), &still(frame), &look, canvas)
 }
 
 fn graded(frame: &Frame, look: Look) -> Frame {
     let size = (frame.width, frame.height);
-    shoot(&mut Renderer::new(size, Cover, Blend), &still(frame), &look, size)
+    shoot(&mut Renderer::new(size, Cover, Blend, Arc::default()), &still(frame), &look, size)
 }
 
 #[test]
@@ -74,9 +75,9 @@ fn a_source_of_the_size_of_the_canvas_arrives_unchanged() {
 #[test]
 fn a_blend_moves_evenly_from_one_frame_to_the_next() {
     let (a, b) = (flat(70, 50, [20, 100, 30]), flat(70, 50, [200, 140, 230]));
-    let mut renderer = Renderer::new((70, 50), Cover, Blend);
+    let mut renderer = Renderer::new((70, 50), Cover, Blend, Arc::default());
     let mut at = |phase| {
-        let picture = Picture { base: Layer { a: &a, b: &b, phase }, over: None };
+        let picture = Picture { base: Layer { a: &a, b: &b, phase, motion: None }, over: None };
         shoot(&mut renderer, &picture, &Look::default(), (70, 50))
     };
     assert!(at(0.0) == a);
@@ -88,9 +89,9 @@ fn a_blend_moves_evenly_from_one_frame_to_the_next() {
 #[test]
 fn nearest_shows_one_frame_or_the_other() {
     let (a, b) = (busy(64, 36), flat(64, 36, [100, 100, 100]));
-    let mut renderer = Renderer::new((64, 36), Cover, Nearest);
+    let mut renderer = Renderer::new((64, 36), Cover, Nearest, Arc::default());
     for (phase, expected) in [(0.49, &a), (0.51, &b)] {
-        let picture = Picture { base: Layer { a: &a, b: &b, phase }, over: None };
+        let picture = Picture { base: Layer { a: &a, b: &b, phase, motion: None }, over: None };
         let mut out = Frame::black(64, 36);
         let rendered = renderer.render(&picture, &Look::default(), &mut out.as_mut());
         assert_eq!(rendered, Rendered::Source);
@@ -101,10 +102,10 @@ fn nearest_shows_one_frame_or_the_other() {
 #[test]
 fn a_crossfade_begins_and_ends_with_one_layer_alone() {
     let frames: Vec<Frame> = [30, 60, 120, 200].map(|y| flat(64, 36, [y, y, y])).into();
-    let mut renderer = Renderer::new((64, 36), Cover, Flow);
+    let mut renderer = Renderer::new((64, 36), Cover, Flow, Arc::default());
     let mut at = |amount| {
-        let base = Layer { a: &frames[0], b: &frames[1], phase: 0.5 };
-        let over = Layer { a: &frames[2], b: &frames[3], phase: 0.25 };
+        let base = Layer { a: &frames[0], b: &frames[1], phase: 0.5, motion: None };
+        let over = Layer { a: &frames[2], b: &frames[3], phase: 0.25, motion: None };
         let mut out = Frame::black(64, 36);
         let picture = Picture { base, over: Some((over, amount)) };
         let rendered = renderer.render(&picture, &Look::default(), &mut out.as_mut());
@@ -113,19 +114,61 @@ fn a_crossfade_begins_and_ends_with_one_layer_alone() {
     assert_eq!(at(0.0), (45, Rendered::Blended));
     assert_eq!(at(0.5), (93, Rendered::Blended));
     assert_eq!(at(1.0), (140, Rendered::Blended));
-    assert_eq!(renderer.method(), Blend, "flow says that it blends");
+}
+
+/// Two frames of one motion, and that motion.
+fn moving() -> (Frame, Frame, Motion) {
+    let at = |x: f64, y: f64| 120.0 + 50.0 * (x * 0.11).sin() + 40.0 * (y * 0.13 + x * 0.05).cos();
+    let a = paint(160, 96, |x, y| [at(x, y), at(x, y), 128.0]);
+    let b = paint(160, 96, |x, y| [at(x - 8.0, y), at(x - 8.0, y), 128.0]);
+    let mut motion = Motion::default();
+    let mut analyser = flow::Analyser::new();
+    analyser.analyse(a.as_ref().y, b.as_ref().y, flow::Quality::Normal, &mut motion);
+    (a, b, motion)
+}
+
+#[test]
+fn what_moves_is_warped_and_counted_and_blended_under_load() {
+    let (a, b, motion) = moving();
+    let others =
+        [MotionKind::Cut, MotionKind::Repeat].map(|kind| Motion { kind, ..motion.clone() });
+    let effort = Arc::new(PresentEffort::default());
+    let mut renderer = Renderer::new((160, 96), Cover, Flow, effort.clone());
+    let mut at = |phase, motion| {
+        let picture = Picture { base: Layer { a: &a, b: &b, phase, motion }, over: None };
+        let mut out = Frame::black(160, 96);
+        let rendered = renderer.render(&picture, &Look::default(), &mut out.as_mut());
+        (out, rendered)
+    };
+    let (warped, rendered) = at(0.5, Some(&motion));
+    assert_eq!(rendered, Rendered::Interpolated);
+    let (blended, rendered) = at(0.5, None);
+    assert_eq!(rendered, Rendered::Blended, "no motion is known yet");
+    assert!(warped != blended);
+    assert!(at(0.0, Some(&motion)) == (a.clone(), Rendered::Source));
+    assert!(at(1.0, Some(&motion)) == (b.clone(), Rendered::Source));
+    for other in &others {
+        assert!(at(0.4, Some(other)) == (a.clone(), Rendered::Source));
+        assert!(at(0.6, Some(other)) == (b.clone(), Rendered::Source));
+    }
+    effort.set(Effort::LumaWarp);
+    let (cheaper, rendered) = at(0.5, Some(&motion));
+    assert_eq!(rendered, Rendered::Interpolated);
+    assert!(cheaper.y == warped.y && cheaper.u == blended.u);
+    effort.set(Effort::Blend);
+    assert!(at(0.5, Some(&motion)) == (blended, Rendered::Blended));
 }
 
 #[test]
 fn only_a_mix_counts_as_blended() {
     let (a, b) = (busy(64, 36), busy(64, 36));
-    let mut renderer = Renderer::new((64, 36), Cover, Blend);
+    let mut renderer = Renderer::new((64, 36), Cover, Blend, Arc::default());
     let mut out = Frame::black(64, 36);
     let mut count = |phase, over| {
-        let picture = Picture { base: Layer { a: &a, b: &b, phase }, over };
+        let picture = Picture { base: Layer { a: &a, b: &b, phase, motion: None }, over };
         renderer.render(&picture, &Look::default(), &mut out.as_mut())
     };
-    let held = Layer { a: &b, b: &b, phase: 0.3 };
+    let held = Layer { a: &b, b: &b, phase: 0.3, motion: None };
     assert_eq!(count(0.0, None), Rendered::Source);
     assert_eq!(count(1.0, None), Rendered::Source);
     assert_eq!(count(1.0, Some((held, 0.5))), Rendered::Source, "both layers show b");
@@ -137,9 +180,8 @@ fn only_a_mix_counts_as_blended() {
 #[test]
 fn layers_of_different_sizes_meet_on_the_canvas() {
     let (small, large) = (flat(64, 36, [50, 60, 70]), flat(96, 96, [150, 160, 170]));
-    let mut renderer = Renderer::new((128, 72), Contain, Blend);
-    let layer = |frame| Layer { a: frame, b: frame, phase: 0.0 };
-    let picture = Picture { base: layer(&small), over: Some((layer(&large), 0.5)) };
+    let mut renderer = Renderer::new((128, 72), Contain, Blend, Arc::default());
+    let picture = Picture { base: Layer::still(&small), over: Some((Layer::still(&large), 0.5)) };
     let out = shoot(&mut renderer, &picture, &Look::default(), (128, 72));
     assert_eq!(out.y[36 * 128 + 64], 100);
     assert_eq!((out.u[18 * 64 + 32], out.v[18 * 64 + 32]), (110, 120));
@@ -434,8 +476,8 @@ proptest! {
     ) {
         let [a, b] = &frames;
         let [phase, over, amount, brightness, contrast, saturation, hue, zoom] = numbers;
-        let base = Layer { a, b: if over > 1.0 { a } else { b }, phase };
-        let picture = Picture { base, over: Some((Layer { a: b, b: a, phase: over }, amount)) };
+        let base = Layer { a, b: if over > 1.0 { a } else { b }, phase, motion: None };
+        let picture = Picture { base, over: Some((Layer { a: b, b: a, phase: over, motion: None }, amount)) };
         let look = Look {
             brightness, contrast, saturation, hue_deg: hue * 90.0, zoom, blackout: false,
         };
@@ -453,7 +495,7 @@ proptest! {
                 u: PlaneMut { data: u, stride: chroma_stride, width: cw, height: ch },
                 v: PlaneMut { data: v, stride: chroma_stride, width: cw, height: ch },
             };
-            let mut renderer = Renderer::with_cpu((w as u32, h as u32), fit, Blend, cpu);
+            let mut renderer = Renderer::with_cpu((w as u32, h as u32), fit, Flow, Arc::default(), cpu);
             renderer.render(&picture, &look, &mut out);
             planes
         };

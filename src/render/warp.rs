@@ -8,9 +8,17 @@
 //!
 //! Holds: nothing is allocated while the size of pictures stays.
 
-use super::kernels::Cpu;
 use super::kernels::warp::{CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, Row};
+use super::kernels::{Cpu, ONE};
 use crate::media::{FrameMut, FrameRef, Motion, PlaneMut, PlaneRef};
+
+/// What is done to the colour of a warped picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    Warped,
+    /// Mixed in place: a third less work, and seen only at coloured edges that move.
+    Blended,
+}
 
 pub struct Warper {
     cpu: Cpu,
@@ -66,14 +74,12 @@ impl Default for Warper {
 
 impl Warper {
     pub fn new() -> Self {
+        Warper::with_cpu(Cpu::detect())
+    }
+
+    pub(super) fn with_cpu(cpu: Cpu) -> Self {
         let grids = [Grid::new(4), Grid::new(2)];
-        Warper {
-            cpu: Cpu::detect(),
-            grids,
-            cell_px: 4,
-            cells: Cells::default(),
-            row: Cells::default(),
-        }
+        Warper { cpu, grids, cell_px: 4, cells: Cells::default(), row: Cells::default() }
     }
 
     /// Writes the picture at time `t` (0: `a`, 1: `b`) into `out`. All are of the size for which
@@ -83,24 +89,53 @@ impl Warper {
         (a, b): (FrameRef, FrameRef),
         motion: &Motion,
         t: f32,
+        colour: Colour,
         out: &mut FrameMut,
     ) {
         let t = if t > 0.0 { t.min(1.0) } else { 0.0 };
-        if self.cell_px != motion.cell_px {
-            self.cell_px = motion.cell_px;
-            let cell = motion.cell_px as usize;
+        self.make_room(motion);
+        self.at_time(motion, t);
+        self.rows(motion, 0, t, [(a.y, b.y)], [&mut out.y]);
+        match colour {
+            Colour::Warped => {
+                self.rows(motion, 1, t, [(a.u, b.u), (a.v, b.v)], [&mut out.u, &mut out.v]);
+            }
+            Colour::Blended => {
+                for (a, b, out) in [(a.u, b.u, &mut out.u), (a.v, b.v, &mut out.v)] {
+                    blend(self.cpu, (a, b), t, out);
+                }
+            }
+        }
+    }
+
+    /// Makes room for motion of this size, so that following it allocates nothing.
+    pub fn make_room(&mut self, motion: &Motion) {
+        self.set_cell(motion.cell_px);
+        self.cells.resize(motion.width, motion.height);
+        self.row.resize(motion.width, 1);
+    }
+
+    /// Moves all of `a` along `motion`, to where the second of its frames has it. What that shows for
+    /// the first time is filled with what was nearby.
+    pub fn carry(&mut self, a: FrameRef, motion: &Motion, out: &mut FrameMut) {
+        self.make_room(motion);
+        self.at_time(motion, 1.0);
+        self.cells.share.fill(0);
+        self.rows(motion, 0, 1.0, [(a.y, a.y)], [&mut out.y]);
+        self.rows(motion, 1, 1.0, [(a.u, a.u), (a.v, a.v)], [&mut out.u, &mut out.v]);
+    }
+
+    fn set_cell(&mut self, cell_px: u32) {
+        if self.cell_px != cell_px {
+            self.cell_px = cell_px;
+            let cell = cell_px as usize;
             self.grids = [Grid::new(cell), Grid::new(cell / 2)];
         }
-        self.at_time(motion, t);
-        self.row.resize(motion.width, 1);
-        self.rows(motion, 0, t, [(a.y, b.y)], [&mut out.y]);
-        self.rows(motion, 1, t, [(a.u, b.u), (a.v, b.v)], [&mut out.u, &mut out.v]);
     }
 
     /// The cells as they are at `t`.
     fn at_time(&mut self, motion: &Motion, t: f32) {
         let (width, height) = (motion.width, motion.height);
-        self.cells.resize(width, height);
         let stride = self.cells.stride;
         for y in 0..height {
             let to = y * stride + CELLS_BEFORE;
@@ -147,5 +182,14 @@ impl Warper {
                 }),
             );
         }
+    }
+}
+
+/// Both planes as they are, `t` of `b`.
+fn blend(cpu: Cpu, (a, b): (PlaneRef, PlaneRef), t: f32, out: &mut PlaneMut) {
+    let of_b = (t * f32::from(ONE)).round() as i16;
+    let (width, stride) = (out.width, out.stride);
+    for ((a, b), out) in a.rows().zip(b.rows()).zip(out.data.chunks_mut(stride)) {
+        cpu.combine([a, b, b, b], [ONE - of_b, of_b, 0, 0], &mut out[..width]);
     }
 }

@@ -3,6 +3,10 @@
 //! Holds: [`Director::handle`] is a pure function of the state, the event and the time; it does
 //! nothing itself. Whoever runs it carries out the [`Effect`]s it returns, in order.
 
+mod ladder;
+
+pub use ladder::{Ladder, Load};
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -35,6 +39,8 @@ pub enum Topic {
     /// By its number.
     Output(u32),
     Timing,
+    /// The show does less than it would.
+    Effort,
     /// The bitrate is lowered.
     Uplink,
     Encoder,

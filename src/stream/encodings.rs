@@ -14,6 +14,7 @@ use super::fanout::Fanout;
 use super::output::Output;
 use super::raw::Tap;
 use super::sound::SoundOut;
+use crate::base::effort::PresentEffort;
 use crate::base::error::Result;
 use crate::config::output::{OutputSpec, Target};
 
@@ -30,6 +31,7 @@ pub struct AdaptSettings {
 pub struct Encodings {
     settings: EncodeSettings,
     choice: Choice,
+    effort: Arc<PresentEffort>,
     tap: Arc<Tap>,
     sound: Arc<SoundOut>,
     adapt: AdaptSettings,
@@ -68,16 +70,18 @@ impl Encodings {
         settings: EncodeSettings,
         choice: Choice,
         adapt: AdaptSettings,
+        effort: &Arc<PresentEffort>,
         tap: &Arc<Tap>,
         sound: &Arc<SoundOut>,
     ) -> Result<Arc<Self>> {
-        let main = Encode::start(&settings, &choice, adapt, tap, sound)?;
+        let main = Encode::start(&settings, &choice, adapt, effort, tap, sound)?;
         Ok(Arc::new(Encodings {
             main_fanout: main.encoding.fanout().clone(),
             main_state: main.encoding.state().clone(),
             running: Mutex::new(Running { encodes: vec![main], closed: false }),
             settings,
             choice,
+            effort: effort.clone(),
             tap: tap.clone(),
             sound: sound.clone(),
             adapt,
@@ -109,7 +113,8 @@ impl Encodings {
             output.shown(),
             wanted.bitrate_kbps
         );
-        let encode = Encode::start(&wanted, &self.choice, self.adapt, &self.tap, &self.sound)?;
+        let encode =
+            Encode::start(&wanted, &self.choice, self.adapt, &self.effort, &self.tap, &self.sound)?;
         let fanout = encode.encoding.fanout().clone();
         running.encodes.push(encode);
         Ok(fanout)
@@ -176,11 +181,12 @@ impl Encode {
         settings: &EncodeSettings,
         choice: &Choice,
         adapt: AdaptSettings,
+        effort: &Arc<PresentEffort>,
         tap: &Arc<Tap>,
         sound: &Arc<SoundOut>,
     ) -> Result<Self> {
         Ok(Encode {
-            encoding: Encoding::start(settings.clone(), choice.clone(), tap, sound)?,
+            encoding: Encoding::start(settings.clone(), choice.clone(), effort, tap, sound)?,
             adaptation: Adaptation::new(adapt.floor_kbps, settings.bitrate_kbps),
             settings: settings.clone(),
             used_at: None,
@@ -222,6 +228,7 @@ mod tests {
             bitrate_kbps,
             keyframe_seconds,
             preset: None,
+            lean: false,
         }
     }
 

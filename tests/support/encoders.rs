@@ -95,6 +95,7 @@ pub fn settings() -> EncodeSettings {
         bitrate_kbps: 1500,
         keyframe_seconds: 1.0,
         preset: None,
+        lean: false,
     }
 }
 

@@ -4,6 +4,10 @@
 //! few times a second.
 
 use super::*;
+use crate::base::effort::Effort;
+
+/// After so many frames the show runs evenly.
+const SETTLED_FRAMES: u64 = 180;
 
 impl Running<'_> {
     /// Tells and enters what became of each output, once for each change.
@@ -111,6 +115,27 @@ impl Running<'_> {
             format!("this machine is too slow at the moment: {more} pictures held in 5 s")
         });
         self.event(Event::Problem(Topic::Timing, text));
+    }
+
+    /// Does less while the machine is too busy.
+    pub(super) fn watch_load(&mut self, now: Duration) {
+        let load = self.reporter.load();
+        // Opening encoders and the first clips are no measure.
+        let settled = self.session_frames.source.sent.get() > SETTLED_FRAMES;
+        if !settled || self.director.phase() != Phase::Live {
+            return;
+        }
+        let Some(effort) = self.ladder.look(now, load) else { return };
+        self.effort.set(effort);
+        tracing::info!("quality: {}", effort.name());
+        let text = match effort {
+            Effort::Full => None,
+            Effort::FastMotion | Effort::NoMotion => Some("less motion is looked for"),
+            Effort::LumaWarp | Effort::Blend => Some("pictures are mixed instead of moved"),
+            Effort::LeanEncoder => Some("pictures are mixed, and encoded with less care"),
+        };
+        let text = text.map(|text| format!("this machine is busy: {text}"));
+        self.event(Event::Problem(Topic::Effort, text));
     }
 
     pub(super) fn watch_runway(&mut self) {

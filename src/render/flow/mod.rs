@@ -55,6 +55,28 @@ impl Quality {
     }
 }
 
+/// What the motion between two pictures of a size takes, at normal quality.
+pub fn motion_bytes(width: u32, height: u32) -> usize {
+    let shift = shift(width.max(height) as usize, Quality::Normal);
+    let cell = (cell_px(shift) << shift) as u32;
+    let cells = width.div_ceil(cell) as usize * height.div_ceil(cell) as usize;
+    cells * (size_of::<[i16; 2]>() + size_of::<[u8; 4]>())
+}
+
+/// How often a picture is halved before motion is looked for in it.
+fn shift(longest_side: usize, quality: Quality) -> u32 {
+    let mut shift = 0;
+    while longest_side >> shift > quality.longest_side() {
+        shift += 1;
+    }
+    shift
+}
+
+/// Pixels along a cell, of the picture in which motion is looked for.
+fn cell_px(shift: u32) -> usize {
+    if shift == 0 { 4 } else { 2 }
+}
+
 /// Finds motion, pair after pair. Keeps its memory.
 pub struct Analyser {
     cpu: Cpu,
@@ -83,15 +105,11 @@ impl Analyser {
 
     /// Fills `motion` with that between the luma of two frames of one size.
     pub fn analyse(&mut self, a: PlaneRef, b: PlaneRef, quality: Quality, motion: &mut Motion) {
-        let longest = a.width.max(a.height).max(1);
-        let mut shift = 0;
-        while longest >> shift > quality.longest_side() {
-            shift += 1;
-        }
+        let shift = shift(a.width.max(a.height).max(1), quality);
         let [pyramid_a, pyramid_b] = &mut self.pyramids;
         pyramid_a.fill(self.cpu, a, shift);
         pyramid_b.fill(self.cpu, b, shift);
-        let cell = if shift == 0 { 4 } else { 2 };
+        let cell = cell_px(shift);
         let [forward, backward] = &mut self.fields;
         let effort = quality.effort();
         self.searches[0].run(self.cpu, (pyramid_a, pyramid_b), effort, cell, forward);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::Frame;
-use crate::render::warp::Warper;
+use crate::render::warp::{Colour, Warper};
 
 /// Luma from a function of the position; chroma follows it.
 fn paint(width: u32, height: u32, luma: impl Fn(f64, f64) -> f64) -> Frame {
@@ -48,7 +48,7 @@ fn motion(a: &Frame, b: &Frame) -> Motion {
 
 fn between(a: &Frame, b: &Frame, motion: &Motion, t: f32) -> Frame {
     let mut out = Frame::black(a.width, a.height);
-    Warper::new().warp((a.as_ref(), b.as_ref()), motion, t, &mut out.as_mut());
+    Warper::new().warp((a.as_ref(), b.as_ref()), motion, t, Colour::Warped, &mut out.as_mut());
     out
 }
 

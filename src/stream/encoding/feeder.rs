@@ -2,6 +2,11 @@
 //!
 //! Holds: it never waits for an encoder, so that it always sees when one stands still. At most two
 //! pictures wait in front of the encoder; the others wait in the queue of the tap.
+//!
+//! While the machine is too busy, an encoder that takes fewer pains is put in the place of the present
+//! one: opened beside it, fed from a picture on which so becomes a key frame, while what is in the
+//! other still comes out first. Where both have the same parameter sets, as x264's have, nobody sees
+//! more of that than a key frame.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,8 +17,10 @@ use crossbeam_channel::{Receiver, TryRecvError, never, select};
 use gstreamer as gst;
 
 use super::instance::{Event, Input, Instance};
+use super::ladder;
 use super::recovery::{Recovery, Trouble};
 use super::{EncodeSettings, EncodingState};
+use crate::base::effort::{Effort, PresentEffort};
 use crate::base::telemetry::EncoderChange;
 use crate::base::time::NS;
 use crate::stream::clock_ns;
@@ -65,6 +72,25 @@ struct Present {
     out: u64,
     /// No more pictures will be pushed.
     ending: bool,
+    /// It takes fewer pains.
+    lean: bool,
+    /// It was put in the place of one that worked.
+    handed_over: bool,
+}
+
+impl Present {
+    fn new(instance: Instance, settings: &EncodeSettings) -> Self {
+        Present {
+            instance,
+            input: None,
+            kbps: settings.bitrate_kbps,
+            pushed: 0,
+            out: 0,
+            ending: false,
+            lean: settings.lean,
+            handed_over: false,
+        }
+    }
 }
 
 pub struct Feeder {
@@ -75,7 +101,16 @@ pub struct Feeder {
     state: Arc<EncodingState>,
     settings: EncodeSettings,
     recovery: Recovery,
+    effort: Arc<PresentEffort>,
     present: Option<Present>,
+    /// What is in it comes out before anything of the present one.
+    draining: Option<Present>,
+    /// Will be put in the place of the present one once it has opened.
+    next: Option<Present>,
+    /// Another one of this kind could not be opened beside the present one.
+    cannot_change: bool,
+    /// Of the last key frame.
+    parameter_sets: Vec<u8>,
     /// Encoders before the present one.
     earlier: u64,
     /// Those of them that are not down yet: each closes when it is.
@@ -114,6 +149,8 @@ enum Woken {
     Over,
     Event(Event),
     Gone,
+    /// From the encoder that is to be the next; `None`: it is gone.
+    Next(Option<Event>),
     Abandoned,
     Tick,
 }
@@ -122,10 +159,10 @@ impl Feeder {
     pub fn new(
         (pictures, load): (Receiver<RawUnit>, Arc<RawLoad>),
         abandoned: Receiver<Infallible>,
-        fanout: Arc<Fanout>,
-        state: Arc<EncodingState>,
+        (fanout, state): (Arc<Fanout>, Arc<EncodingState>),
         settings: EncodeSettings,
         recovery: Recovery,
+        effort: Arc<PresentEffort>,
     ) -> Self {
         Feeder {
             pictures,
@@ -135,7 +172,12 @@ impl Feeder {
             state,
             settings,
             recovery,
+            effort,
             present: None,
+            draining: None,
+            next: None,
+            cannot_change: false,
+            parameter_sets: Vec::new(),
             earlier: 0,
             left: Vec::new(),
             build_at_ns: 0,
@@ -162,7 +204,10 @@ impl Feeder {
         loop {
             self.pass_time();
             self.watch();
+            self.change();
             self.feed();
+            let waiting = self.pictures.len() + self.ahead + usize::from(self.waiting.is_some());
+            self.state.waiting.raise(waiting as u64);
             if self.is_done() {
                 if let Some(present) = self.present.take() {
                     present.instance.close(DOWN_LIMIT);
@@ -174,6 +219,7 @@ impl Feeder {
                 Woken::Unit(RawUnit::Sound { .. }) | Woken::Tick => {}
                 Woken::Over => self.over = true,
                 Woken::Event(event) => self.event(event),
+                Woken::Next(event) => self.event_of_next(event),
                 Woken::Gone => {
                     self.trouble(Trouble::Failed, "its thread ended".into());
                 }
@@ -185,8 +231,11 @@ impl Feeder {
     fn wait(&self) -> Woken {
         let ready = self.waiting.is_none() && !self.over && self.has_room();
         let pictures = if ready { &self.pictures } else { &self.no_pictures };
-        let events = self.present.as_ref().map_or(&self.no_events, |p| &p.instance.events);
+        let events = self.draining.as_ref().or(self.present.as_ref());
+        let [events, next] = [events, self.next.as_ref()]
+            .map(|present| present.map_or(&self.no_events, |p| &p.instance.events));
         select! {
+            recv(next) -> event => Woken::Next(event.ok()),
             recv(events) -> event => event.map_or(Woken::Gone, Woken::Event),
             recv(pictures) -> unit => unit.map_or(Woken::Over, Woken::Unit),
             recv(self.abandoned) -> _ => Woken::Abandoned,
@@ -235,15 +284,61 @@ impl Feeder {
     }
 
     fn build(&mut self) {
-        let kbps = self.state.bitrate_kbps();
-        self.settings.bitrate_kbps = kbps;
+        self.settings.bitrate_kbps = self.state.bitrate_kbps();
+        self.settings.lean = self.wants_lean();
         self.progress_ns = self.ran_ns;
         match Instance::start(self.recovery.rung(), &self.settings) {
-            Ok(instance) => {
-                self.present =
-                    Some(Present { instance, input: None, kbps, pushed: 0, out: 0, ending: false });
-            }
+            Ok(instance) => self.present = Some(Present::new(instance, &self.settings)),
             Err(error) => self.trouble(Trouble::Opening, error.to_string()),
+        }
+    }
+
+    /// Whether the encoder is to take fewer pains.
+    fn wants_lean(&self) -> bool {
+        let can = ladder::can_be_lean(self.recovery.rung(), &self.settings);
+        can && self.effort.get() >= Effort::LeanEncoder
+    }
+
+    /// Sees to another encoder when the pains that it is to take have changed, and puts it in the
+    /// place of the present one.
+    fn change(&mut self) {
+        let Some(present) = &self.present else { return };
+        let works = present.out > 0 && !present.ending && self.draining.is_none();
+        if !works || !self.again.is_empty() {
+            return;
+        }
+        let lean = self.wants_lean();
+        match &self.next {
+            None if lean != present.lean && !self.cannot_change => {
+                self.settings.bitrate_kbps = self.state.bitrate_kbps();
+                self.settings.lean = lean;
+                let instance = Instance::start(self.recovery.rung(), &self.settings);
+                self.next = instance.ok().map(|instance| Present::new(instance, &self.settings));
+            }
+            Some(next) if next.input.is_some() => {
+                if let Some(input) = &present.input {
+                    input.end();
+                }
+                self.draining = self.present.take();
+                self.present = self.next.take();
+                if let Some(present) = &mut self.present {
+                    present.handed_over = true;
+                }
+                self.progress_ns = self.ran_ns;
+                tracing::info!("encoding with {} pains", if lean { "fewer" } else { "the usual" });
+            }
+            _ => {}
+        }
+    }
+
+    fn event_of_next(&mut self, event: Option<Event>) {
+        match (event, &mut self.next) {
+            (Some(Event::Opened(input)), Some(next)) => next.input = Some(input),
+            _ => {
+                tracing::info!("a second encoder cannot be opened; the present one goes on");
+                self.cannot_change = true;
+                self.next = None;
+            }
         }
     }
 
@@ -381,6 +476,11 @@ impl Feeder {
                 }
             }
             Event::Out { buffer, pts_ns, at_ns } => self.encoded(buffer, pts_ns, at_ns),
+            Event::Ended if self.draining.is_some() => {
+                let drained = self.draining.take();
+                self.left.extend(drained.map(|drained| drained.instance.retire()));
+                self.progress_ns = self.ran_ns;
+            }
             Event::Failed(error) => self.trouble(Trouble::Failed, error.to_string()),
             Event::Ended if self.is_ending() => self.in_flight.clear(),
             Event::Ended => self.trouble(Trouble::Failed, "it ended by itself".into()),
@@ -404,10 +504,19 @@ impl Feeder {
             let took_ns = at_ns.saturating_sub(entered_ns);
             self.state.encode.record(Duration::from_nanos(took_ns));
         }
-        let Some(present) = &mut self.present else { return };
-        present.out += 1;
-        let new_encoder = present.out == 1 && self.earlier > 0;
         let key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        let sets = if key { parameter_sets(&buffer) } else { Vec::new() };
+        let of_present = self.draining.is_none();
+        let Some(present) = self.draining.as_mut().or(self.present.as_mut()) else { return };
+        present.out += 1;
+        let is_first = present.out == 1 && of_present;
+        let new_encoder = match present.handed_over {
+            true => is_first && sets != self.parameter_sets,
+            false => is_first && self.earlier > 0,
+        };
+        if key {
+            self.parameter_sets = sets;
+        }
         let mark = key && std::mem::take(&mut self.mark);
         self.fanout.send_video(buffer, pts_ns, picture.duration_ns, mark, new_encoder);
     }
@@ -419,6 +528,10 @@ impl Feeder {
             present.out > 0
         });
         let trouble = if worked { trouble } else { Trouble::Opening };
+        for other in [self.draining.take(), self.next.take()].into_iter().flatten() {
+            self.left.push(other.instance.retire());
+        }
+        self.cannot_change = false;
         for unfinished in self.in_flight.drain(..).rev() {
             self.again.push_front(unfinished.picture);
         }
@@ -453,4 +566,25 @@ impl Feeder {
     fn is_done(&self) -> bool {
         self.is_fed() && self.in_flight.is_empty()
     }
+}
+
+/// The parameter sets before the first slice of an access unit in byte-stream format (ISO 14496-10,
+/// Annex B): what every picture from here on is decoded with.
+fn parameter_sets(buffer: &gst::BufferRef) -> Vec<u8> {
+    let mut sets = Vec::new();
+    let Ok(bytes) = buffer.map_readable() else { return sets };
+    let starts = bytes.windows(3).enumerate().filter(|(_, w)| **w == [0, 0, 1]).map(|(at, _)| at);
+    let mut set_from = None;
+    for start in starts {
+        if let Some(from) = set_from.take() {
+            sets.extend_from_slice(&bytes[from..start]);
+        }
+        // Type 7: sequence; 8: picture; 1 to 5: slices.
+        match bytes.get(start + 3).map_or(0, |header| header & 31) {
+            7 | 8 => set_from = Some(start),
+            1..=5 => break,
+            _ => {}
+        }
+    }
+    sets
 }

@@ -21,6 +21,11 @@ use crate::stream::{clock_ns, make, raw};
 /// The preset of x264 unless another is asked for: the best that leaves two cores room.
 pub(in crate::stream) const X264_PRESET: &str = "superfast";
 
+/// What x264 leaves out while the machine is too busy: all that `ultrafast` leaves out, but for what
+/// stands in the parameter sets, so that the stream goes on with the same ones.
+const LEAN_PRESET: &str = "ultrafast";
+const LEAN_OPTIONS: &str = "cabac=1:8x8dct=1:weightp=1";
+
 /// An encoder under its name in the configuration, and all that is known of it.
 pub struct Family {
     pub encoder: Encoder,
@@ -218,6 +223,10 @@ pub(super) fn make_encoder(rung: Rung, settings: &EncodeSettings) -> Result<gst:
             KeyInterval => {
                 set(&element, property, &settings.key_interval().to_string());
             }
+            Preset if settings.lean => {
+                set(&element, property, LEAN_PRESET);
+                set(&element, "option-string", LEAN_OPTIONS);
+            }
             Preset => {
                 let preset = settings.preset.as_deref().unwrap_or(X264_PRESET);
                 if !set(&element, property, preset) {
@@ -250,6 +259,12 @@ pub(super) fn profile_caps(
     let caps = gst::Caps::builder("video/x-h264").field("profile", profile).build();
     let can = element.static_pad("src")?.query_caps(None).can_intersect(&caps);
     can.then_some(caps)
+}
+
+/// Whether it knows how to take fewer pains: one that runs on the processor, with the preset that the
+/// show chose for it.
+pub(super) fn can_be_lean(rung: Rung, settings: &EncodeSettings) -> bool {
+    rung.encoder == Encoder::X264 && settings.preset.is_none()
 }
 
 fn bitrate(rung: Rung, kbps: u32) -> String {

@@ -29,8 +29,9 @@ use super::fanout::Fanout;
 use super::fraction;
 use super::raw::{RawLoad, Tap};
 use super::sound::SoundOut;
+use crate::base::effort::PresentEffort;
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::{Counter, EncoderChange, Gauge, Timing};
+use crate::base::telemetry::{Counter, EncoderChange, Gauge, Peak, Timing};
 use crate::base::time::FrameRate;
 use crate::config::Live;
 use feeder::Feeder;
@@ -51,6 +52,8 @@ pub struct EncodeSettings {
     pub keyframe_seconds: f64,
     /// The speed preset of x264; `None`: the default.
     pub preset: Option<String>,
+    /// As quick as it goes, while the machine is too busy.
+    pub lean: bool,
 }
 
 impl EncodeSettings {
@@ -86,6 +89,7 @@ impl From<&Live> for EncodeSettings {
             bitrate_kbps: live.bitrate_kbps,
             keyframe_seconds: live.keyframe_seconds,
             preset: None,
+            lean: false,
         }
     }
 }
@@ -124,6 +128,8 @@ pub struct EncodingState {
     pub in_flight: Gauge,
     /// Times that an encoder was replaced.
     pub rebuilt: Counter,
+    /// Pictures that waited for the encoder.
+    pub waiting: Peak,
     /// From entering the encoder to leaving it; several pictures are in it at once.
     pub encode: Timing,
     bitrate_kbps: AtomicU32,
@@ -200,7 +206,8 @@ pub struct Encoding {
 
 impl Encoding {
     /// Opens the chosen encoder and takes pictures from `tap` from now on; the sound of the show
-    /// goes into the same fan-out. An encoder that fails later is replaced, so this does not wait
+    /// goes into the same fan-out. While `effort` says so another encoder of the same kind takes
+    /// fewer pains. An encoder that fails later is replaced, so this does not wait
     /// for it.
     ///
     /// # Errors
@@ -208,6 +215,7 @@ impl Encoding {
     pub fn start(
         settings: EncodeSettings,
         choice: Choice,
+        effort: &Arc<PresentEffort>,
         tap: &Arc<Tap>,
         sound: &SoundOut,
     ) -> Result<Self> {
@@ -224,7 +232,7 @@ impl Encoding {
         let (running, finished) = bounded(0);
         let (to, told) = (fanout.clone(), state.clone());
         let source = (pictures, load.clone());
-        let feeder = Feeder::new(source, abandoned, to, told, settings, recovery);
+        let feeder = Feeder::new(source, abandoned, (to, told), settings, recovery, effort.clone());
         let thread = std::thread::Builder::new()
             .name("encoding".into())
             .spawn(move || {
