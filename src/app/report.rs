@@ -65,8 +65,8 @@ pub struct Reporter {
     sent: VecDeque<(Duration, u64)>,
     bytes: HashMap<u32, VecDeque<(Duration, u64)>>,
     runway: RunwayStatistics,
-    /// Pictures late, held or repeated, at the last look.
-    missed: u64,
+    /// Pictures that were late, and that were held or repeated, at the last look.
+    missed: (u64, u64),
     /// CPU time and frames when the first frame was on air.
     cpu_base: Option<(Duration, u64)>,
     cpu_ms_per_frame: Option<f64>,
@@ -87,7 +87,7 @@ impl Reporter {
             sent: VecDeque::new(),
             bytes: HashMap::new(),
             runway: RunwayStatistics::default(),
-            missed: 0,
+            missed: (0, 0),
             cpu_base: None,
             cpu_ms_per_frame: None,
         }
@@ -247,10 +247,14 @@ impl Reporter {
 
     /// How busy the machine is since this was asked last.
     pub fn load(&mut self) -> Load {
-        let source = &self.sources.telemetry.source;
-        let missed = source.held.get() + source.late.get() + self.sources.encoding.repeated.get();
-        let before = std::mem::replace(&mut self.missed, missed);
-        Load { waiting: self.sources.encoding.waiting.take(), missed: missed - before }
+        let (source, encoding) = (&self.sources.telemetry.source, &self.sources.encoding);
+        let (late, lost) = (source.late.get(), source.held.get() + encoding.repeated.get());
+        let (late_before, lost_before) = std::mem::replace(&mut self.missed, (late, lost));
+        Load {
+            waiting: encoding.waiting.take(),
+            late: late - late_before,
+            lost: lost - lost_before,
+        }
     }
 
     fn cycles(&self) -> Cycles {

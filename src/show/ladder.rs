@@ -1,7 +1,7 @@
 //! The quality ladder: what the show leaves out while the machine is too busy for all of it.
 //!
-//! Down at once, rung by rung, while pictures queue up before the encoder or miss their time; up
-//! again, one rung at a time, when all has been well for a while. If a step up was too much, the next
+//! Down at once, rung by rung, while pictures queue up before the encoder or are lost, or when they come
+//! late again and again; up again, one rung at a time, when all has been well for a while. If a step up was too much, the next
 //! one waits twice as long.
 //!
 //! Holds: [`Ladder::look`] is a function of what it has been told; it reads no clock.
@@ -14,7 +14,7 @@ use crate::base::effort::Effort;
 /// well. The queue holds eight.
 const DANGER: u64 = 5;
 const WELL: u64 = 2;
-/// Looks in a row with more than [`WELL`] waiting that are a reason to step down, too.
+/// Looks in a row with more than [`WELL`] waiting, or late ones, that are a reason to step down, too.
 const SLOW_LOOKS: u32 = 3;
 /// How long all has to be well before a step up: at first, and at most.
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
@@ -27,8 +27,10 @@ const TOO_MUCH: Duration = Duration::from_secs(15);
 pub struct Load {
     /// The most pictures that waited for the encoder at a time.
     pub waiting: u64,
-    /// Pictures that were late, held or repeated.
-    pub missed: u64,
+    /// Pictures that came late: a hiccup that nobody sees.
+    pub late: u64,
+    /// Pictures that were held or repeated.
+    pub lost: u64,
 }
 
 #[derive(Debug)]
@@ -65,12 +67,12 @@ impl Ladder {
 
     /// Looks at the load; to be called a few times a second. The new effort if it changes.
     pub fn look(&mut self, now: Duration, load: Load) -> Option<Effort> {
-        let well = load.missed == 0 && load.waiting <= WELL;
+        let well = load.lost == 0 && load.late == 0 && load.waiting <= WELL;
         self.slow = if well { 0 } else { self.slow + 1 };
         if !well {
             self.well_since = None;
         }
-        if load.missed > 0 || load.waiting >= DANGER || self.slow >= SLOW_LOOKS {
+        if load.lost > 0 || load.waiting >= DANGER || self.slow >= SLOW_LOOKS {
             self.slow = 0;
             return self.step_down(now);
         }
@@ -125,8 +127,8 @@ mod tests {
         from + LOOK * looks
     }
 
-    const FINE: Load = Load { waiting: 1, missed: 0 };
-    const OVERRUN: Load = Load { waiting: 8, missed: 3 };
+    const FINE: Load = Load { waiting: 1, late: 0, lost: 0 };
+    const OVERRUN: Load = Load { waiting: 8, late: 0, lost: 3 };
 
     #[test]
     fn a_busy_machine_leads_down_at_once_and_up_when_it_is_over() {
@@ -144,7 +146,19 @@ mod tests {
     #[test]
     fn a_queue_that_grows_slowly_is_reason_enough() {
         let mut ladder = Ladder::default();
-        run(&mut ladder, Duration::ZERO, 3, |_| Load { waiting: 3, missed: 0 });
+        run(&mut ladder, Duration::ZERO, 3, |_| Load { waiting: 3, ..FINE });
+        assert_eq!(ladder.effort(), Effort::FastMotion);
+    }
+
+    #[test]
+    fn a_hiccup_is_no_reason_but_hiccups_are() {
+        let mut ladder = Ladder::default();
+        for n in 0..40 {
+            let late = u64::from(n % 3 == 0);
+            ladder.look(LOOK * n, Load { late, ..FINE });
+        }
+        assert_eq!(ladder.effort(), Effort::Full);
+        run(&mut ladder, LOOK * 40, 3, |_| Load { late: 2, ..FINE });
         assert_eq!(ladder.effort(), Effort::FastMotion);
     }
 
@@ -162,12 +176,12 @@ mod tests {
     proptest! {
         #[test]
         fn steps_are_counted_and_end_at_both_ends(
-            loads in prop::collection::vec((0u64..9, 0u64..2), 0..400)
+            loads in prop::collection::vec((0u64..9, 0u64..2, 0u64..2), 0..400)
         ) {
             let mut ladder = Ladder::default();
-            for (n, (waiting, missed)) in (0..).zip(loads) {
+            for (n, (waiting, late, lost)) in (0..).zip(loads) {
                 let before = ladder.effort();
-                let changed = ladder.look(LOOK * n, Load { waiting, missed });
+                let changed = ladder.look(LOOK * n, Load { waiting, late, lost });
                 prop_assert_eq!(changed.is_some(), before != ladder.effort());
                 prop_assert_eq!(ladder.down - ladder.up, ladder.effort() as u64);
             }
