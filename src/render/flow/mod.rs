@@ -11,6 +11,7 @@
 mod field;
 mod midway;
 mod pyramid;
+mod repeat;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::render::kernels::Cpu;
 use field::Field;
 use midway::{Midway, Overview};
 use pyramid::Pyramid;
+pub use repeat::is_repeat;
 use search::{Effort, Search};
 
 /// As far as a vector goes, as [`Motion`] has it: 500 pixels. The difference of two still fits into
@@ -99,7 +101,13 @@ impl Analyser {
         let scale = (1 << shift) as f32;
         let planes = (&pyramid_a.levels[0], &pyramid_b.levels[0]);
         let overview = self.midway.fill(planes, (forward, backward), scale);
-        motion.kind = kind(&overview);
+        motion.kind = if is_repeat(a, b) {
+            MotionKind::Repeat
+        } else if is_cut(&overview) {
+            MotionKind::Cut
+        } else {
+            MotionKind::Moves
+        };
         motion.cell_px = (cell << shift) as u32;
         (motion.width, motion.height) = (forward.width, forward.height);
         motion.vectors.clear();
@@ -114,19 +122,6 @@ impl Analyser {
             let byte = |share: f32| (share * 255.0 + 0.5) as u8;
             [byte(cell.seen[0]), byte(cell.seen[1]), byte(cell.trust), 0]
         }));
-    }
-}
-
-/// Mean difference, in levels, below which two frames are one picture shown twice.
-const REPEATED: f32 = 0.3;
-
-fn kind(overview: &Overview) -> MotionKind {
-    if overview.still < REPEATED {
-        MotionKind::Repeat
-    } else if is_cut(overview) {
-        MotionKind::Cut
-    } else {
-        MotionKind::Moves
     }
 }
 

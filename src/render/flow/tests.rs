@@ -115,6 +115,35 @@ fn cuts_and_repeats_are_told_from_motion() {
 }
 
 #[test]
+fn repeats_are_told_from_what_hardly_moves() {
+    // What a codec and what a camera does to a picture: a little here and there, and grain.
+    let noisy = |picture: &Frame, seed: u64, share: f64, levels: f64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut noisy = picture.clone();
+        for pixel in &mut noisy.y {
+            if random.f64() < share {
+                let sum: f64 = (0..4).map(|_| random.f64() - 0.5).sum();
+                *pixel = (f64::from(*pixel) + (1.7 * levels * sum).round()).clamp(0.0, 255.0) as u8;
+            }
+        }
+        noisy
+    };
+    let shifted = |dx: f64| paint(512, 288, |x, y| texture(x - dx, y));
+    let disc = |at: f64| {
+        paint(512, 288, |x, y| if (x - at).hypot(y - 99.0) < 9.0 { 200.0 } else { texture(x, y) })
+    };
+    let still = shifted(0.0);
+    let is_repeat = |a: &Frame, b: &Frame| is_repeat(a.as_ref().y, b.as_ref().y);
+    assert!(is_repeat(&still, &still));
+    assert!(is_repeat(&still, &noisy(&still, 1, 0.1, 2.0)), "coded again");
+    assert!(is_repeat(&noisy(&still, 1, 0.5, 1.0), &noisy(&still, 2, 0.5, 1.0)), "coded worse");
+    assert!(!is_repeat(&still, &shifted(0.5)), "slow");
+    assert!(!is_repeat(&noisy(&still, 1, 1.0, 1.0), &noisy(&shifted(0.4), 2, 1.0, 1.0)), "grainy");
+    assert!(!is_repeat(&noisy(&still, 1, 1.0, 4.0), &noisy(&still, 2, 1.0, 4.0)), "boiling");
+    assert!(!is_repeat(&disc(100.0), &disc(101.0)), "a small thing moves");
+}
+
+#[test]
 fn a_change_of_light_does_not_tear() {
     let (a, b) =
         (paint(512, 288, texture), paint(512, 288, |x, y| 0.7 * texture(x - 16.0, y) + 40.0));

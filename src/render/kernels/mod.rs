@@ -10,6 +10,7 @@ mod avx2;
 mod avx2_patch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_warp;
+pub mod change;
 pub mod patch;
 #[cfg(test)]
 mod tests;

@@ -146,6 +146,13 @@ proptest! {
     }
 
     #[test]
+    fn change(a in bytes(40 * 34), b in bytes(36 * 32), rows in 0usize..=32) {
+        let (a, b) = ((&a[..], 40), (&b[..], 36));
+        let fast = Cpu::detect().change(a, b, change::BLOCK, rows);
+        prop_assert_eq!(fast, Cpu::plain().change(a, b, change::BLOCK, rows));
+    }
+
+    #[test]
     fn warp((width, height, y) in (1usize..70, 1usize..12).prop_flat_map(|(w, h)| (Just(w), Just(h), 0..h)),
             pixels in prop::collection::vec(any::<u8>(), 2 * 70 * 12),
             vectors in prop::collection::vec((-16_000i16..16_000, -16_000i16..16_000), 50),
