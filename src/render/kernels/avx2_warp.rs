@@ -1,19 +1,19 @@
 //! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels come, as a rule, from a
-//! window of 16 by 3 pixels. Where the motion tears it apart they are fetched one by one.
+//! window of 16 by 5 pixels. Where the motion tears it apart they are fetched one by one.
 //!
-//! Holds: but for the gathers of [`follow`], memory is only read and written through slices and
-//! arrays, as in `avx2`.
+//! Holds: but for the gathers of [`follow`] and the rows of a window, memory is only read and
+//! written through slices and arrays, as in `avx2`.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::avx2::{load_half, load_half_i16};
-use super::warp::{FROM_BYTE, LANES, Pattern, Row, UNSEEN, follow_factor, sample};
+use super::warp::{FROM_BYTE, INNER, LANES, LOBE, Pattern, Row, UNSEEN, follow_factor, sample};
 use crate::media::{Motion, PlaneRef};
 
 /// Pixels and rows of a window.
 const WINDOW: usize = 16;
-const ROWS: usize = 3;
+const ROWS: usize = 5;
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -81,19 +81,19 @@ impl Spread {
     }
 }
 
-/// Where eight pixels are fetched from in two planes of one size; the first one's half of every
-/// vector is the lower one.
-struct Window {
-    /// Its first pixel in either plane.
+/// Where eight pixels are fetched from in `N` pairs of planes of one size; the half of every vector
+/// that belongs to a pair's first one is the lower. (Its functions have one caller for each `N`, so
+/// that they become part of it.)
+struct Window<const N: usize> {
+    /// Its first pixel in either plane, inside; and its first row, which may lie outside.
     columns: [usize; 2],
-    rows: [usize; 2],
-    /// Bytes of a window row: each pixel's left and right neighbour, and their weights.
-    bytes: __m256i,
-    across: __m256i,
-    /// All bits set where the upper and the lower neighbour are in row 1, and row 2.
-    upper: [__m256i; 2],
-    lower: [__m256i; 2],
-    down: __m256i,
+    rows: [i32; 2],
+    height: i32,
+    /// Bytes of a window row: each pixel's first two neighbours, and the other two; their weights.
+    bytes: [__m256i; 2],
+    across: [__m256i; 2],
+    /// The weight of each row.
+    down: [__m256i; ROWS],
 }
 
 #[inline]
@@ -102,96 +102,165 @@ fn least(values: __m128i) -> i16 {
     _mm_extract_epi16::<0>(_mm_minpos_epu16(values)) as i16
 }
 
-impl Window {
+/// As [`super::warp::taps`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn taps(f: __m256i) -> [__m256i; 4] {
+    let one = _mm256_set1_epi16(i16::MAX);
+    let (lobe, inner) = (_mm256_set1_epi16(LOBE), _mm256_set1_epi16(INNER));
+    let g = _mm256_sub_epi16(one, f);
+    let fg = _mm256_mulhrs_epi16(f, g);
+    let first = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(g, lobe));
+    let last = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, lobe));
+    let inner = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, inner));
+    let second = _mm256_sub_epi16(_mm256_add_epi16(g, fg), _mm256_add_epi16(inner, inner));
+    let others = _mm256_add_epi16(_mm256_add_epi16(first, last), second);
+    [first, second, _mm256_sub_epi16(one, others), last]
+}
+
+/// Two 8-bit values as one 16-bit one.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes(low: __m256i, high: __m256i) -> __m256i {
+    let low = _mm256_and_si256(low, _mm256_set1_epi16(255));
+    _mm256_or_si256(low, _mm256_slli_epi16::<8>(high))
+}
+
+impl<const N: usize> Window<N> {
     /// `None`: they do not lie in one window.
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(plane: &PlaneRef, x: usize, y: usize, dx: __m256i, dy: __m256i) -> Option<Self> {
-        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi16(1));
         let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+        let (one, two_px) = (_mm256_set1_epi16(1), _mm256_set1_epi16(2));
         let last_x = _mm256_set1_epi16(plane.width as i16 - 1);
-        let last_y = _mm256_set1_epi16(plane.height as i16 - 1);
-        let clamp = |at: __m256i, last: __m256i| _mm256_min_epi16(_mm256_max_epi16(at, zero), last);
-        let own_x = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16));
+        // Further out it looks the same; counted from two pixels outside, so that it is positive.
+        let own_x = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16 + 2));
         let at_x = _mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own_x);
-        let at_y = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16));
-        let (left, right) = (clamp(at_x, last_x), clamp(_mm256_add_epi16(at_x, one), last_x));
-        let (above, below) = (clamp(at_y, last_y), clamp(_mm256_add_epi16(at_y, one), last_y));
-        let ((left_a, left_b), (above_a, above_b)) = (halves(left), halves(above));
+        let at_x = _mm256_max_epi16(at_x, _mm256_setzero_si256());
+        let at_x = _mm256_min_epi16(at_x, _mm256_add_epi16(last_x, _mm256_set1_epi16(3)));
+        let (at_a, at_b) = halves(at_x);
         // The window stays inside.
-        let (most_x, most_y) = ((plane.width - WINDOW) as i16, (plane.height - ROWS) as i16);
-        let columns = [least(left_a).min(most_x), least(left_b).min(most_x)];
-        let rows = [least(above_a).min(most_y), least(above_b).min(most_y)];
-        let from = |[a, b]: [i16; 2]| two(_mm_set1_epi16(a), _mm_set1_epi16(b));
-        let (left, right) =
-            (_mm256_sub_epi16(left, from(columns)), _mm256_sub_epi16(right, from(columns)));
-        let (above, below) =
-            (_mm256_sub_epi16(above, from(rows)), _mm256_sub_epi16(below, from(rows)));
-        let second = _mm256_set1_epi16(2);
-        let beyond = _mm256_or_si256(
-            _mm256_cmpgt_epi16(right, _mm256_set1_epi16(WINDOW as i16 - 1)),
-            _mm256_cmpgt_epi16(below, second),
+        let most = (plane.width - WINDOW) as i16;
+        let columns = [(least(at_a) - 3).clamp(0, most), (least(at_b) - 3).clamp(0, most)];
+        let base = two(_mm_set1_epi16(columns[0]), _mm_set1_epi16(columns[1]));
+        // The second of the four pixels, in the window.
+        let second = _mm256_sub_epi16(_mm256_sub_epi16(at_x, two_px), base);
+        let inside = _mm256_sub_epi16(last_x, base);
+        let torn_x = _mm256_cmpgt_epi16(
+            _mm256_min_epi16(_mm256_add_epi16(second, two_px), inside),
+            _mm256_set1_epi16(WINDOW as i16 - 1),
         );
-        if _mm256_testz_si256(beyond, beyond) == 0 {
+        // Rows are counted from far outside.
+        const FAR: i16 = 1 << 13;
+        let at_y = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16 + FAR));
+        let (at_a, at_b) = halves(at_y);
+        let rows = [least(at_a), least(at_b)];
+        let below = _mm256_sub_epi16(at_y, two(_mm_set1_epi16(rows[0]), _mm_set1_epi16(rows[1])));
+        let torn = _mm256_or_si256(torn_x, _mm256_cmpgt_epi16(below, one));
+        if _mm256_testz_si256(torn, torn) == 0 {
             return None;
         }
-        let fraction = _mm256_and_si256(dx, _mm256_set1_epi16(31));
+        let fraction =
+            |away: __m256i| _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)));
+        let round = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
+        let [first, _, third, last] = taps(fraction(dx));
+        let (first, third, last) = (round(first), round(third), round(last));
+        let others = _mm256_add_epi16(_mm256_add_epi16(first, third), last);
+        let across =
+            [bytes(first, _mm256_sub_epi16(_mm256_set1_epi16(64), others)), bytes(third, last)];
+        // What lies outside the plane is its edge.
+        let clamp = |at: __m256i| {
+            let at = _mm256_max_epi16(at, _mm256_sub_epi16(_mm256_setzero_si256(), base));
+            _mm256_min_epi16(at, inside)
+        };
+        let pixel = [
+            clamp(_mm256_sub_epi16(second, one)),
+            clamp(second),
+            clamp(_mm256_add_epi16(second, one)),
+            clamp(_mm256_add_epi16(second, two_px)),
+        ];
+        let [d0, d1, d2, d3] = taps(fraction(dy));
+        let lower = _mm256_cmpeq_epi16(below, one);
+        let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
+        let zero = _mm256_setzero_si256();
         Some(Window {
             columns: columns.map(|column| column as usize),
-            rows: rows.map(|row| row as usize),
-            bytes: _mm256_or_si256(left, _mm256_slli_epi16::<8>(right)),
-            across: _mm256_or_si256(
-                _mm256_sub_epi16(_mm256_set1_epi16(32), fraction),
-                _mm256_slli_epi16::<8>(fraction),
-            ),
-            upper: [_mm256_cmpeq_epi16(above, one), _mm256_cmpeq_epi16(above, second)],
-            lower: [_mm256_cmpeq_epi16(below, one), _mm256_cmpeq_epi16(below, second)],
-            down: _mm256_slli_epi16::<10>(_mm256_and_si256(dy, _mm256_set1_epi16(31))),
+            rows: rows.map(|row| i32::from(row) - i32::from(FAR) - 1),
+            height: plane.height as i32,
+            bytes: [bytes(pixel[0], pixel[1]), bytes(pixel[2], pixel[3])],
+            across,
+            down: [
+                _mm256_andnot_si256(lower, d0),
+                pick(d1, d0),
+                pick(d2, d1),
+                pick(d3, d2),
+                pick(zero, d3),
+            ],
         })
     }
 
     /// Eight pixels of each plane.
+    ///
+    /// # Safety
+    /// The planes are of the size that the window was made for, and their data is [`whole`].
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pixels(&self, a: &PlaneRef, b: &PlaneRef) -> (__m128i, __m128i) {
-        let start =
-            |plane: &PlaneRef, which: usize| self.rows[which] * plane.stride + self.columns[which];
-        let (start_a, start_b) = (start(a, 0), start(b, 1));
-        let row = |plane: &PlaneRef, start: usize, down: usize| {
-            // Inside the plane: always.
-            let pixels = plane.data[start + down * plane.stride..].first_chunk();
-            pixels.map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
-        };
-        let across = |down: usize| {
-            let rows = two(row(a, start_a, down), row(b, start_b, down));
-            let pairs = _mm256_shuffle_epi8(rows, self.bytes);
-            _mm256_slli_epi16::<1>(_mm256_maddubs_epi16(pairs, self.across))
-        };
-        let rows = [across(0), across(1), across(2)];
-        let pick = |[second, third]: [__m256i; 2]| {
-            let upper = _mm256_blendv_epi8(rows[0], rows[1], second);
-            _mm256_blendv_epi8(upper, rows[2], third)
-        };
-        halves(lerp_two(pick(self.upper), pick(self.lower), self.down))
+    unsafe fn pixels(&self, a: &[PlaneRef; N], b: &[PlaneRef; N]) -> [(__m128i, __m128i); N] {
+        let [top_a, top_b] = self.rows;
+        let outside = top_a.min(top_b) < 0 || top_a.max(top_b) + ROWS as i32 > self.height;
+        let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+        for ((a, b), pixels) in a.iter().zip(b).zip(&mut pixels) {
+            let mut rows = [_mm256_setzero_si256(); ROWS];
+            for (down, rows) in rows.iter_mut().enumerate() {
+                let row = |plane: &PlaneRef, which: usize| {
+                    let mut row = self.rows[which] + down as i32;
+                    if outside {
+                        row = row.clamp(0, self.height - 1);
+                    }
+                    let at = row as usize * plane.stride + self.columns[which];
+                    debug_assert!(at + WINDOW <= plane.data.len());
+                    // SAFETY: the row is one of the plane's, and so are the window's columns.
+                    unsafe { _mm_loadu_si128(plane.data.as_ptr().add(at).cast()) }
+                };
+                *rows = two(row(a, 0), row(b, 1));
+            }
+            let mut sum = _mm256_setzero_si256();
+            for (rows, down) in rows.into_iter().zip(self.down) {
+                let [left, right] = self.bytes;
+                let left = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, left), self.across[0]);
+                let right = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, right), self.across[1]);
+                sum =
+                    _mm256_add_epi16(sum, _mm256_mulhrs_epi16(_mm256_add_epi16(left, right), down));
+            }
+            *pixels = halves(sum);
+        }
+        pixels
     }
+}
+
+/// A plane's data has all its pixels.
+fn whole(plane: &PlaneRef) -> bool {
+    plane.stride >= plane.width
+        && plane.data.len() >= (plane.height - 1) * plane.stride + plane.width
 }
 
 /// As [`Window::pixels`], from anywhere.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn one_by_one(
-    (a, b): (&PlaneRef, &PlaneRef),
-    at: (usize, usize),
+fn one_by_one<const N: usize>(
+    row: &Row<N>,
+    x: usize,
     dx: [[i16; LANES]; 2],
     dy: [[i16; LANES]; 2],
-) -> (__m128i, __m128i) {
+) -> [(__m128i, __m128i); N] {
     let fetch = |plane: &PlaneRef, which: usize| {
         load_half_i16(&std::array::from_fn(|lane| {
-            sample(plane, (at.0 + lane, at.1), (dx[which][lane], dy[which][lane]))
+            sample(plane, (x + lane, row.y), (dx[which][lane], dy[which][lane]))
         }))
     };
-    (fetch(a, 0), fetch(b, 1))
+    std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)))
 }
 
 /// Eight pixels as they are, with 6 fractional bits.
@@ -287,28 +356,33 @@ pub fn lerp_rows(above: &[i16], below: &[i16], weight: i16, to: &mut [i16]) -> u
     to.len() * LANES
 }
 
-/// Planes are at least 16 pixels wide, and 3 high. Returns the pixels made of each.
+/// Planes are at least 16 pixels wide. Returns the pixels made of each.
 #[target_feature(enable = "avx2")]
 pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
+    let size = |plane: &PlaneRef| (plane.width, plane.height);
+    let first = &row.a[0];
+    assert!(first.width >= WINDOW && first.height > row.y);
+    assert!(row.a.iter().chain(&row.b).all(|plane| size(plane) == size(first) && whole(plane)));
     let factors = two(_mm_set1_epi16(row.moment.to_a), _mm_set1_epi16(row.moment.to_b));
     let time = _mm_set1_epi16(row.moment.time);
     let y = row.y;
-    let blocks = row.a[0].width / LANES;
+    let blocks = first.width / LANES;
     for block in 0..blocks {
         let x = block * LANES;
-        let (first, pattern) = row.grid.block(x);
+        let (cell, pattern) = row.grid.block(x);
         let spread = Spread::new(pattern);
-        let away = spread.pixels(row.cells.dx, row.cells.dy, first);
-        let mix = spread.pixels(row.cells.share, row.cells.trust, first);
+        let away = spread.pixels(row.cells.dx, row.cells.dy, cell);
+        let mix = spread.pixels(row.cells.share, row.cells.trust, cell);
         let (share, trust) = halves(mix);
         let dx = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x00>(away, away), factors);
         let dy = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x11>(away, away), factors);
-        let window = Window::new(&row.a[0], x, y, dx, dy);
-        for ((a, b), out) in row.a.iter().zip(&row.b).zip(out.iter_mut()) {
-            let (from_a, from_b) = match &window {
-                Some(window) => window.pixels(a, b),
-                None => one_by_one((a, b), (x, y), stored(dx), stored(dy)),
-            };
+        let pixels = match Window::<N>::new(first, x, y, dx, dy) {
+            // SAFETY: all planes are of one size and whole, as was seen above.
+            Some(window) => unsafe { window.pixels(&row.a, &row.b) },
+            None => one_by_one(row, x, stored(dx), stored(dy)),
+        };
+        let planes = row.a.iter().zip(&row.b).zip(pixels);
+        for (((a, b), (from_a, from_b)), out) in planes.zip(out.iter_mut()) {
             let warped = lerp(from_a, from_b, share);
             let blended = lerp(still(a, x, y), still(b, x, y), time);
             let mixed = _mm_add_epi16(lerp(blended, warped, trust), _mm_set1_epi16(32));

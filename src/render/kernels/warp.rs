@@ -150,22 +150,44 @@ impl<const N: usize> Row<'_, N> {
     }
 }
 
+/// The slope of the filter's outer lobe (Keys 1981, `a`), with 15 fractional bits: between Catmull
+/// and Rom's -0.5 and what photographs like best.
+pub const LOBE: i16 = (-0.6 * 32768.0) as i16;
+/// `(a + 2) / 2`.
+pub const INNER: i16 = (0.7 * 32768.0) as i16;
+
+/// The weights of the four pixels around a position `fraction` (15 bits) behind the second of them:
+/// bicubic, with 15 fractional bits.
+pub fn taps(fraction: i16) -> [i16; 4] {
+    let (f, g) = (fraction, i16::MAX - fraction);
+    let fg = mulhrs(f, g);
+    let (first, last) = (mulhrs(fg, mulhrs(g, LOBE)), mulhrs(fg, mulhrs(f, LOBE)));
+    let second = g + fg - 2 * mulhrs(fg, mulhrs(f, INNER));
+    [first, second, i16::MAX - (first + last + second), last]
+}
+
+/// The same with 6 fractional bits, which fit into bytes.
+fn short_taps(fraction: i16) -> [i16; 4] {
+    let [first, _, third, last] = taps(fraction).map(|tap| mulhrs(tap, 64));
+    [first, 64 - first - third - last, third, last]
+}
+
 /// With 6 fractional bits, `(dx, dy)` away from a pixel.
 pub fn sample(plane: &PlaneRef, (x, y): (usize, usize), (dx, dy): (i16, i16)) -> i16 {
-    let place = |at: usize, away: i16, size: usize| {
-        let first = at as i32 + i32::from(away >> 5);
-        let last = size as i32 - 1;
-        (first.clamp(0, last) as usize, (first + 1).clamp(0, last) as usize)
+    let place = |at: usize, away: i16, size: usize| -> [usize; 4] {
+        let first = at as i32 + i32::from(away >> 5) - 1;
+        std::array::from_fn(|tap| (first + tap as i32).clamp(0, size as i32 - 1) as usize)
     };
-    let (left, right) = place(x, dx, plane.width);
-    let (above, below) = place(y, dy, plane.height);
-    let (fx, fy) = (dx & 31, (dy & 31) << 10);
-    let across = |row: usize| {
-        let row = &plane.data[row * plane.stride..];
-        2 * (i16::from(row[left]) * (32 - fx) + i16::from(row[right]) * fx)
-    };
-    let (top, bottom) = (across(above), across(below));
-    top + mulhrs(bottom - top, fy)
+    let (columns, rows) = (place(x, dx, plane.width), place(y, dy, plane.height));
+    let (across, down) = (short_taps((dx & 31) << 10), taps((dy & 31) << 10));
+    let mut sum = 0;
+    for (row, weight) in rows.into_iter().zip(down) {
+        let row = &plane.data[row * plane.stride..][..plane.width];
+        let pixels = columns.into_iter().zip(across);
+        let value = pixels.fold(0, |sum, (column, tap)| sum + i16::from(row[column]) * tap);
+        sum += mulhrs(value, weight);
+    }
+    sum
 }
 
 /// Added to what is seen of either frame, so that what neither shows is divided between both.
@@ -237,7 +259,7 @@ impl Cpu {
         let mut out = out;
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
-        if self.avx2 && row.a[0].width >= 16 && row.a[0].height >= 3 {
+        if self.avx2 && row.a[0].width >= 16 {
             // SAFETY: the processor has AVX2.
             done = unsafe { super::avx2_warp::warp(row, &mut out) };
         }
