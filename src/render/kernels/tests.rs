@@ -153,6 +153,27 @@ proptest! {
     }
 
     #[test]
+    fn compare(a in bytes(70 * 20), b in bytes(66 * 20), near in any::<bool>(), shift in 0u32..3,
+               vectors in prop::collection::vec((any::<i16>(), any::<i16>()), 1..27)) {
+        let near = |v: i16| if near { v / 200 } else { v };
+        let vectors: Vec<_> = vectors.into_iter().map(|(dx, dy)| [near(dx), near(dy)]).collect();
+        let plane = |data, stride| {
+            compare::Padded { data, stride, pad: 4, width: 53, height: 12 }
+        };
+        let cells =
+            compare::CellsAt { first: 1, step: 2, y: 11, vectors: &vectors, shift };
+        let run = |cpu: Cpu| {
+            let mut rows = vec![vec![0; vectors.len()]; 4];
+            let [sum, squares, still_sum, still_squares] = &mut rows[..] else { unreachable!() };
+            let warped = compare::Differences { sum, squares };
+            let still = compare::Differences { sum: still_sum, squares: still_squares };
+            cpu.compare((plane(&a, 70), plane(&b, 66)), cells, warped, still);
+            rows
+        };
+        prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
+    }
+
+    #[test]
     fn warp((width, height, y) in (1usize..70, 1usize..12).prop_flat_map(|(w, h)| (Just(w), Just(h), 0..h)),
             pixels in prop::collection::vec(any::<u8>(), 2 * 70 * 12),
             vectors in prop::collection::vec((-16_000i16..16_000, -16_000i16..16_000), 50),
