@@ -2,8 +2,8 @@
 //!
 //! Luma is made small (`pyramid`); dense inverse search finds where its patches went, in both
 //! directions (`search`); both are brought together half-way between the frames (`midway`), and
-//! weighed against a plain blend (`trust`). The result is a [`Motion`], small enough to wait beside its clip, from which `warp` makes the
-//! picture at any time between the two.
+//! weighed against a plain blend (`trust`). The result is a [`Motion`], small enough to wait beside
+//! its clip, from which `warp` makes the picture at any time between the two.
 //!
 //! Holds: nothing is allocated while the size of pictures stays. Pictures of at least one pixel and
 //! of any content give a motion; where it cannot be known its trust is low.

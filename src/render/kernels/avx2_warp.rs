@@ -118,12 +118,19 @@ fn taps(f: __m256i) -> [__m256i; 4] {
     [first, second, _mm256_sub_epi16(one, others), last]
 }
 
-/// Two 8-bit values as one 16-bit one.
+/// The low bytes of both, in turn.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn bytes(low: __m256i, high: __m256i) -> __m256i {
-    let low = _mm256_and_si256(low, _mm256_set1_epi16(255));
-    _mm256_or_si256(low, _mm256_slli_epi16::<8>(high))
+fn interleaved(first: __m256i, second: __m256i) -> __m256i {
+    let first = _mm256_and_si256(first, _mm256_set1_epi16(255));
+    _mm256_or_si256(first, _mm256_slli_epi16::<8>(second))
+}
+
+/// One value in the lower half, the other in the upper.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn each([a, b]: [i16; 2]) -> __m256i {
+    two(_mm_set1_epi16(a), _mm_set1_epi16(b))
 }
 
 impl<const N: usize> Window<N> {
@@ -131,71 +138,71 @@ impl<const N: usize> Window<N> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(plane: &PlaneRef, x: usize, y: usize, dx: __m256i, dy: __m256i) -> Option<Self> {
+        let zero = _mm256_setzero_si256();
         let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-        let (one, two_px) = (_mm256_set1_epi16(1), _mm256_set1_epi16(2));
-        let last_x = _mm256_set1_epi16(plane.width as i16 - 1);
-        // Further out it looks the same; counted from two pixels outside, so that it is positive.
-        let own_x = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16 + 2));
-        let at_x = _mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own_x);
-        let at_x = _mm256_max_epi16(at_x, _mm256_setzero_si256());
-        let at_x = _mm256_min_epi16(at_x, _mm256_add_epi16(last_x, _mm256_set1_epi16(3)));
-        let (at_a, at_b) = halves(at_x);
-        // The window stays inside.
+        // The second of a pixel's four columns, counted from two outside so that it is positive;
+        // further out it looks the same.
+        let own = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16 + 2));
+        let at = _mm256_max_epi16(_mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own), zero);
+        let at = _mm256_min_epi16(at, _mm256_set1_epi16(plane.width as i16 + 2));
+        let (a, b) = halves(at);
         let most = (plane.width - WINDOW) as i16;
-        let columns = [(least(at_a) - 3).clamp(0, most), (least(at_b) - 3).clamp(0, most)];
-        let base = two(_mm_set1_epi16(columns[0]), _mm_set1_epi16(columns[1]));
-        // The second of the four pixels, in the window.
-        let second = _mm256_sub_epi16(_mm256_sub_epi16(at_x, two_px), base);
-        let inside = _mm256_sub_epi16(last_x, base);
-        let torn_x = _mm256_cmpgt_epi16(
-            _mm256_min_epi16(_mm256_add_epi16(second, two_px), inside),
-            _mm256_set1_epi16(WINDOW as i16 - 1),
-        );
-        // Rows are counted from far outside.
+        let columns = [(least(a) - 3).clamp(0, most), (least(b) - 3).clamp(0, most)];
+        let column = _mm256_sub_epi16(at, each(columns.map(|column| column + 2)));
+        // Behind the window there are more columns, unless it ends where the plane does.
+        let behind = _mm256_cmpgt_epi16(column, _mm256_set1_epi16(WINDOW as i16 - 3));
+        let behind = _mm256_movemask_epi8(behind) as u32;
+        if behind != 0 {
+            let inside = columns.map(|column| column < most);
+            if (inside[0] && behind as u16 != 0) || (inside[1] && behind >> 16 != 0) {
+                return None;
+            }
+        }
+        // The second of its four rows, counted from far outside.
         const FAR: i16 = 1 << 13;
-        let at_y = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16 + FAR));
-        let (at_a, at_b) = halves(at_y);
-        let rows = [least(at_a), least(at_b)];
-        let below = _mm256_sub_epi16(at_y, two(_mm_set1_epi16(rows[0]), _mm_set1_epi16(rows[1])));
-        let torn = _mm256_or_si256(torn_x, _mm256_cmpgt_epi16(below, one));
-        if _mm256_testz_si256(torn, torn) == 0 {
+        let own = _mm256_set1_epi16(y as i16 + FAR);
+        let at = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), own);
+        let (a, b) = halves(at);
+        let rows = [least(a), least(b)];
+        let below = _mm256_sub_epi16(at, each(rows));
+        let one = _mm256_set1_epi16(1);
+        if _mm256_movemask_epi8(_mm256_cmpgt_epi16(below, one)) != 0 {
             return None;
         }
+        let doubled = _mm256_setr_epi8(
+            0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10,
+            10, 12, 12, 14, 14,
+        );
+        let column = _mm256_shuffle_epi8(column, doubled);
+        // What lies outside the plane is its edge.
+        let clamp = |bytes: __m256i| {
+            _mm256_min_epi8(_mm256_max_epi8(bytes, zero), _mm256_set1_epi8(WINDOW as i8 - 1))
+        };
+        let pairs = [_mm256_set1_epi16(0x00ff), _mm256_set1_epi16(0x0201)];
+        let bytes =
+            [clamp(_mm256_add_epi8(column, pairs[0])), clamp(_mm256_add_epi8(column, pairs[1]))];
         let fraction =
             |away: __m256i| _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)));
-        let round = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
+        let short = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
         let [first, _, third, last] = taps(fraction(dx));
-        let (first, third, last) = (round(first), round(third), round(last));
+        let (first, third, last) = (short(first), short(third), short(last));
         let others = _mm256_add_epi16(_mm256_add_epi16(first, third), last);
-        let across =
-            [bytes(first, _mm256_sub_epi16(_mm256_set1_epi16(64), others)), bytes(third, last)];
-        // What lies outside the plane is its edge.
-        let clamp = |at: __m256i| {
-            let at = _mm256_max_epi16(at, _mm256_sub_epi16(_mm256_setzero_si256(), base));
-            _mm256_min_epi16(at, inside)
-        };
-        let pixel = [
-            clamp(_mm256_sub_epi16(second, one)),
-            clamp(second),
-            clamp(_mm256_add_epi16(second, one)),
-            clamp(_mm256_add_epi16(second, two_px)),
-        ];
-        let [d0, d1, d2, d3] = taps(fraction(dy));
+        let second = _mm256_sub_epi16(_mm256_set1_epi16(64), others);
+        let [first_row, second_row, third_row, last_row] = taps(fraction(dy));
         let lower = _mm256_cmpeq_epi16(below, one);
         let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
-        let zero = _mm256_setzero_si256();
         Some(Window {
             columns: columns.map(|column| column as usize),
             rows: rows.map(|row| i32::from(row) - i32::from(FAR) - 1),
             height: plane.height as i32,
-            bytes: [bytes(pixel[0], pixel[1]), bytes(pixel[2], pixel[3])],
-            across,
+            bytes,
+            across: [interleaved(first, second), interleaved(third, last)],
             down: [
-                _mm256_andnot_si256(lower, d0),
-                pick(d1, d0),
-                pick(d2, d1),
-                pick(d3, d2),
-                pick(zero, d3),
+                _mm256_andnot_si256(lower, first_row),
+                pick(second_row, first_row),
+                pick(third_row, second_row),
+                pick(last_row, third_row),
+                _mm256_and_si256(lower, last_row),
             ],
         })
     }
@@ -208,35 +215,60 @@ impl<const N: usize> Window<N> {
     #[target_feature(enable = "avx2")]
     unsafe fn pixels(&self, a: &[PlaneRef; N], b: &[PlaneRef; N]) -> [(__m128i, __m128i); N] {
         let [top_a, top_b] = self.rows;
-        let outside = top_a.min(top_b) < 0 || top_a.max(top_b) + ROWS as i32 > self.height;
+        let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + ROWS as i32 <= self.height;
         let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
         for ((a, b), pixels) in a.iter().zip(b).zip(&mut pixels) {
-            let mut rows = [_mm256_setzero_si256(); ROWS];
-            for (down, rows) in rows.iter_mut().enumerate() {
-                let row = |plane: &PlaneRef, which: usize| {
-                    let mut row = self.rows[which] + down as i32;
-                    if outside {
-                        row = row.clamp(0, self.height - 1);
-                    }
-                    let at = row as usize * plane.stride + self.columns[which];
-                    debug_assert!(at + WINDOW <= plane.data.len());
-                    // SAFETY: the row is one of the plane's, and so are the window's columns.
-                    unsafe { _mm_loadu_si128(plane.data.as_ptr().add(at).cast()) }
-                };
-                *rows = two(row(a, 0), row(b, 1));
-            }
+            // SAFETY: the columns are inside; so are all rows, or they are clamped to be.
+            let rows = unsafe {
+                if inside {
+                    let at = |plane: &PlaneRef, which: usize| {
+                        let first = self.rows[which] as usize * plane.stride;
+                        plane.data.as_ptr().add(first + self.columns[which])
+                    };
+                    let (at_a, at_b) = (at(a, 0), at(b, 1));
+                    let row = |y: usize| {
+                        let (a, b) = (at_a.add(y * a.stride), at_b.add(y * b.stride));
+                        two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()))
+                    };
+                    [row(0), row(1), row(2), row(3), row(4)]
+                } else {
+                    rows_at_edge((a, b), self.columns, self.rows)
+                }
+            };
             let mut sum = _mm256_setzero_si256();
             for (rows, down) in rows.into_iter().zip(self.down) {
                 let [left, right] = self.bytes;
                 let left = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, left), self.across[0]);
                 let right = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, right), self.across[1]);
-                sum =
-                    _mm256_add_epi16(sum, _mm256_mulhrs_epi16(_mm256_add_epi16(left, right), down));
+                let across = _mm256_add_epi16(left, right);
+                sum = _mm256_add_epi16(sum, _mm256_mulhrs_epi16(across, down));
             }
             *pixels = halves(sum);
         }
         pixels
     }
+}
+
+/// The rows of a window that reaches out of the planes above or below.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn rows_at_edge(
+    (a, b): (&PlaneRef, &PlaneRef),
+    columns: [usize; 2],
+    rows: [i32; 2],
+) -> [__m256i; ROWS] {
+    let mut pixels = [_mm256_setzero_si256(); ROWS];
+    for (down, pixels) in pixels.iter_mut().enumerate() {
+        let row = |plane: &PlaneRef, which: usize| {
+            let row = (rows[which] + down as i32).clamp(0, plane.height as i32 - 1) as usize;
+            let pixels = &plane.data[row * plane.stride + columns[which]..];
+            // A plane is at least as wide as a window: always.
+            pixels.first_chunk().map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
+        };
+        *pixels = two(row(a, 0), row(b, 1));
+    }
+    pixels
 }
 
 /// A plane's data has all its pixels.

@@ -47,7 +47,9 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 pub struct Grid {
     cell: usize,
-    /// Repeats along the row.
+    /// Its logarithm: blocks are found without a division.
+    shift: u32,
+    /// Repeats along the row; a power of two.
     patterns: Vec<Pattern>,
 }
 
@@ -57,38 +59,39 @@ fn weight(at: usize, cell: usize) -> i16 {
 }
 
 impl Grid {
-    /// `cell`: its pixels, at least 2.
+    /// `cell`: its pixels, a power of two, at least 2.
     pub fn new(cell: usize) -> Self {
+        let shift = cell.trailing_zeros();
         let pattern = |block: usize| {
-            let first = Grid::before(block * LANES, cell);
+            let first = Grid::before(block * LANES, shift);
             let mut pattern = Pattern { left: [0; 16], right: [0; 16], weights: [0; LANES] };
             for lane in 0..LANES {
                 let x = block * LANES + lane;
-                let left = 2 * (Grid::before(x, cell) - first) as u8;
+                let left = 2 * (Grid::before(x, shift) - first) as u8;
                 pattern.left[2 * lane..][..2].copy_from_slice(&[left, left + 1]);
                 pattern.right[2 * lane..][..2].copy_from_slice(&[left + 2, left + 3]);
                 pattern.weights[lane] = weight(x, cell);
             }
             pattern
         };
-        Grid { cell, patterns: (0..cell.div_ceil(LANES)).map(pattern).collect() }
+        Grid { cell, shift, patterns: (0..cell.div_ceil(LANES)).map(pattern).collect() }
     }
 
     /// The cell whose centre is before a pixel, in a padded row.
-    fn before(at: usize, cell: usize) -> usize {
-        (at + cell / 2) / cell
+    fn before(at: usize, shift: u32) -> usize {
+        (at + (1 << shift) / 2) >> shift
     }
 
     /// The two rows of cells (from 0 on, of `count`) around a row of pixels, and the weight of the
     /// second one.
     pub fn rows(&self, y: usize, count: usize) -> (usize, usize, i16) {
-        let below = Grid::before(y, self.cell);
+        let below = Grid::before(y, self.shift);
         (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight(y, self.cell))
     }
 
     /// The first cell of a block of [`LANES`] pixels, and its pattern.
     pub fn block(&self, x: usize) -> (usize, &Pattern) {
-        (Grid::before(x, self.cell), &self.patterns[x / LANES % self.patterns.len()])
+        (Grid::before(x, self.shift), &self.patterns[x / LANES & (self.patterns.len() - 1)])
     }
 }
 
