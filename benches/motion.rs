@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::BytesCount;
 use vfaq::media::{Frame, Motion};
-use vfaq::render::flow::{Analyser, Quality};
+use vfaq::render::flow::{Analyser, Quality, is_repeat};
 use vfaq::render::warp::{Colour, Warper};
 
 const SIZE: (u32, u32) = (1024, 576);
@@ -63,6 +63,15 @@ fn pair_normal(bencher: Bencher) {
 #[divan::bench(sample_count = 20)]
 fn pair_high(bencher: Bencher) {
     analyse(bencher, Quality::High);
+}
+
+/// Of one picture twice, which has to be looked at whole.
+#[divan::bench]
+fn repeat(bencher: Bencher) {
+    let (a, b) = (frame(0.0), frame(0.0));
+    bencher
+        .counter(BytesCount::new(a.y.len() + b.y.len()))
+        .bench_local(|| divan::black_box(is_repeat(a.as_ref().y, b.as_ref().y)));
 }
 
 /// Both frames' luma, which finding motion reads once.

@@ -2,9 +2,9 @@
 //!
 //! The motion is that of the picture half-way; for another time every cell asks what passes it
 //! then: the vector there, followed from the middle (two fixed-point steps, as for inverting a
-//! displacement field, Chen et al. 2008). Every pixel is fetched from both frames along its
-//! vector; what only one of them shows is taken from that one; and as far as the motion is not to
-//! be trusted, both frames are blended as they are.
+//! displacement field, Chen et al. 2008). Every pixel is fetched from both frames along its vector,
+//! bicubic so that it is as sharp as they are; what only one of them shows is taken from that one;
+//! and as far as the motion is not to be trusted, both frames are blended as they are.
 //!
 //! Holds: nothing is allocated while the size of pictures stays.
 

@@ -1,9 +1,9 @@
 //! Optical flow: the motion between two neighbouring frames, found ahead of time.
 //!
 //! Luma is made small (`pyramid`); dense inverse search finds where its patches went, in both
-//! directions (`search`); both are brought together half-way between the frames (`midway`).
-//! The result is a [`Motion`], small enough to wait beside its clip, from which `warp` makes the
-//! picture at any time between the two.
+//! directions (`search`); both are brought together half-way between the frames (`midway`), and
+//! weighed against a plain blend (`trust`). The result is a [`Motion`], small enough to wait beside
+//! its clip, from which `warp` makes the picture at any time between the two.
 //!
 //! Holds: nothing is allocated while the size of pictures stays. Pictures of at least one pixel and
 //! of any content give a motion; where it cannot be known its trust is low.
@@ -11,16 +11,20 @@
 mod field;
 mod midway;
 mod pyramid;
+mod repeat;
 mod search;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use crate::media::{Motion, MotionKind, PlaneRef};
 use crate::render::kernels::Cpu;
 use field::Field;
-use midway::{Midway, Overview};
+use midway::Midway;
 use pyramid::Pyramid;
+pub use repeat::is_repeat;
 use search::{Effort, Search};
+use trust::{Overview, Trust};
 
 /// As far as a vector goes, as [`Motion`] has it: 500 pixels. The difference of two still fits into
 /// 16 bits, as the warp's kernels need.
@@ -49,7 +53,7 @@ impl Quality {
     fn effort(self) -> Effort {
         match self {
             Quality::Fast => Effort { steps: 6, rounds: 1 },
-            Quality::Normal => Effort { steps: 12, rounds: 2 },
+            Quality::Normal => Effort { steps: 6, rounds: 2 },
             Quality::High => Effort { steps: 16, rounds: 4 },
         }
     }
@@ -84,6 +88,7 @@ pub struct Analyser {
     searches: [Search; 2],
     fields: [Field; 2],
     midway: Midway,
+    trust: Trust,
 }
 
 impl Default for Analyser {
@@ -100,6 +105,7 @@ impl Analyser {
             searches: Default::default(),
             fields: Default::default(),
             midway: Midway::default(),
+            trust: Trust::default(),
         }
     }
 
@@ -116,8 +122,8 @@ impl Analyser {
         self.searches[1].run(self.cpu, (pyramid_b, pyramid_a), effort, cell, backward);
         let scale = (1 << shift) as f32;
         let planes = (&pyramid_a.levels[0], &pyramid_b.levels[0]);
-        let overview = self.midway.fill(planes, (forward, backward), scale);
-        motion.kind = kind(&overview);
+        let size = (planes.0.width, planes.0.height);
+        let consistent = self.midway.fill((forward, backward), size, scale);
         motion.cell_px = (cell << shift) as u32;
         (motion.width, motion.height) = (forward.width, forward.height);
         motion.vectors.clear();
@@ -130,25 +136,20 @@ impl Analyser {
         motion.weights.clear();
         motion.weights.extend(self.midway.cells.iter().map(|cell| {
             let byte = |share: f32| (share * 255.0 + 0.5) as u8;
-            [byte(cell.seen[0]), byte(cell.seen[1]), byte(cell.trust), 0]
+            [byte(cell.seen[0]), byte(cell.seen[1]), 0, 0]
         }));
-    }
-}
-
-/// Mean difference, in levels, below which two frames are one picture shown twice.
-const REPEATED: f32 = 0.3;
-
-fn kind(overview: &Overview) -> MotionKind {
-    if overview.still < REPEATED {
-        MotionKind::Repeat
-    } else if is_cut(overview) {
-        MotionKind::Cut
-    } else {
-        MotionKind::Moves
+        let overview = self.trust.weigh(self.cpu, planes, (cell, shift), motion);
+        motion.kind = if is_repeat(a, b) {
+            MotionKind::Repeat
+        } else if is_cut(consistent, &overview) {
+            MotionKind::Cut
+        } else {
+            MotionKind::Moves
+        };
     }
 }
 
 /// Nothing of one picture is found in the other, and they are unlike.
-fn is_cut(overview: &Overview) -> bool {
-    overview.consistent < 0.2 && overview.warped > 8.0 && overview.still > 12.0
+fn is_cut(consistent: f32, overview: &Overview) -> bool {
+    consistent < 0.2 && overview.warped > 8.0 && overview.still > 12.0
 }

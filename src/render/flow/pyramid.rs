@@ -6,6 +6,7 @@
 
 use crate::media::PlaneRef;
 use crate::render::kernels::Cpu;
+use crate::render::kernels::compare::Padded;
 
 /// Pixels around a plane.
 pub const PAD: usize = 32;
@@ -26,6 +27,11 @@ impl Plane {
     pub fn at(&self, x: i32, y: i32) -> usize {
         let pad = PAD as i32;
         (y + pad) as usize * self.stride + (x + pad) as usize
+    }
+
+    pub fn padded(&self) -> Padded<'_> {
+        let Plane { width, height, stride, ref data } = *self;
+        Padded { data, stride, pad: PAD, width, height }
     }
 
     /// Gives it a size; what it shows is undefined then. Allocates only to grow.

@@ -10,17 +10,13 @@
 use super::field::{Field, Vector};
 use super::pyramid::{PAD, Plane, Pyramid};
 use crate::render::kernels::Cpu;
-use crate::render::kernels::patch::{Gradients, PATCH, Sums, Template};
+use crate::render::kernels::patch::{Fit, PATCH, Slope, Sought};
 
-/// Pixels from one patch to the next.
+/// Pixels from one patch to the next; half a patch.
 const STRIDE: usize = 4;
-/// A step shorter than this (pixels, squared) ends the descent.
-const SMALL_STEP: f32 = 0.0025;
-/// Added to the Hessian's diagonal, so that a flat patch stays where it is.
-const DAMPING: f32 = 2.0;
-/// A fit that is this much worse than the best ends the descent.
-const WORSE: f32 = 1.2;
-const AREA: f32 = (PATCH * PATCH) as f32;
+/// What a neighbour says is tried if it is further away than this, in pixels along x and y together:
+/// what is nearer the descent finds by itself.
+const OTHER: f32 = 0.5;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
@@ -37,25 +33,27 @@ pub struct Search {
     coarser: Field,
 }
 
-/// The patches of a level.
+/// The patches of a level. Those at the far edges reach out into the padding.
 #[derive(Default)]
 struct Patches {
     columns: usize,
     rows: usize,
-    templates: Vec<Patch>,
+    /// Gradients of the picture, which lie as its pixels do.
+    dx: Vec<i16>,
+    dy: Vec<i16>,
+    slopes: Vec<Slope>,
     found: Vec<Found>,
+    /// Sums of gradients over squares of [`STRIDE`] pixels, of which a patch has two by two: of
+    /// columns of a row of them, and the last two rows.
+    along: Products<Vec<i32>>,
+    squares: [Vec<Products<f32>>; 2],
+    /// For `spread`: sums over a row of patches, and where the cells lie between these.
+    sums: Vec<[f32; 3]>,
+    between: Vec<Between>,
 }
 
-struct Patch {
-    template: Template,
-    /// Of its first pixel.
-    x: i32,
-    y: i32,
-    /// Sums of its gradients, and the inverse of its Hessian.
-    sum_dx: f32,
-    sum_dy: f32,
-    inverse: [f32; 3],
-}
+/// Of the gradients of a patch: dx, dy, dx², dx dy, dy².
+type Products<T> = [T; 5];
 
 #[derive(Clone, Copy)]
 struct Found {
@@ -64,10 +62,19 @@ struct Found {
     error: f32,
 }
 
-/// How a patch fits, and the step to where it might fit better.
-struct Fit {
-    error: f32,
-    step: Vector,
+/// Cells that lie in two patches of a row or column: the first one's number, and their shares.
+#[derive(Clone, Copy)]
+struct Between {
+    patches: [usize; 2],
+    shares: [f32; 2],
+}
+
+/// The pictures of a search, and how they are compared.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    cpu: Cpu,
+    a: &'a Plane,
+    b: &'a Plane,
 }
 
 impl Search {
@@ -87,7 +94,7 @@ impl Search {
             self.patches.start(coarser);
             begin = false;
             for round in 0..effort.rounds {
-                self.patches.round(cpu, b, round, effort.steps);
+                self.patches.round(Pair { cpu, a, b }, round, effort.steps);
             }
             let (field, cell) =
                 if level == 0 { (&mut *field, cell) } else { (&mut self.coarser, 2) };
@@ -97,76 +104,93 @@ impl Search {
     }
 }
 
-impl Patch {
-    fn new(plane: &Plane, x: i32, y: i32) -> Self {
-        let template = Template::new(&plane.data, plane.stride, plane.at(x, y));
-        let Gradients { dx, dy, dx_dx, dx_dy, dy_dy } = template.gradients();
-        let [sum_dx, sum_dy, xx, xy, yy] = [dx, dy, dx_dx, dx_dy, dy_dy].map(|sum| sum as f32);
-        // The gradients are doubled, so their products count four times.
-        let xx = (xx - sum_dx * sum_dx / AREA) / 4.0 + DAMPING;
-        let xy = (xy - sum_dx * sum_dy / AREA) / 4.0;
-        let yy = (yy - sum_dy * sum_dy / AREA) / 4.0 + DAMPING;
-        // With the damping it is positive.
-        let determinant = xx * yy - xy * xy;
-        let inverse = [yy / determinant, -xy / determinant, xx / determinant];
-        Patch { template, x, y, sum_dx, sum_dy, inverse }
-    }
-
-    /// How it fits in `b`, `vector` away from its own place.
-    fn fit(&self, cpu: Cpu, b: &Plane, vector: Vector) -> Fit {
-        let place = |at: i32, along: f32, size: usize| {
-            let low = 1.0 - PAD as f32;
-            // 16 pixels are read from there.
-            let high = (size + PAD) as f32 - 18.0;
-            // Never below 0, so that cutting off rounds; `round` is a call on old processors.
-            let from_pad = (at as f32 + along).clamp(low, high) + PAD as f32;
-            let fixed = (from_pad * 64.0 + 0.5) as i32;
-            ((fixed >> 6) - PAD as i32, (fixed & 63) as u8)
-        };
-        let (x, fx) = place(self.x, vector[0], b.width);
-        let (y, fy) = place(self.y, vector[1], b.height);
-        let Sums { d, dd, d_dx, d_dy } =
-            cpu.fit(&self.template, &b.data, b.stride, b.at(x, y), (fx, fy));
-        let d = d as f32 / 16.0;
-        let gx = (d_dx as f32 / 16.0 - d * self.sum_dx / AREA) / 2.0;
-        let gy = (d_dy as f32 / 16.0 - d * self.sum_dy / AREA) / 2.0;
-        let [xx, xy, yy] = self.inverse;
-        Fit {
-            error: ((dd as f32 / 256.0 - d * d / AREA) / AREA).max(0.0),
-            step: [-(xx * gx + xy * gy), -(xy * gx + yy * gy)],
+impl Patches {
+    /// Lays the patches over a picture, and finds its gradients.
+    fn place(&mut self, plane: &Plane) {
+        let count = |size: usize| size.saturating_sub(PATCH).div_ceil(STRIDE) + 1;
+        (self.columns, self.rows) = (count(plane.width), count(plane.height));
+        let width = (self.columns + 1) * STRIDE;
+        self.dx.resize(plane.data.len(), 0);
+        self.dy.resize(plane.data.len(), 0);
+        for along in &mut self.along {
+            along.resize(width, 0);
+        }
+        self.slopes.clear();
+        for row in 0..=self.rows {
+            self.along.iter_mut().for_each(|along| along.fill(0));
+            for y in row * STRIDE..(row + 1) * STRIDE {
+                self.gradients(plane, y as i32, width);
+            }
+            self.squares.swap(0, 1);
+            let [above, below] = &mut self.squares;
+            below.clear();
+            below.extend((0..=self.columns).map(|column| {
+                self.along
+                    .each_ref()
+                    .map(|along| along[column * STRIDE..][..STRIDE].iter().sum::<i32>() as f32)
+            }));
+            if row > 0 {
+                self.slopes.extend(above.windows(2).zip(below.windows(2)).map(|(above, below)| {
+                    Slope::new(std::array::from_fn(|i| {
+                        above[0][i] + above[1][i] + below[0][i] + below[1][i]
+                    }))
+                }));
+            }
         }
     }
-}
 
-impl Patches {
-    fn place(&mut self, plane: &Plane) {
-        let last = |size: usize| size.saturating_sub(PATCH);
-        self.columns = last(plane.width).div_ceil(STRIDE) + 1;
-        self.rows = last(plane.height).div_ceil(STRIDE) + 1;
-        self.templates.clear();
-        for row in 0..self.rows {
-            let y = (row * STRIDE).min(last(plane.height)) as i32;
-            self.templates.extend((0..self.columns).map(|column| {
-                Patch::new(plane, (column * STRIDE).min(last(plane.width)) as i32, y)
-            }));
+    /// Those of a row, and adds them to the sums.
+    fn gradients(&mut self, plane: &Plane, y: i32, width: usize) {
+        let at = plane.at(0, y);
+        let row = |from: usize| &plane.data[from..from + width];
+        let sides = row(at - 1).iter().zip(row(at + 1));
+        let ends = row(at - plane.stride).iter().zip(row(at + plane.stride));
+        let of = |(&before, &behind): (&u8, &u8)| i16::from(behind) - i16::from(before);
+        let (dx, dy) = (&mut self.dx[at..at + width], &mut self.dy[at..at + width]);
+        dx.iter_mut().zip(sides).for_each(|(dx, pair)| *dx = of(pair));
+        dy.iter_mut().zip(ends).for_each(|(dy, pair)| *dy = of(pair));
+        let [x, y, xx, xy, yy] = self.along.each_mut().map(|along| &mut along[..width]);
+        for i in 0..width {
+            let (dx, dy) = (i32::from(dx[i]), i32::from(dy[i]));
+            x[i] += dx;
+            y[i] += dy;
+            xx[i] += dx * dx;
+            xy[i] += dx * dy;
+            yy[i] += dy * dy;
         }
     }
 
     fn start(&mut self, coarser: Option<&Field>) {
-        let centre = |first: i32| (first as f32 + (PATCH as f32 - 1.0) / 2.0 - 0.5) / 2.0;
+        let centre = |first: usize| (first as f32 + (PATCH as f32 - 1.0) / 2.0 - 0.5) / 2.0;
         self.found.clear();
-        self.found.extend(self.templates.iter().map(|patch| {
-            let vector = coarser.map_or([0.0; 2], |field| {
-                field.at(centre(patch.x), centre(patch.y)).map(|part| part * 2.0)
-            });
-            Found { vector, error: f32::MAX }
-        }));
+        for row in 0..self.rows {
+            self.found.extend((0..self.columns).map(|column| {
+                let vector = coarser.map_or([0.0; 2], |field| {
+                    let (x, y) = (centre(column * STRIDE), centre(row * STRIDE));
+                    field.at(x, y).map(|part| part * 2.0)
+                });
+                Found { vector, error: f32::MAX }
+            }));
+        }
+    }
+
+    fn sought<'a>(&'a self, pair: Pair<'a>, i: usize, (column, row): (usize, usize)) -> Sought<'a> {
+        let (x, y) = (column * STRIDE + PAD, row * STRIDE + PAD);
+        let at = y * pair.a.stride + x;
+        Sought {
+            pixels: &pair.a.data[at..],
+            dx: &self.dx[at..],
+            dy: &self.dy[at..],
+            slope: self.slopes[i],
+            from: [x as f32, y as f32],
+            other: pair.b.padded(),
+        }
     }
 
     /// Takes over from the neighbours that were seen before in this round, and descends. Rounds
     /// go forwards and backwards in turn.
-    fn round(&mut self, cpu: Cpu, b: &Plane, round: u32, steps: u32) {
-        let count = self.templates.len();
+    fn round(&mut self, pair: Pair, round: u32, steps: u32) {
+        let count = self.found.len();
         let forwards = round.is_multiple_of(2);
         for n in 0..count {
             let i = if forwards { n } else { count - 1 - n };
@@ -186,16 +210,16 @@ impl Patches {
                     (below && left).then(|| i + self.columns - 1),
                 ]
             };
-            let patch = &self.templates[i];
+            let sought = self.sought(pair, i, (column, row));
             let known = self.found[i];
             let first = round == 0;
-            let mut fit = first.then(|| patch.fit(cpu, b, known.vector));
-            let mut best = fit.as_ref().map_or(known, |fit| Found { error: fit.error, ..known });
+            let mut fit = first.then(|| pair.cpu.fit(&sought, known.vector));
+            let mut best: Found = fit.map_or(known, |fit: Fit| Found { error: fit.error, ..known });
             for neighbour in neighbours.into_iter().flatten() {
                 let vector = self.found[neighbour].vector;
                 let away = (vector[0] - best.vector[0]).abs() + (vector[1] - best.vector[1]).abs();
-                if away > 0.1 {
-                    let other = patch.fit(cpu, b, vector);
+                if away > OTHER {
+                    let other = pair.cpu.fit(&sought, vector);
                     if other.error < best.error {
                         best = Found { vector, error: other.error };
                         fit = Some(other);
@@ -203,7 +227,8 @@ impl Patches {
                 }
             }
             if let Some(fit) = fit {
-                best = descend(cpu, patch, b, best, fit.step, steps);
+                let (vector, error) = pair.cpu.descend(&sought, best.vector, fit, steps);
+                best = Found { vector, error };
             }
             self.found[i] = best;
         }
@@ -211,63 +236,38 @@ impl Patches {
 
     /// The vectors of the cells: of the patches over each cell's centre, the nearer and the
     /// better fitting ones count more.
-    fn spread(&self, field: &mut Field) {
-        let half = (PATCH as f32 - 1.0) / 2.0;
-        let reach = PATCH as f32 / 2.0;
-        let span = |centre: f32, count: usize| {
-            let first = ((centre - (PATCH - 1) as f32) / STRIDE as f32).ceil().max(0.0) as usize;
-            let last = (centre / STRIDE as f32).max(0.0) as usize;
-            let last = last.min(count - 1);
-            first.min(last)..=last
+    fn spread(&mut self, field: &mut Field) {
+        let between = |cell: usize, cell_px: usize, count: usize| {
+            let centre = cell as f32 * cell_px as f32 + (cell_px as f32 - 1.0) / 2.0;
+            let second = ((centre / STRIDE as f32) as usize).min(count - 1);
+            let patches = [second.saturating_sub(1), second];
+            let shares = patches.map(|patch| {
+                let middle = (patch * STRIDE) as f32 + (PATCH as f32 - 1.0) / 2.0;
+                (PATCH as f32 / 2.0 - (centre - middle).abs()).max(0.1)
+            });
+            Between { patches, shares }
         };
-        for cell_y in 0..field.height {
-            let (_, y) = field.centre(0, cell_y);
-            for cell_x in 0..field.width {
-                let (x, _) = field.centre(cell_x, 0);
-                let (mut weights, mut sum) = (0.0, [0.0; 2]);
-                for row in span(y, self.rows) {
-                    for column in span(x, self.columns) {
-                        let i = row * self.columns + column;
-                        let (patch, found) = (&self.templates[i], &self.found[i]);
-                        let near_x = (reach - (x - patch.x as f32 - half).abs()).max(0.1);
-                        let near_y = (reach - (y - patch.y as f32 - half).abs()).max(0.1);
-                        let weight = near_x * near_y / found.error.max(0.25);
-                        weights += weight;
-                        sum[0] += weight * found.vector[0];
-                        sum[1] += weight * found.vector[1];
-                    }
-                }
-                field.vectors[cell_y * field.width + cell_x] = sum.map(|part| part / weights);
+        self.between.clear();
+        self.between.extend((0..field.width).map(|x| between(x, field.cell, self.columns)));
+        for (y, cells) in field.vectors.chunks_exact_mut(field.width).enumerate() {
+            let Between { patches, shares } = between(y, field.cell, self.rows);
+            let row = |n: usize| &self.found[patches[n] * self.columns..][..self.columns];
+            self.sums.clear();
+            self.sums.extend(row(0).iter().zip(row(1)).map(|(above, below)| {
+                let weight = |n: usize, found: &Found| shares[n] / found.error.max(0.25);
+                let (upper, lower) = (weight(0, above), weight(1, below));
+                [
+                    upper * above.vector[0] + lower * below.vector[0],
+                    upper * above.vector[1] + lower * below.vector[1],
+                    upper + lower,
+                ]
+            }));
+            for (cell, Between { patches, shares }) in cells.iter_mut().zip(&self.between) {
+                let (one, other) = (&self.sums[patches[0]], &self.sums[patches[1]]);
+                let [x, y, weights] =
+                    std::array::from_fn(|i| shares[0] * one[i] + shares[1] * other[i]);
+                *cell = [x / weights, y / weights];
             }
         }
     }
-}
-
-/// Follows the gradient from `best`, whose step is `step`.
-fn descend(
-    cpu: Cpu,
-    patch: &Patch,
-    b: &Plane,
-    start: Found,
-    mut step: Vector,
-    steps: u32,
-) -> Found {
-    let mut best = start;
-    let mut vector = start.vector;
-    for _ in 0..steps {
-        vector = [vector[0] + step[0], vector[1] + step[1]];
-        let fit = patch.fit(cpu, b, vector);
-        if fit.error < best.error {
-            best = Found { vector, error: fit.error };
-        } else if fit.error > best.error * WORSE + 0.25 {
-            break;
-        }
-        let small = step[0] * step[0] + step[1] * step[1] < SMALL_STEP;
-        step = fit.step;
-        if small {
-            break;
-        }
-    }
-    let (dx, dy) = (best.vector[0] - start.vector[0], best.vector[1] - start.vector[1]);
-    if dx * dx + dy * dy > (PATCH * PATCH) as f32 { start } else { best }
 }

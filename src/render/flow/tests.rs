@@ -95,6 +95,49 @@ fn what_is_uncovered_comes_from_the_frame_that_shows_it() {
 }
 
 #[test]
+fn what_comes_in_from_outside_is_shown() {
+    let at = |t: f64| paint(512, 288, |x, y| texture(x - 44.0 * t, y - 20.0 * t));
+    let (a, b) = (at(0.0), at(1.0));
+    let (shown, truth) = (between(&a, &b, &motion(&a, &b), 0.5), at(0.5));
+    let corner = |frame: &Frame| -> Vec<u8> {
+        let rows = frame.y.chunks_exact(512).take(40);
+        rows.flat_map(|row| &row[..80]).copied().collect()
+    };
+    let found = psnr(&corner(&shown), &corner(&truth));
+    assert!(found > 33.0, "{found:.1} dB");
+}
+
+#[test]
+fn a_thin_line_is_drawn_once() {
+    let at = |t: f64| {
+        paint(512, 288, |x, y| {
+            let away = (x - 0.2 * y - 150.0 - 18.0 * t).abs();
+            90.0 + 0.1 * x + 60.0 * (1.5 - away).clamp(0.0, 1.0)
+        })
+    };
+    let (a, b) = (at(0.0), at(1.0));
+    let motion = motion(&a, &b);
+    for t in [0.25, 0.5] {
+        let found = psnr(&between(&a, &b, &motion, t).y, &at(t.into()).y);
+        assert!(found > 36.5, "{found:.1} dB at {t}");
+    }
+}
+
+#[test]
+fn pictures_between_are_as_sharp_as_the_frames() {
+    // What neighbouring pixels differ by, which softening takes away first.
+    let detail = |frame: &Frame| -> f64 {
+        let pairs = frame.y.windows(2).map(|pair| f64::from(pair[0].abs_diff(pair[1])));
+        pairs.map(|d| d * d).sum()
+    };
+    let fine = |x: f64, y: f64| texture(3.0 * x, 3.0 * y);
+    let (a, b) = (paint(512, 288, fine), paint(512, 288, |x, y| fine(x - 5.0, y - 3.0)));
+    let shown = between(&a, &b, &motion(&a, &b), 0.5);
+    let ratio = detail(&shown) / detail(&a);
+    assert!(ratio > 0.85, "{ratio:.2}");
+}
+
+#[test]
 fn both_ends_are_the_frames_themselves() {
     let (a, b) = (paint(320, 180, texture), paint(320, 180, |x, y| texture(x + 9.0, y)));
     let motion = motion(&a, &b);
@@ -112,6 +155,35 @@ fn cuts_and_repeats_are_told_from_motion() {
     assert_eq!(motion(&a, &moved).kind, MotionKind::Moves);
     assert_eq!(motion(&a, &dimmed).kind, MotionKind::Moves);
     assert_eq!(motion(&a, &other).kind, MotionKind::Cut);
+}
+
+#[test]
+fn repeats_are_told_from_what_hardly_moves() {
+    // What a codec and what a camera does to a picture: a little here and there, and grain.
+    let noisy = |picture: &Frame, seed: u64, share: f64, levels: f64| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut noisy = picture.clone();
+        for pixel in &mut noisy.y {
+            if random.f64() < share {
+                let sum: f64 = (0..4).map(|_| random.f64() - 0.5).sum();
+                *pixel = (f64::from(*pixel) + (1.7 * levels * sum).round()).clamp(0.0, 255.0) as u8;
+            }
+        }
+        noisy
+    };
+    let shifted = |dx: f64| paint(512, 288, |x, y| texture(x - dx, y));
+    let disc = |at: f64| {
+        paint(512, 288, |x, y| if (x - at).hypot(y - 99.0) < 9.0 { 200.0 } else { texture(x, y) })
+    };
+    let still = shifted(0.0);
+    let is_repeat = |a: &Frame, b: &Frame| is_repeat(a.as_ref().y, b.as_ref().y);
+    assert!(is_repeat(&still, &still));
+    assert!(is_repeat(&still, &noisy(&still, 1, 0.1, 2.0)), "coded again");
+    assert!(is_repeat(&noisy(&still, 1, 0.5, 1.0), &noisy(&still, 2, 0.5, 1.0)), "coded worse");
+    assert!(!is_repeat(&still, &shifted(0.5)), "slow");
+    assert!(!is_repeat(&noisy(&still, 1, 1.0, 1.0), &noisy(&shifted(0.4), 2, 1.0, 1.0)), "grainy");
+    assert!(!is_repeat(&noisy(&still, 1, 1.0, 4.0), &noisy(&still, 2, 1.0, 4.0)), "boiling");
+    assert!(!is_repeat(&disc(100.0), &disc(101.0)), "a small thing moves");
 }
 
 #[test]

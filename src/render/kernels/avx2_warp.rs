@@ -1,19 +1,20 @@
 //! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels come, as a rule, from a
-//! window of 16 by 3 pixels. Where the motion tears it apart they are fetched one by one.
+//! window of 16 by 5 pixels. Where the motion tears it apart it is higher, or they are fetched one by
+//! one.
 //!
-//! Holds: but for the gathers of [`follow`], memory is only read and written through slices and
-//! arrays, as in `avx2`.
+//! Holds: but for the gathers of [`follow`] and the rows of a window, memory is only read and
+//! written through slices and arrays, as in `avx2`.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::avx2::{load_half, load_half_i16};
-use super::warp::{FROM_BYTE, LANES, Pattern, Row, UNSEEN, follow_factor, sample};
+use super::warp::{FROM_BYTE, INNER, LANES, LOBE, Pattern, Row, UNSEEN, follow_factor, sample};
 use crate::media::{Motion, PlaneRef};
 
 /// Pixels and rows of a window.
 const WINDOW: usize = 16;
-const ROWS: usize = 3;
+const ROWS: usize = 5;
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -81,117 +82,285 @@ impl Spread {
     }
 }
 
-/// Where eight pixels are fetched from in two planes of one size; the first one's half of every
-/// vector is the lower one.
-struct Window {
-    /// Its first pixel in either plane.
-    columns: [usize; 2],
-    rows: [usize; 2],
-    /// Bytes of a window row: each pixel's left and right neighbour, and their weights.
-    bytes: __m256i,
-    across: __m256i,
-    /// All bits set where the upper and the lower neighbour are in row 1, and row 2.
-    upper: [__m256i; 2],
-    lower: [__m256i; 2],
-    down: __m256i,
-}
-
 #[inline]
 #[target_feature(enable = "avx2")]
 fn least(values: __m128i) -> i16 {
     _mm_extract_epi16::<0>(_mm_minpos_epu16(values)) as i16
 }
 
-impl Window {
-    /// `None`: they do not lie in one window.
+/// As [`super::warp::taps`].
+#[inline]
+#[target_feature(enable = "avx2")]
+fn taps(f: __m256i) -> [__m256i; 4] {
+    let one = _mm256_set1_epi16(i16::MAX);
+    let (lobe, inner) = (_mm256_set1_epi16(LOBE), _mm256_set1_epi16(INNER));
+    let g = _mm256_sub_epi16(one, f);
+    let fg = _mm256_mulhrs_epi16(f, g);
+    let first = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(g, lobe));
+    let last = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, lobe));
+    let inner = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, inner));
+    let second = _mm256_sub_epi16(_mm256_add_epi16(g, fg), _mm256_add_epi16(inner, inner));
+    let others = _mm256_add_epi16(_mm256_add_epi16(first, last), second);
+    [first, second, _mm256_sub_epi16(one, others), last]
+}
+
+/// The low bytes of both, in turn.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interleaved(first: __m256i, second: __m256i) -> __m256i {
+    let first = _mm256_and_si256(first, _mm256_set1_epi16(255));
+    _mm256_or_si256(first, _mm256_slli_epi16::<8>(second))
+}
+
+/// One value in the lower half, the other in the upper.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn each([a, b]: [i16; 2]) -> __m256i {
+    two(_mm_set1_epi16(a), _mm_set1_epi16(b))
+}
+
+/// The fraction of a displacement, with 15 bits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn fraction(away: __m256i) -> __m256i {
+    _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)))
+}
+
+/// Which columns eight pixels are made from in `N` pairs of planes of one size; the half of every
+/// vector that belongs to a pair's first one is the lower. (What has an `N` has one caller for each,
+/// so that it becomes part of that.)
+#[derive(Clone, Copy)]
+struct Across<const N: usize> {
+    /// The first column of a window in either plane, inside.
+    columns: [usize; 2],
+    /// Bytes of a window row: each pixel's first two neighbours, and the other two; their weights.
+    bytes: [__m256i; 2],
+    weights: [__m256i; 2],
+}
+
+impl<const N: usize> Across<N> {
+    /// `None`: a window is not wide enough.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn new(plane: &PlaneRef, x: usize, y: usize, dx: __m256i, dy: __m256i) -> Option<Self> {
-        let (zero, one) = (_mm256_setzero_si256(), _mm256_set1_epi16(1));
+    fn new(plane: &PlaneRef, x: usize, dx: __m256i) -> Option<Self> {
+        let zero = _mm256_setzero_si256();
         let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-        let last_x = _mm256_set1_epi16(plane.width as i16 - 1);
-        let last_y = _mm256_set1_epi16(plane.height as i16 - 1);
-        let clamp = |at: __m256i, last: __m256i| _mm256_min_epi16(_mm256_max_epi16(at, zero), last);
-        let own_x = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16));
-        let at_x = _mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own_x);
-        let at_y = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16));
-        let (left, right) = (clamp(at_x, last_x), clamp(_mm256_add_epi16(at_x, one), last_x));
-        let (above, below) = (clamp(at_y, last_y), clamp(_mm256_add_epi16(at_y, one), last_y));
-        let ((left_a, left_b), (above_a, above_b)) = (halves(left), halves(above));
-        // The window stays inside.
-        let (most_x, most_y) = ((plane.width - WINDOW) as i16, (plane.height - ROWS) as i16);
-        let columns = [least(left_a).min(most_x), least(left_b).min(most_x)];
-        let rows = [least(above_a).min(most_y), least(above_b).min(most_y)];
-        let from = |[a, b]: [i16; 2]| two(_mm_set1_epi16(a), _mm_set1_epi16(b));
-        let (left, right) =
-            (_mm256_sub_epi16(left, from(columns)), _mm256_sub_epi16(right, from(columns)));
-        let (above, below) =
-            (_mm256_sub_epi16(above, from(rows)), _mm256_sub_epi16(below, from(rows)));
-        let second = _mm256_set1_epi16(2);
-        let beyond = _mm256_or_si256(
-            _mm256_cmpgt_epi16(right, _mm256_set1_epi16(WINDOW as i16 - 1)),
-            _mm256_cmpgt_epi16(below, second),
-        );
-        if _mm256_testz_si256(beyond, beyond) == 0 {
-            return None;
+        // The second of a pixel's four columns, counted from two outside so that it is positive;
+        // further out it looks the same.
+        let own = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16 + 2));
+        let at = _mm256_max_epi16(_mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own), zero);
+        let at = _mm256_min_epi16(at, _mm256_set1_epi16(plane.width as i16 + 2));
+        let (a, b) = halves(at);
+        let most = (plane.width - WINDOW) as i16;
+        let columns = [(least(a) - 3).clamp(0, most), (least(b) - 3).clamp(0, most)];
+        let column = _mm256_sub_epi16(at, each(columns.map(|column| column + 2)));
+        // Behind the window there are more columns, unless it ends where the plane does.
+        let behind = _mm256_cmpgt_epi16(column, _mm256_set1_epi16(WINDOW as i16 - 3));
+        let behind = _mm256_movemask_epi8(behind) as u32;
+        if behind != 0 {
+            let inside = columns.map(|column| column < most);
+            if (inside[0] && behind as u16 != 0) || (inside[1] && behind >> 16 != 0) {
+                return None;
+            }
         }
-        let fraction = _mm256_and_si256(dx, _mm256_set1_epi16(31));
-        Some(Window {
+        let doubled = _mm256_setr_epi8(
+            0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10,
+            10, 12, 12, 14, 14,
+        );
+        let column = _mm256_shuffle_epi8(column, doubled);
+        // What lies outside the plane is its edge.
+        let clamp = |bytes: __m256i| {
+            _mm256_min_epi8(_mm256_max_epi8(bytes, zero), _mm256_set1_epi8(WINDOW as i8 - 1))
+        };
+        let short = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
+        let [first, _, third, last] = taps(fraction(dx));
+        let (first, third, last) = (short(first), short(third), short(last));
+        let others = _mm256_add_epi16(_mm256_add_epi16(first, third), last);
+        let second = _mm256_sub_epi16(_mm256_set1_epi16(64), others);
+        Some(Across {
             columns: columns.map(|column| column as usize),
-            rows: rows.map(|row| row as usize),
-            bytes: _mm256_or_si256(left, _mm256_slli_epi16::<8>(right)),
-            across: _mm256_or_si256(
-                _mm256_sub_epi16(_mm256_set1_epi16(32), fraction),
-                _mm256_slli_epi16::<8>(fraction),
-            ),
-            upper: [_mm256_cmpeq_epi16(above, one), _mm256_cmpeq_epi16(above, second)],
-            lower: [_mm256_cmpeq_epi16(below, one), _mm256_cmpeq_epi16(below, second)],
-            down: _mm256_slli_epi16::<10>(_mm256_and_si256(dy, _mm256_set1_epi16(31))),
+            bytes: [
+                clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x00ff))),
+                clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x0201))),
+            ],
+            weights: [interleaved(first, second), interleaved(third, last)],
         })
     }
 
-    /// Eight pixels of each plane.
+    /// Of a window row of both planes.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pixels(&self, a: &PlaneRef, b: &PlaneRef) -> (__m128i, __m128i) {
-        let start =
-            |plane: &PlaneRef, which: usize| self.rows[which] * plane.stride + self.columns[which];
-        let (start_a, start_b) = (start(a, 0), start(b, 1));
-        let row = |plane: &PlaneRef, start: usize, down: usize| {
-            // Inside the plane: always.
-            let pixels = plane.data[start + down * plane.stride..].first_chunk();
-            pixels.map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
+    fn filter(&self, rows: __m256i) -> __m256i {
+        let [left, right] = self.bytes;
+        _mm256_add_epi16(
+            _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, left), self.weights[0]),
+            _mm256_maddubs_epi16(_mm256_shuffle_epi8(rows, right), self.weights[1]),
+        )
+    }
+
+    /// A window row, or the nearest one that there is.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn row(&self, (a, b): (&PlaneRef, &PlaneRef), rows: [i32; 2]) -> __m256i {
+        let row = |plane: &PlaneRef, which: usize| {
+            let row = rows[which].clamp(0, plane.height as i32 - 1) as usize;
+            let pixels = &plane.data[row * plane.stride + self.columns[which]..];
+            // A plane is at least as wide as a window: always.
+            pixels.first_chunk().map_or(_mm_setzero_si128(), |pixels| load_half(pixels))
         };
-        let across = |down: usize| {
-            let rows = two(row(a, start_a, down), row(b, start_b, down));
-            let pairs = _mm256_shuffle_epi8(rows, self.bytes);
-            _mm256_slli_epi16::<1>(_mm256_maddubs_epi16(pairs, self.across))
-        };
-        let rows = [across(0), across(1), across(2)];
-        let pick = |[second, third]: [__m256i; 2]| {
-            let upper = _mm256_blendv_epi8(rows[0], rows[1], second);
-            _mm256_blendv_epi8(upper, rows[2], third)
-        };
-        halves(lerp_two(pick(self.upper), pick(self.lower), self.down))
+        two(row(a, 0), row(b, 1))
     }
 }
 
-/// As [`Window::pixels`], from anywhere.
+/// The second of the four rows of each pixel, from that of the topmost one on, and where that is.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn rows(y: usize, dy: __m256i) -> (__m256i, [i32; 2]) {
+    // Counted from far outside.
+    const FAR: i16 = 1 << 13;
+    let at = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16 + FAR));
+    let (a, b) = halves(at);
+    let top = [least(a), least(b)];
+    (_mm256_sub_epi16(at, each(top)), top.map(|row| i32::from(row) - i32::from(FAR)))
+}
+
+/// Which rows eight pixels are made from, as [`Across`].
+struct Down<const N: usize> {
+    /// The first one, which may lie outside.
+    top: [i32; 2],
+    weights: [__m256i; ROWS],
+}
+
+impl<const N: usize> Down<N> {
+    /// `None`: a window is not high enough.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn new(y: usize, dy: __m256i) -> Option<Self> {
+        let (below, top) = rows(y, dy);
+        let one = _mm256_set1_epi16(1);
+        if _mm256_movemask_epi8(_mm256_cmpgt_epi16(below, one)) != 0 {
+            return None;
+        }
+        let [first, second, third, last] = taps(fraction(dy));
+        let lower = _mm256_cmpeq_epi16(below, one);
+        let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
+        Some(Down {
+            top: top.map(|row| row - 1),
+            weights: [
+                _mm256_andnot_si256(lower, first),
+                pick(second, first),
+                pick(third, second),
+                pick(last, third),
+                _mm256_and_si256(lower, last),
+            ],
+        })
+    }
+}
+
+/// Eight pixels of each plane, from a window.
+///
+/// # Safety
+/// The planes are of the size that the window was made for, and their data is [`whole`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pixels<const N: usize>(
+    row: &Row<N>,
+    across: &Across<N>,
+    down: &Down<N>,
+) -> [(__m128i, __m128i); N] {
+    let ([top_a, top_b], height) = (down.top, row.a[0].height as i32);
+    let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + ROWS as i32 <= height;
+    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+    for ((a, b), pixels) in row.a.iter().zip(&row.b).zip(&mut pixels) {
+        let rows = if inside {
+            // SAFETY: the columns are inside, and so are all rows.
+            unsafe {
+                let at = |plane: &PlaneRef, which: usize| {
+                    let first = down.top[which] as usize * plane.stride;
+                    plane.data.as_ptr().add(first + across.columns[which])
+                };
+                let (at_a, at_b) = (at(a, 0), at(b, 1));
+                let row = |y: usize| {
+                    let (a, b) = (at_a.add(y * a.stride), at_b.add(y * b.stride));
+                    two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()))
+                };
+                [row(0), row(1), row(2), row(3), row(4)]
+            }
+        } else {
+            rows_at_edge((a, b), *across, down.top)
+        };
+        let mut sum = _mm256_setzero_si256();
+        for (rows, weight) in rows.into_iter().zip(down.weights) {
+            sum = _mm256_add_epi16(sum, _mm256_mulhrs_epi16(across.filter(rows), weight));
+        }
+        *pixels = halves(sum);
+    }
+    pixels
+}
+
+/// The rows of a window that reaches out of the planes above or below.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn one_by_one(
-    (a, b): (&PlaneRef, &PlaneRef),
-    at: (usize, usize),
-    dx: [[i16; LANES]; 2],
-    dy: [[i16; LANES]; 2],
-) -> (__m128i, __m128i) {
-    let fetch = |plane: &PlaneRef, which: usize| {
-        load_half_i16(&std::array::from_fn(|lane| {
-            sample(plane, (at.0 + lane, at.1), (dx[which][lane], dy[which][lane]))
-        }))
+fn rows_at_edge<const N: usize>(
+    planes: (&PlaneRef, &PlaneRef),
+    across: Across<N>,
+    top: [i32; 2],
+) -> [__m256i; ROWS] {
+    let mut rows = [_mm256_setzero_si256(); ROWS];
+    for (down, rows) in rows.iter_mut().enumerate() {
+        *rows = across.row(planes, top.map(|row| row + down as i32));
+    }
+    rows
+}
+
+/// As [`pixels`], where the motion tears them apart: from as many rows as it takes, or one by one.
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2")]
+fn torn_pixels<const N: usize>(
+    row: &Row<N>,
+    x: usize,
+    across: Option<Across<N>>,
+    (dx, dy): (__m256i, __m256i),
+) -> [(__m128i, __m128i); N] {
+    let (below, top) = rows(row.y, dy);
+    let most = stored(below).into_iter().flatten().max().unwrap_or(0);
+    // A pixel by itself costs about as much as three rows.
+    let Some(across) = across.filter(|_| most < 20) else {
+        let (dx, dy) = (stored(dx), stored(dy));
+        let fetch = |plane: &PlaneRef, which: usize| {
+            load_half_i16(&std::array::from_fn(|lane| {
+                sample(plane, (x + lane, row.y), (dx[which][lane], dy[which][lane]))
+            }))
+        };
+        return std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)));
     };
-    (fetch(a, 0), fetch(b, 1))
+    let taps = taps(fraction(dy));
+    let mut sums = [_mm256_setzero_si256(); N];
+    for down in 0..most + 4 {
+        let mut weight = _mm256_setzero_si256();
+        for (n, tap) in taps.into_iter().enumerate() {
+            let own = _mm256_cmpeq_epi16(below, _mm256_set1_epi16(down - n as i16));
+            weight = _mm256_or_si256(weight, _mm256_and_si256(own, tap));
+        }
+        for ((a, b), sum) in row.a.iter().zip(&row.b).zip(&mut sums) {
+            let rows = across.row((a, b), top.map(|row| row - 1 + i32::from(down)));
+            let filtered = _mm256_mulhrs_epi16(across.filter(rows), weight);
+            *sum = _mm256_add_epi16(*sum, filtered);
+        }
+    }
+    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+    for (pixels, sum) in pixels.iter_mut().zip(sums) {
+        *pixels = halves(sum);
+    }
+    pixels
+}
+
+/// A plane's data has all its pixels.
+fn whole(plane: &PlaneRef) -> bool {
+    plane.stride >= plane.width
+        && plane.data.len() >= (plane.height - 1) * plane.stride + plane.width
 }
 
 /// Eight pixels as they are, with 6 fractional bits.
@@ -287,28 +456,34 @@ pub fn lerp_rows(above: &[i16], below: &[i16], weight: i16, to: &mut [i16]) -> u
     to.len() * LANES
 }
 
-/// Planes are at least 16 pixels wide, and 3 high. Returns the pixels made of each.
+/// Planes are at least 16 pixels wide. Returns the pixels made of each.
 #[target_feature(enable = "avx2")]
 pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
+    let size = |plane: &PlaneRef| (plane.width, plane.height);
+    let first = &row.a[0];
+    assert!(first.width >= WINDOW && first.height > row.y);
+    assert!(row.a.iter().chain(&row.b).all(|plane| size(plane) == size(first) && whole(plane)));
     let factors = two(_mm_set1_epi16(row.moment.to_a), _mm_set1_epi16(row.moment.to_b));
     let time = _mm_set1_epi16(row.moment.time);
     let y = row.y;
-    let blocks = row.a[0].width / LANES;
+    let blocks = first.width / LANES;
     for block in 0..blocks {
         let x = block * LANES;
-        let (first, pattern) = row.grid.block(x);
+        let (cell, pattern) = row.grid.block(x);
         let spread = Spread::new(pattern);
-        let away = spread.pixels(row.cells.dx, row.cells.dy, first);
-        let mix = spread.pixels(row.cells.share, row.cells.trust, first);
+        let away = spread.pixels(row.cells.dx, row.cells.dy, cell);
+        let mix = spread.pixels(row.cells.share, row.cells.trust, cell);
         let (share, trust) = halves(mix);
         let dx = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x00>(away, away), factors);
         let dy = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x11>(away, away), factors);
-        let window = Window::new(&row.a[0], x, y, dx, dy);
-        for ((a, b), out) in row.a.iter().zip(&row.b).zip(out.iter_mut()) {
-            let (from_a, from_b) = match &window {
-                Some(window) => window.pixels(a, b),
-                None => one_by_one((a, b), (x, y), stored(dx), stored(dy)),
-            };
+        let across = Across::<N>::new(first, x, dx);
+        let pixels = match (&across, Down::<N>::new(y, dy)) {
+            // SAFETY: all planes are of one size and whole, as was seen above.
+            (Some(across), Some(down)) => unsafe { pixels(row, across, &down) },
+            _ => torn_pixels(row, x, across, (dx, dy)),
+        };
+        let planes = row.a.iter().zip(&row.b).zip(pixels);
+        for (((a, b), (from_a, from_b)), out) in planes.zip(out.iter_mut()) {
             let warped = lerp(from_a, from_b, share);
             let blended = lerp(still(a, x, y), still(b, x, y), time);
             let mixed = _mm_add_epi16(lerp(blended, warped, trust), _mm_set1_epi16(32));

@@ -7,9 +7,13 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_compare;
+#[cfg(target_arch = "x86_64")]
 mod avx2_patch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_warp;
+pub mod change;
+pub mod compare;
 pub mod patch;
 #[cfg(test)]
 mod tests;

@@ -134,15 +134,66 @@ proptest! {
     }
 
     #[test]
-    fn fit(pixels in bytes(40 * 20), other in bytes(40 * 20), at in (1usize..16, 1usize..8),
-           fraction in (0u8..64, 0u8..64)) {
-        let template = patch::Template::new(&other, 40, 40 * 3 + 5);
-        let at = at.1 * 40 + at.0;
-        let fast = Cpu::detect().fit(&template, &pixels, 40, at, fraction);
-        prop_assert_eq!(fast, Cpu::plain().fit(&template, &pixels, 40, at, fraction));
-        // Where it was taken from it fits, but for the fraction.
-        let same = Cpu::detect().fit(&template, &other, 40, 40 * 3 + 5, (0, 0));
-        prop_assert_eq!(same, patch::Sums::default());
+    fn fit_and_descend(own in bytes(60 * 60), other in bytes(60 * 60), smooth in any::<bool>(),
+                       vector in [-70f32..70.0, -70f32..70.0], steps in 0u32..9) {
+        use patch::{Slope, Sought};
+        // Nothing but noise ends a descent at once.
+        let picture = |bytes: Vec<u8>| -> Vec<u8> {
+            let at = |i: usize| u16::from(bytes[i.min(bytes.len() - 1)]);
+            let blur = |i: usize| ((0..5).map(|k| at(i + k) + at(i + 60 * k)).sum::<u16>() / 10) as u8;
+            if smooth { (0..bytes.len()).map(blur).collect() } else { bytes }
+        };
+        let (own, other) = (picture(own), picture(other));
+        let gradient = |step: usize| -> Vec<i16> {
+            let at = |i: usize| i16::from(own[i.min(own.len() - 1)]);
+            (0..own.len()).map(|i| at(i + step) - at(i.saturating_sub(step))).collect()
+        };
+        let (dx, dy) = (gradient(1), gradient(60));
+        let from = 60 * 21 + 23;
+        let sought = Sought {
+            pixels: &own[from..],
+            dx: &dx[from..],
+            dy: &dy[from..],
+            slope: Slope::new([40.0, -90.0, 60_000.0, 9_000.0, 80_000.0]),
+            from: [23.0, 21.0],
+            other: compare::Padded { data: &other, stride: 60, pad: 16, width: 28, height: 28 },
+        };
+        let start = Cpu::detect().fit(&sought, vector);
+        prop_assert_eq!(start, Cpu::plain().fit(&sought, vector));
+        let fast = Cpu::detect().descend(&sought, vector, start, steps);
+        prop_assert_eq!(fast, Cpu::plain().descend(&sought, vector, start, steps));
+        prop_assert!(fast.1 <= start.error);
+        // Where it was taken from it fits.
+        let same = Sought { other: compare::Padded { data: &own, ..sought.other }, ..sought };
+        prop_assert_eq!(Cpu::detect().fit(&same, [0.0; 2]).error, 0.0);
+    }
+
+    #[test]
+    fn change(a in bytes(40 * 34), b in bytes(36 * 32), rows in 0usize..=32) {
+        let (a, b) = ((&a[..], 40), (&b[..], 36));
+        let fast = Cpu::detect().change(a, b, change::BLOCK, rows);
+        prop_assert_eq!(fast, Cpu::plain().change(a, b, change::BLOCK, rows));
+    }
+
+    #[test]
+    fn compare(a in bytes(70 * 20), b in bytes(66 * 20), near in any::<bool>(), shift in 0u32..3,
+               vectors in prop::collection::vec((any::<i16>(), any::<i16>()), 1..27)) {
+        let near = |v: i16| if near { v / 200 } else { v };
+        let vectors: Vec<_> = vectors.into_iter().map(|(dx, dy)| [near(dx), near(dy)]).collect();
+        let plane = |data, stride| {
+            compare::Padded { data, stride, pad: 4, width: 53, height: 12 }
+        };
+        let cells =
+            compare::CellsAt { first: 1, step: 2, y: 11, vectors: &vectors, shift };
+        let run = |cpu: Cpu| {
+            let mut rows = vec![vec![0; vectors.len()]; 4];
+            let [sum, squares, still_sum, still_squares] = &mut rows[..] else { unreachable!() };
+            let warped = compare::Differences { sum, squares };
+            let still = compare::Differences { sum: still_sum, squares: still_squares };
+            cpu.compare((plane(&a, 70), plane(&b, 66)), cells, warped, still);
+            rows
+        };
+        prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
     }
 
     #[test]

@@ -47,7 +47,9 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 pub struct Grid {
     cell: usize,
-    /// Repeats along the row.
+    /// Its logarithm: blocks are found without a division.
+    shift: u32,
+    /// Repeats along the row; a power of two.
     patterns: Vec<Pattern>,
 }
 
@@ -57,38 +59,39 @@ fn weight(at: usize, cell: usize) -> i16 {
 }
 
 impl Grid {
-    /// `cell`: its pixels, at least 2.
+    /// `cell`: its pixels, a power of two, at least 2.
     pub fn new(cell: usize) -> Self {
+        let shift = cell.trailing_zeros();
         let pattern = |block: usize| {
-            let first = Grid::before(block * LANES, cell);
+            let first = Grid::before(block * LANES, shift);
             let mut pattern = Pattern { left: [0; 16], right: [0; 16], weights: [0; LANES] };
             for lane in 0..LANES {
                 let x = block * LANES + lane;
-                let left = 2 * (Grid::before(x, cell) - first) as u8;
+                let left = 2 * (Grid::before(x, shift) - first) as u8;
                 pattern.left[2 * lane..][..2].copy_from_slice(&[left, left + 1]);
                 pattern.right[2 * lane..][..2].copy_from_slice(&[left + 2, left + 3]);
                 pattern.weights[lane] = weight(x, cell);
             }
             pattern
         };
-        Grid { cell, patterns: (0..cell.div_ceil(LANES)).map(pattern).collect() }
+        Grid { cell, shift, patterns: (0..cell.div_ceil(LANES)).map(pattern).collect() }
     }
 
     /// The cell whose centre is before a pixel, in a padded row.
-    fn before(at: usize, cell: usize) -> usize {
-        (at + cell / 2) / cell
+    fn before(at: usize, shift: u32) -> usize {
+        (at + (1 << shift) / 2) >> shift
     }
 
     /// The two rows of cells (from 0 on, of `count`) around a row of pixels, and the weight of the
     /// second one.
     pub fn rows(&self, y: usize, count: usize) -> (usize, usize, i16) {
-        let below = Grid::before(y, self.cell);
+        let below = Grid::before(y, self.shift);
         (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight(y, self.cell))
     }
 
     /// The first cell of a block of [`LANES`] pixels, and its pattern.
     pub fn block(&self, x: usize) -> (usize, &Pattern) {
-        (Grid::before(x, self.cell), &self.patterns[x / LANES % self.patterns.len()])
+        (Grid::before(x, self.shift), &self.patterns[x / LANES & (self.patterns.len() - 1)])
     }
 }
 
@@ -150,22 +153,44 @@ impl<const N: usize> Row<'_, N> {
     }
 }
 
+/// The slope of the filter's outer lobe (Keys 1981, `a`), with 15 fractional bits: between Catmull
+/// and Rom's -0.5 and what photographs like best.
+pub const LOBE: i16 = (-0.6 * 32768.0) as i16;
+/// `(a + 2) / 2`.
+pub const INNER: i16 = (0.7 * 32768.0) as i16;
+
+/// The weights of the four pixels around a position `fraction` (15 bits) behind the second of them:
+/// bicubic, with 15 fractional bits.
+pub fn taps(fraction: i16) -> [i16; 4] {
+    let (f, g) = (fraction, i16::MAX - fraction);
+    let fg = mulhrs(f, g);
+    let (first, last) = (mulhrs(fg, mulhrs(g, LOBE)), mulhrs(fg, mulhrs(f, LOBE)));
+    let second = g + fg - 2 * mulhrs(fg, mulhrs(f, INNER));
+    [first, second, i16::MAX - (first + last + second), last]
+}
+
+/// The same with 6 fractional bits, which fit into bytes.
+fn short_taps(fraction: i16) -> [i16; 4] {
+    let [first, _, third, last] = taps(fraction).map(|tap| mulhrs(tap, 64));
+    [first, 64 - first - third - last, third, last]
+}
+
 /// With 6 fractional bits, `(dx, dy)` away from a pixel.
 pub fn sample(plane: &PlaneRef, (x, y): (usize, usize), (dx, dy): (i16, i16)) -> i16 {
-    let place = |at: usize, away: i16, size: usize| {
-        let first = at as i32 + i32::from(away >> 5);
-        let last = size as i32 - 1;
-        (first.clamp(0, last) as usize, (first + 1).clamp(0, last) as usize)
+    let place = |at: usize, away: i16, size: usize| -> [usize; 4] {
+        let first = at as i32 + i32::from(away >> 5) - 1;
+        std::array::from_fn(|tap| (first + tap as i32).clamp(0, size as i32 - 1) as usize)
     };
-    let (left, right) = place(x, dx, plane.width);
-    let (above, below) = place(y, dy, plane.height);
-    let (fx, fy) = (dx & 31, (dy & 31) << 10);
-    let across = |row: usize| {
-        let row = &plane.data[row * plane.stride..];
-        2 * (i16::from(row[left]) * (32 - fx) + i16::from(row[right]) * fx)
-    };
-    let (top, bottom) = (across(above), across(below));
-    top + mulhrs(bottom - top, fy)
+    let (columns, rows) = (place(x, dx, plane.width), place(y, dy, plane.height));
+    let (across, down) = (short_taps((dx & 31) << 10), taps((dy & 31) << 10));
+    let mut sum = 0;
+    for (row, weight) in rows.into_iter().zip(down) {
+        let row = &plane.data[row * plane.stride..][..plane.width];
+        let pixels = columns.into_iter().zip(across);
+        let value = pixels.fold(0, |sum, (column, tap)| sum + i16::from(row[column]) * tap);
+        sum += mulhrs(value, weight);
+    }
+    sum
 }
 
 /// Added to what is seen of either frame, so that what neither shows is divided between both.
@@ -237,7 +262,7 @@ impl Cpu {
         let mut out = out;
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
-        if self.avx2 && row.a[0].width >= 16 && row.a[0].height >= 3 {
+        if self.avx2 && row.a[0].width >= 16 {
             // SAFETY: the processor has AVX2.
             done = unsafe { super::avx2_warp::warp(row, &mut out) };
         }
