@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
 
 use super::{Container, Teller, encoded_queue, make, picture_caps, picture_queue, whole, y4m};
 use crate::base::error::{Error, Kind, Result};
@@ -116,14 +117,19 @@ fn add_pictures(
     let mut chain = vec![picture_queue()?];
     if may_be_interlaced {
         let deinterlace = make("deinterlace")?;
-        deinterlace.set_property_from_str("method", "yadif");
+        // Follows motion, and loses no field at the beginning, as yadif does (GStreamer 1.22).
+        deinterlace.set_property_from_str("method", "greedyl");
         chain.push(deinterlace);
     }
-    let convert = make("videoconvert")?;
-    convert.set_property("n-threads", 0u32);
-    let filter = make("capsfilter")?;
-    filter.set_property("caps", picture_caps());
-    chain.extend([convert, filter]);
+    let (first, between, second, last) =
+        (make("videoconvert")?, make("capsfilter")?, make("videoconvert")?, make("capsfilter")?);
+    for convert in [&first, &second] {
+        // As many as there are cores.
+        convert.set_property("n-threads", 0u32);
+    }
+    last.set_property("caps", picture_caps());
+    go_round(&first, &between)?;
+    chain.extend([first, between, second, last]);
     if may_be_turned {
         let flip = make("videoflip")?;
         flip.set_property_from_str("video-direction", "auto");
@@ -133,6 +139,30 @@ fn add_pictures(
     chain.push(to.clone());
     gst::Element::link_many(&chain).map_err(Error::fault)?;
     chain[0].static_pad("sink").ok_or_else(|| Error::internal("no pad"))
+}
+
+/// Has pictures of full range in BT.709 pass through RGB: videoconvert (1.22) leaves the range as it
+/// is where only that differs.
+fn go_round(convert: &gst::Element, filter: &gst::Element) -> Result<()> {
+    let pad = convert.static_pad("sink").ok_or_else(|| Error::internal("no pad"))?;
+    let filter = filter.downgrade();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let caps = info.event().and_then(|event| match event.view() {
+            gst::EventView::Caps(caps) => gst_video::VideoInfo::from_caps(caps.caps()).ok(),
+            _ => None,
+        });
+        if let (Some(info), Some(filter)) = (caps, filter.upgrade()) {
+            let colours = info.colorimetry();
+            let is_full = colours.range() == gst_video::VideoColorRange::Range0_255;
+            let caps = match is_full && colours.matrix() == gst_video::VideoColorMatrix::Bt709 {
+                true => gst::Caps::builder("video/x-raw").field("format", "ARGB64").build(),
+                false => gst::Caps::new_any(),
+            };
+            filter.set_property("caps", caps);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    Ok(())
 }
 
 fn link(from: &gst::Element, to: &gst::Pad) -> Result<()> {

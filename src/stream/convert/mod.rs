@@ -43,6 +43,8 @@ pub use encode::{WORST_CRF, find as find_encoder};
 const STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// Steps without anything happening after which something hangs.
 const PATIENCE_STEPS: u32 = 1800;
+/// Errors of one fault that are looked at.
+const MOST_ERRORS: usize = 8;
 /// Pictures between two threads.
 const QUEUED_PICTURES: u32 = 4;
 
@@ -216,28 +218,44 @@ impl Running {
         let pipeline = pipeline.clone();
         let running = Running { pipeline, interpolate, events, names, fps, feeder, raw };
         if running.pipeline.set_state(gst::State::Playing).is_err() {
-            return Err(running.failure().unwrap_or_else(|| Error::internal("it does not start")));
+            let error = running.failure(None);
+            return Err(error.unwrap_or_else(|| Error::internal("it does not start")));
         }
         Ok(running)
     }
 
-    /// An error that was told or posted.
-    fn failure(&self) -> Option<Error> {
+    /// The error to tell of all that were told or posted; `first` was posted.
+    fn failure(&self, first: Option<gst::Message>) -> Option<Error> {
+        // What a thread of ours met is nearer to the cause.
         let told = self.events.try_iter().find_map(|event| match event {
             Event::Failed(error) => Some(error),
             Event::Step(_) => None,
         });
+        if told.is_some() {
+            return told;
+        }
         let bus = self.pipeline.bus()?;
-        told.or_else(|| self.posted(&bus.pop_filtered(&[gst::MessageType::Error])?))
+        let next = || bus.timed_pop_filtered(STEP, &[gst::MessageType::Error]);
+        let posted: Vec<gst::Message> =
+            first.into_iter().chain(std::iter::from_fn(next)).take(MOST_ERRORS).collect();
+        // So is what the system said, which may come behind what follows from it.
+        let of_system = posted.iter().find(|message| system_error(message).is_some());
+        self.posted(of_system.or(posted.first())?)
     }
 
     /// The error in a message, with the file that it is about.
     fn posted(&self, message: &gst::Message) -> Option<Error> {
-        let error = posted_error(message)?;
+        let mut error = posted_error(message)?;
         let source = message.src()?.name();
+        if source == self.interpolate.name() {
+            return Some(error);
+        }
+        error.kind = Kind::Io;
+        if let Some(text) = system_error(message) {
+            error = error.with_source(text);
+        }
         Some(match output::is_output(&source) {
             true => self.names.unwritten(error),
-            false if source == self.interpolate.name() => error,
             false => self.names.unread(error),
         })
     }
@@ -261,10 +279,8 @@ impl Running {
             match message.as_ref().map(|message| message.view()) {
                 Some(gst::MessageView::Eos(_)) => break,
                 Some(gst::MessageView::Error(_)) => {
-                    let posted = message.as_ref().and_then(|message| self.posted(message));
-                    let error = posted.unwrap_or_else(|| Error::internal("an unknown fault"));
-                    // What a thread of ours met is nearer to the cause.
-                    return Err(self.failure().unwrap_or(error));
+                    let error = self.failure(message);
+                    return Err(error.unwrap_or_else(|| Error::internal("an unknown fault")));
                 }
                 _ => {}
             }
@@ -275,7 +291,9 @@ impl Running {
             }
             on_step(Step::Progress { frames: counts.frames_out, of: self.expected() });
         }
-        if let Some(error) = self.failure() {
+        // A thread of ours ends a stream that it cannot go on with.
+        let failed = |event| matches!(event, Event::Failed(_)).then_some(event);
+        if let Some(Event::Failed(error)) = self.events.try_iter().find_map(failed) {
             return Err(error);
         }
         if let Some(raw) = &self.raw {
@@ -298,6 +316,14 @@ impl Running {
         };
         Some(self.fps.frames_in(length_ns)).filter(|frames| *frames > 0)
     }
+}
+
+/// What the operating system said, which GStreamer puts into a message's details.
+fn system_error(message: &gst::Message) -> Option<String> {
+    let gst::MessageView::Error(error) = message.view() else { return None };
+    let details = error.debug()?;
+    let (_, text) = details.split_once("system error: ")?;
+    Some(text.lines().next()?.trim().to_owned())
 }
 
 /// Fixes what comes out when the first picture is known: later ones of another size are scaled to

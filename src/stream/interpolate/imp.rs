@@ -141,8 +141,16 @@ impl VfaqInterpolate {
             gst::element_imp_error!(self, gst::StreamError::Format, ("plays forwards only"));
             return false;
         }
-        if *time == lock(&self.state).segment {
-            return true;
+        {
+            // Demuxers put right what they said before they had seen all streams: the times of
+            // pictures go on as they are.
+            let mut state = lock(&self.state);
+            let old = &state.segment;
+            let goes_on = old.base() == time.base() && old.rate() == time.rate();
+            if goes_on && state.run.as_ref().is_some_and(Run::has_frames) {
+                state.segment = time.clone();
+                return true;
+            }
         }
         // What an error stops, whoever sent the segment hears of with the next picture.
         let _ = self.drain(true);
