@@ -12,6 +12,7 @@ mod awake;
 mod desk;
 pub mod doctor;
 mod generator;
+pub mod interpolate;
 mod machine;
 mod parts;
 mod prepare_show;

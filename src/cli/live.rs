@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use crossbeam_channel::{Sender, bounded};
 
 use super::keyboard::{Key, MAX_KEYS};
+use super::signals::{INTERRUPTED, Signal, watch_signals};
 use super::terminal::{Display, Kind, restore, say};
 use super::{Folders, log};
 use crate::app::{self, Command, Listen, LiveOptions, Play, Surroundings};
@@ -17,9 +18,6 @@ use crate::base::clock::SystemClock;
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_duration;
 use crate::config::{self, BackendKind};
-
-/// Exit code of a second interrupt.
-const INTERRUPTED: i32 = 130;
 
 /// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
 #[derive(Args)]
@@ -217,7 +215,7 @@ impl Interrupts {
             restore();
             // The terminal may be gone.
             let _ = writeln!(std::io::stderr(), "vfaq: ended at once; what was recorded plays");
-            std::process::exit(INTERRUPTED);
+            std::process::exit(INTERRUPTED.into());
         }
         self.send(Command::Stop);
     }
@@ -225,52 +223,5 @@ impl Interrupts {
     fn send(&self, command: Command) {
         // A full queue holds the same wishes already.
         let _ = self.commands.try_send(command);
-    }
-}
-
-/// What a signal asks for.
-enum Signal {
-    /// SIGINT, SIGTERM: the first ends cleanly, the second at once.
-    Interrupt,
-    /// The terminal was closed; the shell and the kernel may both say so.
-    Hangup,
-}
-
-/// Passes on SIGINT, SIGTERM and SIGHUP, from a small runtime of its own.
-fn watch_signals(signals: Sender<Signal>) -> Result<()> {
-    let failed = |e| Error::internal("cannot listen to signals").with_source(e);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            // A system without signals leaves the keys.
-            let _ = runtime.block_on(pass_on_signals(signals));
-        })
-        .map(drop)
-        .map_err(failed)
-}
-
-#[cfg(unix)]
-async fn pass_on_signals(signals: Sender<Signal>) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        let signal = tokio::select! {
-            _ = interrupt.recv() => Signal::Interrupt,
-            _ = terminate.recv() => Signal::Interrupt,
-            _ = hangup.recv() => Signal::Hangup,
-        };
-        let _ = signals.try_send(signal);
-    }
-}
-
-#[cfg(not(unix))]
-async fn pass_on_signals(signals: Sender<Signal>) -> std::io::Result<()> {
-    loop {
-        tokio::signal::ctrl_c().await?;
-        let _ = signals.try_send(Signal::Interrupt);
     }
 }

@@ -9,6 +9,8 @@ mod completions;
 mod config;
 #[cfg(feature = "gst")]
 mod doctor;
+#[cfg(feature = "gst")]
+mod interpolate;
 pub mod keyboard;
 mod line;
 #[cfg(feature = "gst")]
@@ -16,6 +18,8 @@ mod live;
 #[cfg(feature = "gst")]
 mod log;
 mod outputs;
+#[cfg(feature = "gst")]
+mod signals;
 pub mod status;
 pub mod terminal;
 #[cfg(feature = "gst")]
@@ -42,6 +46,7 @@ Examples:
   vfaq live -n friday --play         play that set again, without a generator
   vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq assemble -n friday            one file of a recording that went on in further parts
+  vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq doctor                        can this machine do a show?"
 )]
@@ -78,6 +83,9 @@ enum Command {
     /// Join the parts of a recording into one file
     #[cfg(feature = "gst")]
     Assemble(assemble::AssembleArgs),
+    /// Give a video another frame rate, and another size
+    #[cfg(feature = "gst")]
+    Interpolate(interpolate::InterpolateArgs),
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -124,6 +132,8 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
         Command::Outputs(args) => outputs::run(&args)?,
         #[cfg(feature = "gst")]
         Command::Assemble(args) => assemble::run(&cli.folders, args)?,
+        #[cfg(feature = "gst")]
+        Command::Interpolate(args) => return interpolate::run(args, clock),
         Command::Config(command) => config::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),

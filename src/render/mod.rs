@@ -265,11 +265,11 @@ impl Stage {
             return;
         }
         if mix.len == 1 && grade.is_neutral() {
-            self.scaler.scale(first, out);
+            self.scaler.scale(first.as_ref(), out);
         } else {
             let rows = self.scaler.source_rows(first);
             prepare(self.cpu, mix, grade, rows, &mut self.prepared.as_mut());
-            self.scaler.scale(&self.prepared, out);
+            self.scaler.scale(self.prepared.as_ref(), out);
         }
     }
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::geometry::Geometry;
 use super::kernels::{self, BLOCK_WINDOW, Block, CHROMA, Cpu, LUMA, ONE};
-use crate::media::{Frame, FrameMut, PlaneMut};
+use crate::media::{Frame, FrameMut, FrameRef, PlaneMut, PlaneRef};
 
 /// Positions are rounded to 1/1024 of a source pixel.
 const PHASES: usize = 1024;
@@ -199,6 +199,8 @@ pub(super) struct Scaler {
     geometry: Option<Geometry>,
     luma: Plan,
     chroma: Plan,
+    /// What luma and chroma may hold.
+    ranges: [kernels::Range; 2],
     work: Work,
 }
 
@@ -220,8 +222,15 @@ impl Scaler {
             geometry: None,
             luma: Plan::default(),
             chroma: Plan::default(),
+            ranges: [LUMA, CHROMA],
             work: Work::default(),
         }
+    }
+
+    /// Whether pictures use all values from 0 to 255, or those of limited range, which is usual.
+    pub fn set_full_range(&mut self, full_range: bool) {
+        let full = kernels::Range { min: 0, max: 255 };
+        self.ranges = if full_range { [full; 2] } else { [LUMA, CHROMA] };
     }
 
     /// Makes the tables for `geometry`. `unzoomed` is the same at zoom 1, which has the largest
@@ -256,16 +265,14 @@ impl Scaler {
     }
 
     /// Scales `source`, of the size in the geometry, to its place on the canvas; black around it.
-    pub fn scale(&mut self, source: &Frame, out: &mut FrameMut) {
+    pub fn scale(&mut self, source: FrameRef, out: &mut FrameMut) {
         let Some(geometry) = self.geometry else { return };
-        let (w, h) = (source.width as usize, source.height as usize);
-        let (cw, ch) = (source.chroma_width(), source.chroma_height());
         let (x, y) = (geometry.x.start, geometry.y.start);
         let (cx, cy) = (x / 2, y / 2);
-        let (cpu, work) = (self.cpu, &mut self.work);
-        scale_plane(cpu, &self.luma, (&source.y, w, h), (&mut out.y, x, y), LUMA, work);
-        scale_plane(cpu, &self.chroma, (&source.u, cw, ch), (&mut out.u, cx, cy), CHROMA, work);
-        scale_plane(cpu, &self.chroma, (&source.v, cw, ch), (&mut out.v, cx, cy), CHROMA, work);
+        let ([luma, chroma], cpu, work) = (self.ranges, self.cpu, &mut self.work);
+        scale_plane(cpu, &self.luma, source.y, (&mut out.y, x, y), luma, work);
+        scale_plane(cpu, &self.chroma, source.u, (&mut out.u, cx, cy), chroma, work);
+        scale_plane(cpu, &self.chroma, source.v, (&mut out.v, cx, cy), chroma, work);
         bars(&mut out.y, &self.luma, (x, y), 16);
         bars(&mut out.u, &self.chroma, (cx, cy), 128);
         bars(&mut out.v, &self.chroma, (cx, cy), 128);
@@ -292,16 +299,17 @@ fn ring_stride(width: usize) -> usize {
     width.next_multiple_of(32)
 }
 
-/// Scales the plane `source` (pixels, width, height) to `target` (plane, x, y).
+/// Scales the plane `source` to `target` (plane, x, y).
 fn scale_plane(
     cpu: Cpu,
     plan: &Plan,
-    (source, width, height): (&[u8], usize, usize),
+    source: PlaneRef,
     (target, left, top): (&mut PlaneMut, usize, usize),
     range: kernels::Range,
     work: &mut Work,
 ) {
     let (size, taps, padding) = (plan.x.starts.len(), plan.y.taps, plan.x.taps);
+    let (width, height) = (source.width, source.height);
     let stride = ring_stride(size);
     let row = &mut work.row[..width + 2 * padding + BLOCK_WINDOW];
     let mut next = 0;
@@ -312,7 +320,7 @@ fn scale_plane(
         let wanted = |tap: usize| (start + tap as i32).clamp(0, last) as usize;
         next = next.max(wanted(0));
         while next <= wanted(taps - 1) {
-            let pixels = &source[next * width..][..width];
+            let pixels = &source.data[next * source.stride..][..width];
             row[..padding].fill(pixels[0]);
             row[padding..][..width].copy_from_slice(pixels);
             row[padding + width..].fill(pixels[width - 1]);

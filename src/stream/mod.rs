@@ -8,9 +8,11 @@
 pub mod adapt;
 pub mod check;
 pub mod clip;
+pub mod convert;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;
+pub mod interpolate;
 pub mod join;
 pub mod live;
 mod log;

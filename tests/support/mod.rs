@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
 #[cfg(feature = "gst")]
+pub mod film;
+#[cfg(feature = "gst")]
 pub mod nginx;
 #[cfg(feature = "gst")]
 pub mod show;

@@ -141,7 +141,7 @@ pub struct Rung {
 
 impl Rung {
     /// Whether it may want another raw format than I420.
-    pub(super) fn takes_other_formats(self) -> bool {
+    pub(in crate::stream) fn takes_other_formats(self) -> bool {
         matches!(self.encoder, Encoder::Nvenc | Encoder::Vaapi)
     }
 }
@@ -283,7 +283,7 @@ pub(super) fn set_bitrate(element: &gst::Element, rung: Rung, kbps: u32) -> bool
 }
 
 /// Sets a property from text if the element has it and knows the value.
-fn set(element: &gst::Element, property: &str, value: &str) -> bool {
+pub(in crate::stream) fn set(element: &gst::Element, property: &str, value: &str) -> bool {
     let Some(spec) = element.find_property(property) else { return false };
     let Ok(value) = glib::Value::deserialize_with_pspec(value, &spec) else { return false };
     element.set_property_from_value(property, &value);
