@@ -52,7 +52,7 @@ stop() {
   exit "$code"
 }
 
-# need_system live|test|soak|soak-outputs|bench-interpolation: returns when the system has what that
+# need_system live|test|soak|soak-outputs|bench-interpolation|plugin: returns when the system has what that
 # script needs.
 need_system() {
   local purpose=$1
@@ -291,13 +291,16 @@ use_release() {
   build_release
 }
 
+# target_folder: prints where cargo puts what it builds.
+target_folder() {
+  (cd "$REPO" && cargo metadata --format-version 1 --no-deps --locked |
+    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+}
+
 # build_release: builds `vfaq` and sets VFAQ to where it lies, wherever the user's settings
 # (CARGO_TARGET_DIR, cargo's own configuration) put it.
 build_release() {
-  local target
-  target=$(cd "$REPO" && cargo metadata --format-version 1 --no-deps --locked |
-    sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-  VFAQ=$target/release/vfaq
+  VFAQ=$(target_folder)/release/vfaq
   [ -x "$VFAQ" ] || say "Building; the first time this takes some minutes."
   (cd "$REPO" && cargo build --release --locked)
 }

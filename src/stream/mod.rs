@@ -18,6 +18,7 @@ pub mod live;
 mod log;
 pub mod output;
 pub mod picture;
+pub mod plugin;
 mod priority;
 pub mod raw;
 pub mod sound;

@@ -285,7 +285,9 @@ impl Running {
                 _ => {}
             }
             (seen, idle) = if counts == seen { (seen, idle + 1) } else { (counts, 0) };
-            let may_wait = self.feeder.as_ref().is_some_and(input::Feeder::may_wait);
+            // Who is at the other end of a pipe has all the time.
+            let may_wait =
+                self.raw.is_some() || self.feeder.as_ref().is_some_and(input::Feeder::may_wait);
             if idle > PATIENCE_STEPS && !may_wait {
                 return Err(Error::internal("nothing has happened for three minutes"));
             }
@@ -304,7 +306,6 @@ impl Running {
             let error = Error::new(Kind::Io, "no picture of it can be decoded");
             return Err(self.names.unread(error));
         }
-        on_step(Step::Progress { frames: counts.frames_out, of: Some(counts.frames_out) });
         Ok(Ended::Done(counts))
     }
 

@@ -381,6 +381,17 @@ impl BaseTransformImpl for VfaqInterpolate {
         other
     }
 
+    fn decide_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let takes = query.find_allocation_meta::<gst_video::VideoMeta>().is_some();
+        if let Some(run) = &mut lock(&self.state).run {
+            run.set_takes_any_layout(takes);
+        }
+        self.parent_decide_allocation(query)
+    }
+
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         if direction == gst::PadDirection::Src
             && let gst::QueryViewMut::Latency(latency) = query.view_mut()

@@ -60,6 +60,11 @@ impl Picture {
         self.frame.buffer_owned()
     }
 
+    /// Whether it lies in memory as `info` says, which is how it lies where nothing else is said.
+    pub fn is_laid_out_as(&self, info: &gst_video::VideoInfo) -> bool {
+        self.frame.plane_stride() == info.stride() && self.frame.plane_offset() == info.offset()
+    }
+
     pub fn view(&self) -> FrameRef<'_> {
         let (w, h) = (self.frame.width() as usize, self.frame.height() as usize);
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));

@@ -69,8 +69,7 @@ impl Formats {
         FrameRate::new(fps.numer().try_into().ok()?, fps.denom().try_into().ok()?)
     }
 
-    /// Source frames can go out as they are.
-    fn are_same(&self) -> bool {
+    fn are_of_one_size(&self) -> bool {
         let size = |info: &gst_video::VideoInfo| (info.width(), info.height());
         size(&self.source) == size(&self.out)
     }
@@ -97,6 +96,8 @@ pub struct Run {
     newest_shows: Option<u64>,
     /// What went out last.
     last_out: Option<gst::Buffer>,
+    /// Who takes the frames asks how they lie in memory.
+    takes_any_layout: bool,
     crew: Option<Crew>,
     threads: usize,
     /// Of stretches that are done, though frames of them may still be drawn.
@@ -160,6 +161,7 @@ impl Run {
             first_drawing: 0,
             newest_shows: None,
             last_out: None,
+            takes_any_layout: false,
             crew: None,
             threads,
             motions: Vec::new(),
@@ -178,6 +180,11 @@ impl Run {
     /// For what is planned from now on. The number of threads stays.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Whether source frames may go out as they lie in memory, wherever that is.
+    pub fn set_takes_any_layout(&mut self, takes: bool) {
+        self.takes_any_layout = takes;
     }
 
     /// Other pictures from now on. Everything before was pulled, after [`Run::end`] if it is
@@ -441,8 +448,12 @@ impl Run {
         if shows.is_some() && shows == self.newest_shows {
             return Ok(Some(Drawn::Same));
         }
+        let passes = |picture: &Picture| {
+            self.formats.are_of_one_size()
+                && (self.takes_any_layout || picture.is_laid_out_as(&self.formats.out))
+        };
         let subject = match image {
-            Wanted::Source(_, picture) if self.formats.are_same() => {
+            Wanted::Source(_, picture) if passes(&picture) => {
                 self.newest_shows = shows;
                 return Ok(Some(Drawn::Ready(picture.buffer())));
             }
