@@ -13,6 +13,7 @@ mod midway;
 mod pyramid;
 mod repeat;
 mod search;
+mod smooth;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -117,8 +118,8 @@ impl Analyser {
         }));
         motion.weights.clear();
         motion.weights.extend(self.midway.cells.iter().map(|cell| {
-            let byte = |share: f32| (share * 255.0 + 0.5) as u8;
-            [byte(cell.seen[0]), byte(cell.seen[1]), 0, 0]
+            let [in_a, in_b] = cell.seen.map(|seen| if seen { 255 } else { 0 });
+            [in_a, in_b, 0, 0]
         }));
         let overview = self.trust.weigh(self.cpu, planes, (cell, shift), motion);
         motion.kind = if is_repeat(a, b) {
