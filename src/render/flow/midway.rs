@@ -85,6 +85,7 @@ fn inside(x: f32, y: f32, size: (f32, f32)) -> bool {
 /// a source pixel, going to 0. What leaves the picture is not known.
 fn consistency(field: &Field, other: &Field, size: (f32, f32), scale: f32, known: &mut Vec<f32>) {
     known.clear();
+    let per_px = 1.0 / field.cell as f32;
     for y in 0..field.height {
         for x in 0..field.width {
             let vector = field.vectors[y * field.width + x];
@@ -94,7 +95,11 @@ fn consistency(field: &Field, other: &Field, size: (f32, f32), scale: f32, known
                 known.push(0.0);
                 continue;
             }
-            let back = other.at(to_x, to_y);
+            // The nearest cell does: between cells vectors differ by less than is tolerated.
+            let cell =
+                |px: f32, count: usize| ((px + 0.5) * per_px).min((count - 1) as f32) as usize;
+            let back =
+                other.vectors[cell(to_y, other.height) * other.width + cell(to_x, other.width)];
             let length = |x: f32, y: f32| scale * (x * x + y * y).sqrt();
             let off = length(vector[0] + back[0], vector[1] + back[1]);
             let error = off / (1.0 + 0.05 * length(vector[0], vector[1]));
