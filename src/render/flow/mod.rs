@@ -131,7 +131,7 @@ impl Analyser {
         if quality == Quality::High {
             self.borrowing.run(level, motion);
         }
-        let overview = self.trust.weigh(level, motion);
+        let overview = self.trust.weigh(level, motion, consistent);
         motion.kind = if is_repeat(a, b) {
             MotionKind::Repeat
         } else if is_cut(consistent, &overview, pyramid_a.resemblance(pyramid_b)) {

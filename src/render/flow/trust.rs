@@ -18,6 +18,11 @@ const LIGHT_CELLS: usize = 20;
 const NEAR_CELLS: usize = 1;
 const WIDE_CELLS: usize = 4;
 
+/// Shares of consistent vectors: with the first none is to be trusted, from the second on all are. A
+/// search always finds what fits better; in pictures that have only their layout in common it is
+/// chance, and following it makes textures swim.
+const CONSISTENT: [f32; 2] = [0.1, 0.25];
+
 /// Mean differences of the whole frames, as they are and along the motion, in levels.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overview {
@@ -38,8 +43,9 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Sets the trust of each cell of `motion`, whose vectors are known.
-    pub fn weigh(&mut self, level: Level, motion: &mut Motion) -> Overview {
+    /// Sets the trust of each cell of `motion`, whose vectors are known. `consistent`: the share of
+    /// vectors that lead there and back.
+    pub fn weigh(&mut self, level: Level, motion: &mut Motion, consistent: f32) -> Overview {
         let width = motion.width;
         self.warped.measure(level, width, &motion.vectors);
         self.no_motion.resize(motion.vectors.len(), [0; 2]);
@@ -55,12 +61,14 @@ impl Trust {
         let overview = Overview { still: mean(still), warped: mean(warped) };
         blur(warped, width, NEAR_CELLS, &mut self.scratch);
         blur(still, width, WIDE_CELLS, &mut self.scratch);
+        let [none, all] = CONSISTENT;
+        let most = ((consistent - none) / (all - none)).clamp(0.0, 1.0);
         self.trust.cover(width, motion.height, 1);
         for ((trust, warped), still) in self.trust.vectors.iter_mut().zip(warped).zip(still) {
             // Sums that run along rows leave a little behind.
             let (warped, still) = (warped.max(0.0) + NOISE, still.max(0.0) + NOISE);
             let (warped, still) = (warped * warped, still * still);
-            *trust = [still / (warped + still), 0.0];
+            *trust = [most * still / (warped + still), 0.0];
         }
         // What is beyond the edge of a frame cannot be compared: there it is as next to it.
         self.inside.clear();
