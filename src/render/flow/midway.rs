@@ -16,8 +16,8 @@ const HOLE: f32 = 0.02;
 pub struct Passing {
     /// From its place in `a` to that in `b`, in pixels of the level.
     pub vector: Vector,
-    /// How much of it is seen in `a`, and in `b`; the larger one is 1.
-    pub seen: [f32; 2],
+    /// Whether it is seen in `a`, and in `b`; at least in one.
+    pub seen: [bool; 2],
 }
 
 #[derive(Default)]
@@ -25,7 +25,7 @@ pub struct Midway {
     pub cells: Vec<Passing>,
     known: [Vec<f32>; 2],
     filling: Filling,
-    splats: Vec<[f32; 4]>,
+    splats: Vec<[f32; 3]>,
 }
 
 impl Midway {
@@ -51,18 +51,15 @@ impl Midway {
 
     fn project(&mut self, forward: &Field, backward: &Field, size: (f32, f32)) {
         self.splats.clear();
-        self.splats.resize(forward.vectors.len(), [0.0; 4]);
-        for (which, field, sign) in [(0, forward, 1.0), (1, backward, -1.0)] {
-            splat(field, &self.known[which], sign, which, &mut self.splats);
-        }
+        self.splats.resize(forward.vectors.len(), [0.0; 3]);
+        splat(forward, &self.known[0], 1.0, &mut self.splats);
+        splat(backward, &self.known[1], -1.0, &mut self.splats);
         self.cells.clear();
         for y in 0..forward.height {
             for x in 0..forward.width {
                 let cell = y * forward.width + x;
-                let [sum_x, sum_y, mut a, mut b] = self.splats[cell];
-                let sum = a + b;
+                let [sum_x, sum_y, sum] = self.splats[cell];
                 let vector = if sum < HOLE {
-                    (a, b) = (1.0, 1.0);
                     let (f, g) = (forward.vectors[cell], backward.vectors[cell]);
                     std::array::from_fn(|i| (f[i] - g[i]) / 2.0)
                 } else {
@@ -70,16 +67,10 @@ impl Midway {
                 };
                 let (cx, cy) = forward.centre(x, y);
                 let half = vector.map(|part| part / 2.0);
-                // What comes in from outside is seen in one frame only.
-                let [in_a, in_b] =
+                let inside =
                     [-1.0, 1.0].map(|side| inside(cx + side * half[0], cy + side * half[1], size));
-                match (in_a, in_b) {
-                    (true, false) => b = 0.0,
-                    (false, true) => a = 0.0,
-                    _ => {}
-                }
-                let most = a.max(b).max(1e-6);
-                self.cells.push(Passing { vector, seen: [a / most, b / most] });
+                let seen = if inside == [false; 2] { [true; 2] } else { inside };
+                self.cells.push(Passing { vector, seen });
             }
         }
     }
@@ -94,6 +85,7 @@ fn inside(x: f32, y: f32, size: (f32, f32)) -> bool {
 /// a source pixel, going to 0. What leaves the picture is not known.
 fn consistency(field: &Field, other: &Field, size: (f32, f32), scale: f32, known: &mut Vec<f32>) {
     known.clear();
+    let per_px = 1.0 / field.cell as f32;
     for y in 0..field.height {
         for x in 0..field.width {
             let vector = field.vectors[y * field.width + x];
@@ -103,7 +95,11 @@ fn consistency(field: &Field, other: &Field, size: (f32, f32), scale: f32, known
                 known.push(0.0);
                 continue;
             }
-            let back = other.at(to_x, to_y);
+            // The nearest cell does: between cells vectors differ by less than is tolerated.
+            let cell =
+                |px: f32, count: usize| ((px + 0.5) * per_px).min((count - 1) as f32) as usize;
+            let back =
+                other.vectors[cell(to_y, other.height) * other.width + cell(to_x, other.width)];
             let length = |x: f32, y: f32| scale * (x * x + y * y).sqrt();
             let off = length(vector[0] + back[0], vector[1] + back[1]);
             let error = off / (1.0 + 0.05 * length(vector[0], vector[1]));
@@ -115,9 +111,8 @@ fn consistency(field: &Field, other: &Field, size: (f32, f32), scale: f32, known
     }
 }
 
-/// Lays every cell of `field` where it is half-way: `sums` of x and y, and of the weights of
-/// direction `which`.
-fn splat(field: &Field, known: &[f32], sign: f32, which: usize, sums: &mut [[f32; 4]]) {
+/// Lays every cell of `field` where it is half-way: `sums` of x, of y, and of the weights.
+fn splat(field: &Field, known: &[f32], sign: f32, sums: &mut [[f32; 3]]) {
     let (width, height) = (field.width as i32, field.height as i32);
     let half = 0.5 / field.cell as f32;
     for y in 0..field.height {
@@ -136,7 +131,7 @@ fn splat(field: &Field, known: &[f32], sign: f32, which: usize, sums: &mut [[f32
                     let sum = &mut sums[(row * width + column) as usize];
                     sum[0] += weight * vector[0] * sign;
                     sum[1] += weight * vector[1] * sign;
-                    sum[2 + which] += weight;
+                    sum[2] += weight;
                 }
             }
         }

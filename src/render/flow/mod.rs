@@ -8,18 +8,23 @@
 //! Holds: nothing is allocated while the size of pictures stays. Pictures of at least one pixel and
 //! of any content give a motion; where it cannot be known its trust is low.
 
+mod borrow;
 mod field;
+mod likeness;
 mod midway;
 mod pyramid;
 mod repeat;
 mod search;
+mod smooth;
 #[cfg(test)]
 mod tests;
 mod trust;
 
 use crate::media::{Motion, MotionKind, PlaneRef};
 use crate::render::kernels::Cpu;
+use borrow::Borrowing;
 use field::Field;
+use likeness::Level;
 use midway::Midway;
 use pyramid::Pyramid;
 pub use repeat::is_repeat;
@@ -88,6 +93,7 @@ pub struct Analyser {
     searches: [Search; 2],
     fields: [Field; 2],
     midway: Midway,
+    borrowing: Borrowing,
     trust: Trust,
 }
 
@@ -105,6 +111,7 @@ impl Analyser {
             searches: Default::default(),
             fields: Default::default(),
             midway: Midway::default(),
+            borrowing: Borrowing::default(),
             trust: Trust::default(),
         }
     }
@@ -121,8 +128,9 @@ impl Analyser {
         self.searches[0].run(self.cpu, (pyramid_a, pyramid_b), effort, cell, forward);
         self.searches[1].run(self.cpu, (pyramid_b, pyramid_a), effort, cell, backward);
         let scale = (1 << shift) as f32;
-        let planes = (&pyramid_a.levels[0], &pyramid_b.levels[0]);
-        let size = (planes.0.width, planes.0.height);
+        let (finest_a, finest_b) = (&pyramid_a.levels[0], &pyramid_b.levels[0]);
+        let level = Level { cpu: self.cpu, a: finest_a, b: finest_b, cell, shift };
+        let size = (finest_a.width, finest_a.height);
         let consistent = self.midway.fill((forward, backward), size, scale);
         motion.cell_px = (cell << shift) as u32;
         (motion.width, motion.height) = (forward.width, forward.height);
@@ -135,13 +143,16 @@ impl Analyser {
         }));
         motion.weights.clear();
         motion.weights.extend(self.midway.cells.iter().map(|cell| {
-            let byte = |share: f32| (share * 255.0 + 0.5) as u8;
-            [byte(cell.seen[0]), byte(cell.seen[1]), 0, 0]
+            let [in_a, in_b] = cell.seen.map(|seen| if seen { 255 } else { 0 });
+            [in_a, in_b, 0, 0]
         }));
-        let overview = self.trust.weigh(self.cpu, planes, (cell, shift), motion);
+        if quality == Quality::High {
+            self.borrowing.run(level, motion);
+        }
+        let overview = self.trust.weigh(level, motion, consistent);
         motion.kind = if is_repeat(a, b) {
             MotionKind::Repeat
-        } else if is_cut(consistent, &overview) {
+        } else if is_cut(consistent, &overview, pyramid_a.resemblance(pyramid_b)) {
             MotionKind::Cut
         } else {
             MotionKind::Moves
@@ -149,7 +160,8 @@ impl Analyser {
     }
 }
 
-/// Nothing of one picture is found in the other, and they are unlike.
-fn is_cut(consistent: f32, overview: &Overview) -> bool {
-    consistent < 0.2 && overview.warped > 8.0 && overview.still > 12.0
+/// Nothing of one picture is found in the other, and they are unlike: also as a whole, which boiling
+/// texture, however new it is in every frame, is not.
+fn is_cut(consistent: f32, overview: &Overview, resemblance: f32) -> bool {
+    consistent < 0.2 && overview.warped > 8.0 && overview.still > 12.0 && resemblance < 0.7
 }

@@ -122,4 +122,25 @@ impl Pyramid {
             coarser[0].halve(cpu, &finer[level - 1]);
         }
     }
+
+    /// How far the layout is the same, whatever the light: the correlation of the coarsest levels,
+    /// from -1 to 1; near 0 if either has nothing to show.
+    pub fn resemblance(&self, other: &Pyramid) -> f32 {
+        let (Some(a), Some(b)) = (self.levels.last(), other.levels.last()) else { return 0.0 };
+        let rows =
+            |plane: &'_ Plane, y: usize| plane.at(0, y as i32)..plane.at(a.width as i32, y as i32);
+        let pixels = (0..a.height).flat_map(|y| a.data[rows(a, y)].iter().zip(&b.data[rows(b, y)]));
+        let (mut count, mut sums, mut squares, mut product) = (0.0, [0.0; 2], [0.0; 2], 0.0);
+        for (&a, &b) in pixels {
+            let pair = [f32::from(a), f32::from(b)];
+            count += 1.0;
+            for i in 0..2 {
+                sums[i] += pair[i];
+                squares[i] += pair[i] * pair[i];
+            }
+            product += pair[0] * pair[1];
+        }
+        let variance = |i: usize| (squares[i] - sums[i] * sums[i] / count).max(0.0);
+        (product - sums[0] * sums[1] / count) / ((variance(0) * variance(1)).sqrt() + 1.0)
+    }
 }

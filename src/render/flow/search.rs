@@ -9,6 +9,7 @@
 
 use super::field::{Field, Vector};
 use super::pyramid::{PAD, Plane, Pyramid};
+use super::smooth::Smoothing;
 use crate::render::kernels::Cpu;
 use crate::render::kernels::patch::{Fit, PATCH, Slope, Sought};
 
@@ -30,6 +31,7 @@ pub struct Effort {
 #[derive(Default)]
 pub struct Search {
     patches: Patches,
+    smoothing: Smoothing,
     coarser: Field,
 }
 
@@ -96,6 +98,7 @@ impl Search {
             for round in 0..effort.rounds {
                 self.patches.round(Pair { cpu, a, b }, round, effort.steps);
             }
+            self.patches.smooth(&mut self.smoothing);
             let (field, cell) =
                 if level == 0 { (&mut *field, cell) } else { (&mut self.coarser, 2) };
             field.cover(a.width, a.height, cell);
@@ -232,6 +235,14 @@ impl Patches {
             }
             self.found[i] = best;
         }
+    }
+
+    fn smooth(&mut self, smoothing: &mut Smoothing) {
+        smoothing.begin(self.columns);
+        for (found, slope) in self.found.iter().zip(&self.slopes) {
+            smoothing.push(found.vector, found.error, slope.hessian());
+        }
+        smoothing.end(|i, vector| self.found[i].vector = vector);
     }
 
     /// The vectors of the cells: of the patches over each cell's centre, the nearer and the

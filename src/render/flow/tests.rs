@@ -158,6 +158,52 @@ fn cuts_and_repeats_are_told_from_motion() {
 }
 
 #[test]
+fn only_cuts_are_taken_for_cuts() {
+    let boiling = |seed: f64| {
+        // The layout stays, every texture is new.
+        paint(512, 288, |x, y| {
+            let fine = texture(3.0 * x + 700.0 * seed, 3.0 * y - 300.0 * seed) - 125.0;
+            125.0 + 70.0 * (x * 0.013).sin() * (y * 0.021).cos() + 0.7 * fine
+        })
+    };
+    let lit = |gain: f64, lift: f64| paint(512, 288, |x, y| gain * texture(x, y) + lift);
+    let panned = paint(512, 288, |x, y| texture(x + 95.0, y - 30.0));
+    let still = lit(1.0, 0.0);
+    for (what, a, b) in [
+        ("boiling", &boiling(1.0), &boiling(2.0)),
+        ("a fade from black", &lit(0.0, 16.0), &lit(0.3, 11.0)),
+        ("a flash", &still, &lit(0.35, 150.0)),
+        ("after a flash", &lit(0.0, 235.0), &still),
+        ("a strobe", &lit(0.3, 10.0), &still),
+        ("a fast pan", &still, &panned),
+    ] {
+        assert_eq!(motion(a, b).kind, MotionKind::Moves, "{what}");
+    }
+}
+
+#[test]
+fn a_dissolve_between_unlike_pictures_is_no_worse_than_a_blend() {
+    let other = |x: f64, y: f64| 210.0 - texture(1.7 * y + 900.0, 0.6 * x - 500.0);
+    let at = |t: f64| {
+        paint(512, 288, |x, y| {
+            (1.0 - t) * texture(x - 20.0 * t, y) + t * other(x + 14.0 * t, y - 9.0 * t)
+        })
+    };
+    for first in [0.25, 0.5] {
+        let (a, b, truth) = (at(first), at(first + 0.15), at(first + 0.075));
+        let mut blend = a.clone();
+        for (out, b) in blend.y.iter_mut().zip(&b.y) {
+            *out = out.midpoint(*b);
+        }
+        let motion = motion(&a, &b);
+        assert_eq!(motion.kind, MotionKind::Moves);
+        let shown = psnr(&between(&a, &b, &motion, 0.5).y, &truth.y);
+        let blended = psnr(&blend.y, &truth.y);
+        assert!(shown > blended - 0.1, "{shown:.1} dB, blended {blended:.1}");
+    }
+}
+
+#[test]
 fn repeats_are_told_from_what_hardly_moves() {
     // What a codec and what a camera does to a picture: a little here and there, and grain.
     let noisy = |picture: &Frame, seed: u64, share: f64, levels: f64| {

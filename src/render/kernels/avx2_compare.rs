@@ -38,7 +38,7 @@ fn twice(values: __m256i) -> __m256i {
 /// Four pixels of three rows are inside the plane's data from every place on.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn squares(plane: &Padded, x: Places, y: Places) -> [__m256i; 2] {
+unsafe fn samples(plane: &Padded, x: Places, y: Places) -> [__m256i; 2] {
     let stride = _mm256_set1_epi32(plane.stride as i32);
     let first = _mm256_add_epi32(_mm256_mullo_epi32(y.whole, stride), x.whole);
     let ones = _mm256_set1_epi32(32);
@@ -63,24 +63,27 @@ unsafe fn squares(plane: &Padded, x: Places, y: Places) -> [__m256i; 2] {
     [lerp(top, middle), lerp(middle, bottom)]
 }
 
-/// Returns how many cells it has compared; `out`: sums and squares, warped and still.
+/// Returns how many cells it has compared.
 ///
 /// # Safety
 /// The planes are of one size and have all their data, and four pixels of three rows can be read
 /// there from every cell's first one on.
 #[target_feature(enable = "avx2")]
-pub unsafe fn compare((a, b): (Padded, Padded), cells: CellsAt, out: [&mut [i32]; 4]) -> usize {
+pub unsafe fn compare(
+    (a, b): (Padded, Padded),
+    cells: CellsAt,
+    sums: &mut [i32],
+    squares: &mut [i32],
+) -> usize {
     let (vectors, _) = cells.vectors.as_chunks::<8>();
     let shift = _mm_cvtsi32_si128(cells.shift as i32);
     let (last_x, last_y) = (farthest(a.pad, a.width), farthest(a.pad, a.height));
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     let lanes = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(cells.step as i32));
     let y = _mm256_set1_epi32((cells.y + a.pad) as i32);
-    let zero = _mm256_setzero_si256();
-    let [warped, warped_squares, still, still_squares] =
-        out.map(|row| row.as_chunks_mut::<8>().0.iter_mut());
-    let out = warped.zip(warped_squares).zip(still.zip(still_squares));
-    for (i, (vectors, (warped, still))) in vectors.iter().zip(out).enumerate() {
+    let ones = _mm256_set1_epi16(1);
+    let out = sums.as_chunks_mut::<8>().0.iter_mut().zip(squares.as_chunks_mut::<8>().0);
+    for (i, (vectors, (sums, squares))) in vectors.iter().zip(out).enumerate() {
         let first = cells.first + a.pad + 8 * i * cells.step;
         let x = _mm256_add_epi32(lanes, _mm256_set1_epi32(first as i32));
         // SAFETY: both are 32 bytes without invalid values.
@@ -91,23 +94,17 @@ pub unsafe fn compare((a, b): (Padded, Padded), cells: CellsAt, out: [&mut [i32]
         let (dx_a, dy_a) = (_mm256_sub_epi32(dx_b, dx), _mm256_sub_epi32(dy_b, dy));
         // SAFETY: places are clamped to where this holds.
         let samples = |plane: &Padded, dx: __m256i, dy: __m256i| unsafe {
-            squares(plane, places(x, dx, shift, last_x), places(y, dy, shift, last_y))
+            samples(plane, places(x, dx, shift, last_x), places(y, dy, shift, last_y))
         };
-        let pairs = [
-            (samples(&a, dx_a, dy_a), samples(&b, dx_b, dy_b)),
-            (samples(&a, zero, zero), samples(&b, zero, zero)),
-        ];
-        for ((a, b), (sum, squares)) in pairs.into_iter().zip([warped, still]) {
-            let (top, bottom) = (_mm256_sub_epi16(a[0], b[0]), _mm256_sub_epi16(a[1], b[1]));
-            let ones = _mm256_set1_epi16(1);
-            let total = _mm256_madd_epi16(_mm256_add_epi16(top, bottom), ones);
-            let square =
-                _mm256_add_epi32(_mm256_madd_epi16(top, top), _mm256_madd_epi16(bottom, bottom));
-            // SAFETY: all are 32 bytes without invalid values.
-            unsafe {
-                *sum = std::mem::transmute::<__m256i, [i32; 8]>(total);
-                *squares = std::mem::transmute::<__m256i, [i32; 8]>(square);
-            }
+        let (a, b) = (samples(&a, dx_a, dy_a), samples(&b, dx_b, dy_b));
+        let (top, bottom) = (_mm256_sub_epi16(a[0], b[0]), _mm256_sub_epi16(a[1], b[1]));
+        let sum = _mm256_madd_epi16(_mm256_add_epi16(top, bottom), ones);
+        let square =
+            _mm256_add_epi32(_mm256_madd_epi16(top, top), _mm256_madd_epi16(bottom, bottom));
+        // SAFETY: all are 32 bytes without invalid values.
+        unsafe {
+            *sums = std::mem::transmute::<__m256i, [i32; 8]>(sum);
+            *squares = std::mem::transmute::<__m256i, [i32; 8]>(square);
         }
     }
     8 * vectors.len()

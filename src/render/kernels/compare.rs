@@ -24,22 +24,16 @@ pub struct CellsAt<'a> {
     pub shift: u32,
 }
 
-/// For each cell the sum over its pixels of the difference of two pictures, in 32nds of a level, and
-/// of its square.
-pub struct Differences<'a> {
-    pub sum: &'a mut [i32],
-    pub squares: &'a mut [i32],
-}
-
 impl Cpu {
-    /// Compares the first picture, half a vector back, with the second one, half a vector on; and
-    /// both as they are. All rows are of one length, the planes of one size.
+    /// Compares the first picture, half a vector back, with the second one, half a vector on: for
+    /// each cell the sum over its pixels of the difference, in 32nds of a level, and of its square.
+    /// All rows are of one length, the planes of one size.
     pub fn compare(
         self,
         (a, b): (Padded, Padded),
         cells: CellsAt,
-        warped: Differences,
-        still: Differences,
+        sums: &mut [i32],
+        squares: &mut [i32],
     ) {
         let count = cells.vectors.len();
         let last = cells.first + count.saturating_sub(1) * cells.step;
@@ -50,34 +44,26 @@ impl Cpu {
             assert!(plane.stride >= plane.width + 2 * plane.pad);
             assert!(plane.data.len() >= plane.stride * (plane.height + 2 * plane.pad));
         }
-        for row in [&warped.sum, &warped.squares, &still.sum, &still.squares] {
-            assert!(row.len() == count);
-        }
+        assert!(sums.len() == count && squares.len() == count);
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
         if self.avx2 {
-            let rows = [&mut *warped.sum, warped.squares, still.sum, still.squares];
             // SAFETY: the processor has AVX2, and whatever is read lies inside, as seen above.
-            done = unsafe { super::avx2_compare::compare((a, b), cells, rows) };
+            done = unsafe { super::avx2_compare::compare((a, b), cells, sums, squares) };
         }
         for i in done..count {
             let [dx, dy] = cells.vectors[i].map(i32::from);
             let (x, y) = (cells.first + i * cells.step, cells.y);
-            let sample = |plane: &Padded, dx: i32, dy: i32| {
+            let sample = |plane: &Padded, [dx, dy]: [i32; 2]| {
                 let (column, across) = place(x, dx, cells.shift, plane.pad, plane.width);
                 let (row, down) = place(y, dy, cells.shift, plane.pad, plane.height);
                 square(&plane.data[row * plane.stride + column..], plane.stride, (across, down))
             };
-            let from = |plane: &Padded, to_b: bool| {
-                let part = |d: i32| if to_b { d >> 1 } else { (d >> 1) - d };
-                sample(plane, part(dx), part(dy))
-            };
-            let difference = |a: [i16; 4], b: [i16; 4]| {
-                let each = a.into_iter().zip(b).map(|(a, b)| i32::from(a - b));
-                (each.clone().sum(), each.map(|d| d * d).sum())
-            };
-            (warped.sum[i], warped.squares[i]) = difference(from(&a, false), from(&b, true));
-            (still.sum[i], still.squares[i]) = difference(sample(&a, 0, 0), sample(&b, 0, 0));
+            let from_a = sample(&a, [dx, dy].map(|part| (part >> 1) - part));
+            let from_b = sample(&b, [dx, dy].map(|part| part >> 1));
+            let each = from_a.into_iter().zip(from_b).map(|(a, b)| i32::from(a - b));
+            sums[i] = each.clone().sum();
+            squares[i] = each.map(|d| d * d).sum();
         }
     }
 }

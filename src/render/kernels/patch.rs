@@ -73,6 +73,13 @@ impl Slope {
         Slope { sum_dx, sum_dy, inverse: [yy / determinant, -xy / determinant, xx / determinant] }
     }
 
+    /// Of the patch's error: along x twice, x and y, and y twice.
+    pub fn hessian(&self) -> [f32; 3] {
+        let [a, b, c] = self.inverse;
+        let determinant = a * c - b * b;
+        [c / determinant, -b / determinant, a / determinant]
+    }
+
     pub fn judge(&self, Sums { d, dd, d_dx, d_dy }: Sums) -> Fit {
         let d = d as f32 / 16.0;
         let gx = (d_dx as f32 / 16.0 - d * self.sum_dx / AREA) / 2.0;
