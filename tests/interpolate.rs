@@ -29,6 +29,7 @@ fn every_rate_gives_the_right_count_on_a_grid() {
         ("60:1", 31, "8", 4),
         ("25:1", 20, "24000/1001", 19),
         ("12:1", 7, "12", 7),
+        ("8:1", 1, "1000", 125),
     ] {
         pan((64, 36), from, frames, (1.5, 0.0)).write(&studio.path("in.y4m"));
         let (counts, _) = studio.good(&format!("in.y4m out.mp4 --fps {to} --force"));
@@ -375,6 +376,7 @@ fn bad_input_is_named() {
         ("in.mp4 out.mp4 --size 1920", 64, &["--size", "1920x1080"]),
         ("in.mp4 out.mp4 --size 99999x10", 64, &["--size", "8192"]),
         ("in.mp4 out.mp4 --size 641x361", 64, &["--size 641x361", "642x362"]),
+        ("in.mp4 out.mp4 --size 8x8", 64, &["cannot write out.mp4", "8x8", "16x16"]),
         ("in.mp4 out.mp4 --encoder libvpx", 64, &["--encoder", "libx264"]),
         ("in.mp4 out.mp4 --encoder h264_nvenc", 69, &["--encoder", "libx264"]),
         ("in.mp4 out.mp4 --crf 99", 64, &["--crf"]),

@@ -58,6 +58,17 @@ pub struct Sources {
     pub clock_offset: i128,
 }
 
+/// What only the running show knows, when a status is put together.
+pub struct Moment<'a> {
+    pub now: Duration,
+    pub phase: Phase,
+    pub warnings: Vec<String>,
+    pub values: &'a Values,
+    pub effort: EffortStatus,
+    pub recording: Option<&'a Output>,
+    pub outputs: &'a [Arc<Output>],
+}
+
 /// Puts the status together; keeps what needs a memory.
 pub struct Reporter {
     sources: Sources,
@@ -106,16 +117,8 @@ impl Reporter {
         self.prompts.insert(cycle, prompt);
     }
 
-    pub fn status(
-        &mut self,
-        now: Duration,
-        phase: Phase,
-        warnings: Vec<String>,
-        values: &Values,
-        effort: EffortStatus,
-        recording: Option<&Output>,
-        outputs: &[Arc<Output>],
-    ) -> Status {
+    pub fn status(&mut self, moment: Moment) -> Status {
+        let Moment { now, phase, warnings, values, effort, recording, outputs } = moment;
         self.measure_cpu();
         self.measure_runway(phase);
         let sources = &self.sources;

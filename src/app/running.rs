@@ -15,7 +15,7 @@ use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
-use super::report::{Notice, Reporter, Sources};
+use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::Event as JournalEvent;
@@ -453,19 +453,19 @@ impl Running<'_> {
     }
 
     fn publish(&mut self, now: Duration) -> Status {
-        let status = self.reporter.status(
+        let status = self.reporter.status(Moment {
             now,
-            self.director.phase(),
-            self.director.warnings(),
-            &self.desk.values(),
-            EffortStatus {
+            phase: self.director.phase(),
+            warnings: self.director.warnings(),
+            values: &self.desk.values(),
+            effort: EffortStatus {
                 now: self.ladder.effort(),
                 steps_down: self.ladder.down,
                 steps_up: self.ladder.up,
             },
-            self.recording.as_ref(),
-            &self.outputs.list(),
-        );
+            recording: self.recording.as_ref(),
+            outputs: &self.outputs.list(),
+        });
         self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::avx2::{load_half, load_half_i16};
-use super::warp::{FROM_BYTE, INNER, LANES, LOBE, Pattern, Row, UNSEEN, follow_factor, sample};
+use super::warp::{CellRow, FROM_BYTE, LANES, Pattern, Row, TAPS, UNSEEN, follow_factor, sample};
 use crate::media::{Motion, PlaneRef};
 
 /// Pixels and rows of a window.
@@ -67,63 +67,57 @@ impl Spread {
     }
 
     /// What two rows of cells say of eight pixels.
+    ///
+    /// # Safety
+    /// Both have eight cells from `first` on.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn pixels(&self, one: &[i16], other: &[i16], first: usize) -> __m256i {
-        let (Some(one), Some(other)) = (one[first..].first_chunk(), other[first..].first_chunk())
-        else {
-            // The rows are padded: never.
-            return _mm256_setzero_si256();
+    unsafe fn pixels(&self, one: &[i16], other: &[i16], first: usize) -> __m256i {
+        debug_assert!(first + 8 <= one.len().min(other.len()));
+        // SAFETY: as the function demands.
+        let cells = unsafe {
+            let load = |row: &[i16]| _mm_loadu_si128(row.as_ptr().add(first).cast());
+            two(load(one), load(other))
         };
-        let cells = two(load_half_i16(one), load_half_i16(other));
         let left = _mm256_shuffle_epi8(cells, self.left);
         let right = _mm256_shuffle_epi8(cells, self.right);
         lerp_two(left, right, self.weights)
     }
 }
 
+/// The weights that [`TAPS`] has for a tap: of phases in the low byte of each 16 bits in the low
+/// byte, of those in the high byte there. What has its top bit set becomes 0.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn least(values: __m128i) -> i16 {
-    _mm_extract_epi16::<0>(_mm_minpos_epu16(values)) as i16
+fn taps(tap: usize, phases: __m256i) -> __m256i {
+    // SAFETY: both are 16 bytes without invalid values.
+    let table = unsafe { transmute::<[i8; 16], __m128i>(TAPS[tap]) };
+    _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), phases)
 }
 
-/// As [`super::warp::taps`].
+/// As `super::warp::place`: whole pixels, and phases.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn taps(f: __m256i) -> [__m256i; 4] {
-    let one = _mm256_set1_epi16(i16::MAX);
-    let (lobe, inner) = (_mm256_set1_epi16(LOBE), _mm256_set1_epi16(INNER));
-    let g = _mm256_sub_epi16(one, f);
-    let fg = _mm256_mulhrs_epi16(f, g);
-    let first = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(g, lobe));
-    let last = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, lobe));
-    let inner = _mm256_mulhrs_epi16(fg, _mm256_mulhrs_epi16(f, inner));
-    let second = _mm256_sub_epi16(_mm256_add_epi16(g, fg), _mm256_add_epi16(inner, inner));
-    let others = _mm256_add_epi16(_mm256_add_epi16(first, last), second);
-    [first, second, _mm256_sub_epi16(one, others), last]
+fn places(away: __m256i) -> (__m256i, __m256i) {
+    let away = _mm256_srai_epi16::<1>(_mm256_add_epi16(away, _mm256_set1_epi16(1)));
+    (_mm256_srai_epi16::<4>(away), _mm256_and_si256(away, _mm256_set1_epi16(15)))
 }
 
-/// The low bytes of both, in turn.
+/// In each half, everywhere, the smallest of its values; these are not negative.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn interleaved(first: __m256i, second: __m256i) -> __m256i {
-    let first = _mm256_and_si256(first, _mm256_set1_epi16(255));
-    _mm256_or_si256(first, _mm256_slli_epi16::<8>(second))
+fn least(values: __m256i) -> __m256i {
+    let (a, b) = halves(values);
+    let both = two(_mm_minpos_epu16(a), _mm_minpos_epu16(b));
+    _mm256_shuffle_epi8(both, _mm256_set1_epi16(0x0100))
 }
 
-/// One value in the lower half, the other in the upper.
+/// One value of each half.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn each([a, b]: [i16; 2]) -> __m256i {
-    two(_mm_set1_epi16(a), _mm_set1_epi16(b))
-}
-
-/// The fraction of a displacement, with 15 bits.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn fraction(away: __m256i) -> __m256i {
-    _mm256_slli_epi16::<10>(_mm256_and_si256(away, _mm256_set1_epi16(31)))
+fn apart(values: __m256i) -> [i16; 2] {
+    let (a, b) = halves(values);
+    [_mm_cvtsi128_si32(a) as i16, _mm_cvtsi128_si32(b) as i16]
 }
 
 /// Which columns eight pixels are made from in `N` pairs of planes of one size; the half of every
@@ -147,13 +141,15 @@ impl<const N: usize> Across<N> {
         let lanes = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
         // The second of a pixel's four columns, counted from two outside so that it is positive;
         // further out it looks the same.
+        let (away, phase) = places(dx);
         let own = _mm256_add_epi16(lanes, _mm256_set1_epi16(x as i16 + 2));
-        let at = _mm256_max_epi16(_mm256_add_epi16(_mm256_srai_epi16::<5>(dx), own), zero);
+        let at = _mm256_max_epi16(_mm256_add_epi16(away, own), zero);
         let at = _mm256_min_epi16(at, _mm256_set1_epi16(plane.width as i16 + 2));
-        let (a, b) = halves(at);
         let most = (plane.width - WINDOW) as i16;
-        let columns = [(least(a) - 3).clamp(0, most), (least(b) - 3).clamp(0, most)];
-        let column = _mm256_sub_epi16(at, each(columns.map(|column| column + 2)));
+        let first = _mm256_sub_epi16(least(at), _mm256_set1_epi16(3));
+        let first = _mm256_min_epi16(_mm256_max_epi16(first, zero), _mm256_set1_epi16(most));
+        let columns = apart(first);
+        let column = _mm256_sub_epi16(_mm256_sub_epi16(at, _mm256_set1_epi16(2)), first);
         // Behind the window there are more columns, unless it ends where the plane does.
         let behind = _mm256_cmpgt_epi16(column, _mm256_set1_epi16(WINDOW as i16 - 3));
         let behind = _mm256_movemask_epi8(behind) as u32;
@@ -172,18 +168,17 @@ impl<const N: usize> Across<N> {
         let clamp = |bytes: __m256i| {
             _mm256_min_epi8(_mm256_max_epi8(bytes, zero), _mm256_set1_epi8(WINDOW as i8 - 1))
         };
-        let short = |tap: __m256i| _mm256_mulhrs_epi16(tap, _mm256_set1_epi16(64));
-        let [first, _, third, last] = taps(fraction(dx));
-        let (first, third, last) = (short(first), short(third), short(last));
-        let others = _mm256_add_epi16(_mm256_add_epi16(first, third), last);
-        let second = _mm256_sub_epi16(_mm256_set1_epi16(64), others);
+        // A pair of taps in the bytes of 16 bits.
+        let low = _mm256_or_si256(phase, _mm256_set1_epi16(0x8000_u16 as i16));
+        let high = _mm256_or_si256(_mm256_slli_epi16::<8>(phase), _mm256_set1_epi16(0x80));
+        let pair = |tap: usize| _mm256_or_si256(taps(tap, low), taps(tap + 1, high));
         Some(Across {
             columns: columns.map(|column| column as usize),
             bytes: [
                 clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x00ff))),
                 clamp(_mm256_add_epi8(column, _mm256_set1_epi16(0x0201))),
             ],
-            weights: [interleaved(first, second), interleaved(third, last)],
+            weights: [pair(0), pair(2)],
         })
     }
 
@@ -212,16 +207,22 @@ impl<const N: usize> Across<N> {
     }
 }
 
-/// The second of the four rows of each pixel, from that of the topmost one on, and where that is.
+/// The second of the four rows of each pixel, from that of the topmost one on; where that is; and
+/// their weights, with 14 fractional bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn rows(y: usize, dy: __m256i) -> (__m256i, [i32; 2]) {
+fn rows(y: usize, dy: __m256i) -> (__m256i, [i32; 2], [__m256i; 4]) {
     // Counted from far outside.
     const FAR: i16 = 1 << 13;
-    let at = _mm256_add_epi16(_mm256_srai_epi16::<5>(dy), _mm256_set1_epi16(y as i16 + FAR));
-    let (a, b) = halves(at);
-    let top = [least(a), least(b)];
-    (_mm256_sub_epi16(at, each(top)), top.map(|row| i32::from(row) - i32::from(FAR)))
+    let (away, phase) = places(dy);
+    let at = _mm256_add_epi16(away, _mm256_set1_epi16(y as i16 + FAR));
+    let top = least(at);
+    let high = _mm256_or_si256(_mm256_slli_epi16::<8>(phase), _mm256_set1_epi16(0x80));
+    (
+        _mm256_sub_epi16(at, top),
+        apart(top).map(|row| i32::from(row) - i32::from(FAR)),
+        [taps(0, high), taps(1, high), taps(2, high), taps(3, high)],
+    )
 }
 
 /// Which rows eight pixels are made from, as [`Across`].
@@ -236,12 +237,11 @@ impl<const N: usize> Down<N> {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn new(y: usize, dy: __m256i) -> Option<Self> {
-        let (below, top) = rows(y, dy);
+        let (below, top, [first, second, third, last]) = rows(y, dy);
         let one = _mm256_set1_epi16(1);
         if _mm256_movemask_epi8(_mm256_cmpgt_epi16(below, one)) != 0 {
             return None;
         }
-        let [first, second, third, last] = taps(fraction(dy));
         let lower = _mm256_cmpeq_epi16(below, one);
         let pick = |upper: __m256i, other: __m256i| _mm256_blendv_epi8(upper, other, lower);
         Some(Down {
@@ -324,7 +324,7 @@ fn torn_pixels<const N: usize>(
     across: Option<Across<N>>,
     (dx, dy): (__m256i, __m256i),
 ) -> [(__m128i, __m128i); N] {
-    let (below, top) = rows(row.y, dy);
+    let (below, top, taps) = rows(row.y, dy);
     let most = stored(below).into_iter().flatten().max().unwrap_or(0);
     // A pixel by itself costs about as much as three rows.
     let Some(across) = across.filter(|_| most < 20) else {
@@ -336,7 +336,6 @@ fn torn_pixels<const N: usize>(
         };
         return std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)));
     };
-    let taps = taps(fraction(dy));
     let mut sums = [_mm256_setzero_si256(); N];
     for down in 0..most + 4 {
         let mut weight = _mm256_setzero_si256();
@@ -363,14 +362,18 @@ fn whole(plane: &PlaneRef) -> bool {
         && plane.data.len() >= (plane.height - 1) * plane.stride + plane.width
 }
 
-/// Eight pixels as they are, with 6 fractional bits.
+/// Eight pixels as they are, with 5 fractional bits.
+///
+/// # Safety
+/// They are in the plane's data.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn still(plane: &PlaneRef, x: usize, y: usize) -> __m128i {
-    let Some(pixels) = plane.data[y * plane.stride + x..].first_chunk() else {
-        return _mm_setzero_si128();
-    };
-    _mm_slli_epi16::<6>(_mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*pixels))))
+unsafe fn still(plane: &PlaneRef, x: usize, y: usize) -> __m128i {
+    let at = y * plane.stride + x;
+    debug_assert!(at + LANES <= plane.data.len());
+    // SAFETY: as the function demands.
+    let pixels = unsafe { _mm_loadl_epi64(plane.data.as_ptr().add(at).cast()) };
+    _mm_slli_epi16::<5>(_mm_cvtepu8_epi16(pixels))
 }
 
 /// Eight 32-bit values as 16-bit ones, which they fit into.
@@ -467,12 +470,18 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
     let time = _mm_set1_epi16(row.moment.time);
     let y = row.y;
     let blocks = first.width / LANES;
+    let CellRow { dx: cells_x, dy: cells_y, share, trust } = row.cells;
+    let (last_cell, _) = row.grid.block((blocks - 1) * LANES);
+    for cells in [cells_x, cells_y, share, trust] {
+        assert!(last_cell + 8 <= cells.len());
+    }
     for block in 0..blocks {
         let x = block * LANES;
         let (cell, pattern) = row.grid.block(x);
         let spread = Spread::new(pattern);
-        let away = spread.pixels(row.cells.dx, row.cells.dy, cell);
-        let mix = spread.pixels(row.cells.share, row.cells.trust, cell);
+        // SAFETY: the last block's cells are there, and cells do not go back.
+        let (away, mix) =
+            unsafe { (spread.pixels(cells_x, cells_y, cell), spread.pixels(share, trust, cell)) };
         let (share, trust) = halves(mix);
         let dx = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x00>(away, away), factors);
         let dy = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x11>(away, away), factors);
@@ -482,12 +491,17 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
             (Some(across), Some(down)) => unsafe { pixels(row, across, &down) },
             _ => torn_pixels(row, x, across, (dx, dy)),
         };
+        let all = _mm_cmpeq_epi16(trust, _mm_set1_epi16(i16::MAX));
+        let trusted = _mm_movemask_epi8(all) == 0xffff;
         let planes = row.a.iter().zip(&row.b).zip(pixels);
         for (((a, b), (from_a, from_b)), out) in planes.zip(out.iter_mut()) {
-            let warped = lerp(from_a, from_b, share);
-            let blended = lerp(still(a, x, y), still(b, x, y), time);
-            let mixed = _mm_add_epi16(lerp(blended, warped, trust), _mm_set1_epi16(32));
-            let mixed = _mm_srai_epi16::<6>(mixed);
+            let mut mixed = lerp(from_a, from_b, share);
+            if !trusted {
+                // SAFETY: the block is inside, and the planes are whole.
+                let (a, b) = unsafe { (still(a, x, y), still(b, x, y)) };
+                mixed = lerp(lerp(a, b, time), mixed, trust);
+            }
+            let mixed = _mm_srai_epi16::<5>(_mm_add_epi16(mixed, _mm_set1_epi16(16)));
             let bytes = _mm_cvtsi128_si64(_mm_packus_epi16(mixed, mixed)).to_le_bytes();
             if let Some(to) = out[x..].first_chunk_mut() {
                 *to = bytes;

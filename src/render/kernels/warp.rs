@@ -1,6 +1,6 @@
 //! Rows of a picture between two others, each pixel fetched from where the motion says.
 //!
-//! Fixed point: displacements have 5 fractional bits, shares and times 15, pixels on the way 6.
+//! Fixed point: displacements have 5 fractional bits, as pixels on the way; shares and times 15.
 //! What lies outside a plane is its nearest edge pixel.
 
 use super::{Cpu, mulhrs};
@@ -91,7 +91,7 @@ impl Grid {
 
     /// The first cell of a block of [`LANES`] pixels, and its pattern.
     pub fn block(&self, x: usize) -> (usize, &Pattern) {
-        (Grid::before(x, self.shift), &self.patterns[x / LANES & (self.patterns.len() - 1)])
+        (Grid::before(x, self.shift), &self.patterns[(x / LANES) & (self.patterns.len() - 1)])
     }
 }
 
@@ -145,50 +145,62 @@ impl<const N: usize> Row<'_, N> {
         let from = |plane: &PlaneRef, factor: i16| {
             sample(plane, (x, self.y), (mulhrs(dx, factor), mulhrs(dy, factor)))
         };
-        let still = |plane: &PlaneRef| i16::from(plane.data[self.y * plane.stride + x]) << 6;
+        let still = |plane: &PlaneRef| i16::from(plane.data[self.y * plane.stride + x]) << 5;
         let (a, b) = (&self.a[n], &self.b[n]);
         let warped = lerp(from(a, to_a), from(b, to_b), at(self.cells.share));
         let blended = lerp(still(a), still(b), time);
-        ((lerp(blended, warped, at(self.cells.trust)) + 32) >> 6).clamp(0, 255) as u8
+        ((lerp(blended, warped, at(self.cells.trust)) + 16) >> 5).clamp(0, 255) as u8
     }
 }
 
-/// The slope of the filter's outer lobe (Keys 1981, `a`), with 15 fractional bits: between Catmull
-/// and Rom's -0.5 and what photographs like best.
-pub const LOBE: i16 = (-0.6 * 32768.0) as i16;
-/// `(a + 2) / 2`.
-pub const INNER: i16 = (0.7 * 32768.0) as i16;
+/// The bicubic filter (Keys 1981) at every 16th of a pixel: the weights, with 6 fractional bits, of
+/// the four pixels around a position behind the second of them. `[tap][phase]`. Its slope `a` of -0.6
+/// lies between Catmull and Rom's -0.5 and what photographs like best.
+pub static TAPS: [[i8; 16]; 4] = taps();
 
-/// The weights of the four pixels around a position `fraction` (15 bits) behind the second of them:
-/// bicubic, with 15 fractional bits.
-pub fn taps(fraction: i16) -> [i16; 4] {
-    let (f, g) = (fraction, i16::MAX - fraction);
-    let fg = mulhrs(f, g);
-    let (first, last) = (mulhrs(fg, mulhrs(g, LOBE)), mulhrs(fg, mulhrs(f, LOBE)));
-    let second = g + fg - 2 * mulhrs(fg, mulhrs(f, INNER));
-    [first, second, i16::MAX - (first + last + second), last]
+const fn taps() -> [[i8; 16]; 4] {
+    let mut taps = [[0; 16]; 4];
+    let mut phase = 0;
+    while phase < 16 {
+        // The polynomials of phase / 16, times 5 * 16^3.
+        let (t, u, n) = (phase as i64, 16 - phase as i64, 16);
+        let (one, scale) = (5 * n * n * n, 64);
+        let third = 7 * u * u * u - 12 * u * u * n + one;
+        let values = [-3 * t * u * u, 0, third, -3 * t * t * u];
+        let mut sum = 0;
+        let mut tap = 0;
+        while tap < 4 {
+            let rounded = (2 * scale * values[tap] + one).div_euclid(2 * one);
+            taps[tap][phase] = rounded as i8;
+            sum += rounded;
+            tap += 1;
+        }
+        taps[1][phase] = (scale - sum) as i8;
+        phase += 1;
+    }
+    taps
 }
 
-/// The same with 6 fractional bits, which fit into bytes.
-fn short_taps(fraction: i16) -> [i16; 4] {
-    let [first, _, third, last] = taps(fraction).map(|tap| mulhrs(tap, 64));
-    [first, 64 - first - third - last, third, last]
+/// Where a displacement leads from pixel `at`: the second of four pixels, and the phase behind it.
+fn place(at: usize, away: i16) -> (i32, usize) {
+    let away = (away + 1) >> 1;
+    (at as i32 + i32::from(away >> 4), (away & 15) as usize)
 }
 
-/// With 6 fractional bits, `(dx, dy)` away from a pixel.
+/// With 5 fractional bits, `(dx, dy)` away from a pixel.
 pub fn sample(plane: &PlaneRef, (x, y): (usize, usize), (dx, dy): (i16, i16)) -> i16 {
-    let place = |at: usize, away: i16, size: usize| -> [usize; 4] {
-        let first = at as i32 + i32::from(away >> 5) - 1;
-        std::array::from_fn(|tap| (first + tap as i32).clamp(0, size as i32 - 1) as usize)
+    let ((x, across), (y, down)) = (place(x, dx), place(y, dy));
+    let around = |at: i32, size: usize| -> [usize; 4] {
+        std::array::from_fn(|tap| (at - 1 + tap as i32).clamp(0, size as i32 - 1) as usize)
     };
-    let (columns, rows) = (place(x, dx, plane.width), place(y, dy, plane.height));
-    let (across, down) = (short_taps((dx & 31) << 10), taps((dy & 31) << 10));
+    let (columns, rows) = (around(x, plane.width), around(y, plane.height));
     let mut sum = 0;
-    for (row, weight) in rows.into_iter().zip(down) {
+    for (row, taps) in rows.into_iter().zip(&TAPS) {
         let row = &plane.data[row * plane.stride..][..plane.width];
-        let pixels = columns.into_iter().zip(across);
-        let value = pixels.fold(0, |sum, (column, tap)| sum + i16::from(row[column]) * tap);
-        sum += mulhrs(value, weight);
+        let pixels = columns.into_iter().zip(&TAPS);
+        let value = pixels
+            .fold(0, |sum, (column, taps)| sum + i16::from(row[column]) * i16::from(taps[across]));
+        sum += mulhrs(value, i16::from(taps[down]) << 8);
     }
     sum
 }

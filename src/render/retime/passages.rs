@@ -10,19 +10,10 @@
 //! [`MAX_REPEATS`] + 1 frames after its beginning.
 
 use crate::media::{Frame, FrameRef, PlaneRef};
+use crate::render::flow;
 
 /// Repeats of a frame over which motion is spread.
 pub const MAX_REPEATS: u64 = 3;
-
-/// Edge of the squares in which two planes are compared, in pixels.
-const BLOCK: usize = 16;
-/// Mean difference within a square, in levels, up to which it shows the same. x264 leaves up to 3
-/// between two pictures that were one (CRF 23; five clips, all luma); of the least that moved
-/// in them 9.
-const SAME_BLOCK: u32 = 4;
-/// Mean difference of whole planes up to which they are one picture, in hundredths of a level: up
-/// to 38 and from 178 on there.
-const SAME_PLANE_CENTS: u64 = 75;
 
 /// What happens from one frame to another. Frames are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,35 +93,9 @@ pub fn passages(frames: &[Frame]) -> Vec<Passage> {
 /// hardly more is read than up to where they do.
 pub fn is_repeat(a: FrameRef, b: FrameRef) -> bool {
     let planes = [(a.y, b.y), (a.u, b.u), (a.v, b.v)];
-    planes.into_iter().all(|(a, b)| is_same_plane(a, b))
-}
-
-fn is_same_plane(a: PlaneRef, b: PlaneRef) -> bool {
-    if (a.width, a.height) != (b.width, b.height) {
-        return false;
-    }
-    let mut total = 0u64;
-    let mut row = 0;
-    while row < a.height {
-        let rows = BLOCK.min(a.height - row);
-        let mut column = 0;
-        while column < a.width {
-            let columns = BLOCK.min(a.width - column);
-            let mut sum = 0u32;
-            for y in row..row + rows {
-                let a = &a.data[y * a.stride + column..][..columns];
-                let b = &b.data[y * b.stride + column..][..columns];
-                sum += difference(a, b);
-            }
-            if sum > SAME_BLOCK * (rows * columns) as u32 {
-                return false;
-            }
-            total += u64::from(sum);
-            column += columns;
-        }
-        row += rows;
-    }
-    total * 100 <= SAME_PLANE_CENTS * (a.width * a.height) as u64
+    planes
+        .into_iter()
+        .all(|(a, b)| (a.width, a.height) == (b.width, b.height) && flow::is_repeat(a, b))
 }
 
 /// Whether two pictures differ so much that another scene may begin: worth a closer look.
@@ -141,23 +106,10 @@ pub fn may_be_cut(a: PlaneRef, b: PlaneRef) -> bool {
     const LEAST: u64 = 10;
     let rows = a.rows().zip(b.rows()).step_by(ROWS);
     let (total, count) = rows.fold((0, 0), |(total, count), (a, b)| {
-        (total + u64::from(sum(a, b)), count + a.len() as u64)
+        let sum: u32 = a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        (total + u64::from(sum), count + a.len() as u64)
     });
     total > LEAST * count
-}
-
-/// Sum of the differences of up to [`BLOCK`] pixels.
-#[inline]
-fn difference(a: &[u8], b: &[u8]) -> u32 {
-    match (a.first_chunk::<BLOCK>(), b.first_chunk::<BLOCK>()) {
-        (Some(a), Some(b)) => sum(a, b),
-        _ => sum(a, b),
-    }
-}
-
-#[inline(always)]
-fn sum(a: &[u8], b: &[u8]) -> u32 {
-    a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b))).sum()
 }
 
 #[cfg(test)]

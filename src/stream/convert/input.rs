@@ -136,8 +136,18 @@ fn add_pictures(
         chain.push(flip);
     }
     pipeline.add_many(&chain).map_err(Error::fault)?;
-    chain.push(to.clone());
-    gst::Element::link_many(&chain).map_err(Error::fault)?;
+    let last = chain.last().ok_or_else(|| Error::internal("nothing to add"))?;
+    last.link(to).map_err(Error::fault)?;
+    begin(&chain)
+}
+
+/// Links elements that were added to a pipeline that may run, and has them run with it; returns where
+/// they begin. (All of a pipeline must not be brought to one state here: what calls back waits.)
+fn begin(chain: &[gst::Element]) -> Result<gst::Pad> {
+    gst::Element::link_many(chain).map_err(Error::fault)?;
+    for element in chain.iter().rev() {
+        element.sync_state_with_parent().map_err(Error::fault)?;
+    }
     chain[0].static_pad("sink").ok_or_else(|| Error::internal("no pad"))
 }
 
@@ -301,7 +311,7 @@ fn add_streams(
             _ => discard(pipeline, pad)?,
         }
     }
-    pipeline.sync_children_states().map_err(Error::fault)
+    Ok(())
 }
 
 /// Takes in what is not wanted, so that nobody waits for it.
@@ -310,8 +320,7 @@ fn discard(pipeline: &gst::Pipeline, from: &gst::Pad) -> Result<()> {
     sink.set_property("sync", false);
     sink.set_property("async", false);
     pipeline.add(&sink).map_err(Error::fault)?;
-    let pad = sink.static_pad("sink").ok_or_else(|| Error::internal("no pad"))?;
-    from.link(&pad).map(drop).map_err(Error::fault)
+    from.link(&begin(&[sink])?).map(drop).map_err(Error::fault)
 }
 
 /// The parser that brings sound of a kind to what a muxer takes.
@@ -373,10 +382,8 @@ fn add_sound(
         chain.push(encoded_queue()?);
     }
     pipeline.add_many(&chain).map_err(Error::fault)?;
-    gst::Element::link_many(&chain).map_err(Error::fault)?;
-    let first = chain[0].static_pad("sink").ok_or_else(|| Error::internal("no pad"))?;
-    let last = chain[chain.len() - 1].static_pad("src");
+    let last = chain.last().and_then(|last| last.static_pad("src"));
     let last = last.ok_or_else(|| Error::internal("no pad"))?;
     last.link(&into).map_err(Error::fault)?;
-    from.link(&first).map(drop).map_err(Error::fault)
+    from.link(&begin(&chain)?).map(drop).map_err(Error::fault)
 }

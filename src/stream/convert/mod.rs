@@ -25,6 +25,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
@@ -41,8 +42,12 @@ pub use encode::{WORST_CRF, find as find_encoder};
 
 /// How often progress is told, and a wish to stop heard.
 const STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
-/// Steps without anything happening after which something hangs.
-const PATIENCE_STEPS: u32 = 1800;
+/// Steps without anything happening after which something hangs: two minutes.
+const PATIENCE_STEPS: u32 = 1200;
+/// How long a pipeline may take to end.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// The smallest picture that x264 takes.
+const LEAST_SIDE: u32 = 16;
 /// Errors of one fault that are looked at.
 const MOST_ERRORS: usize = 8;
 /// Pictures between two threads.
@@ -169,8 +174,24 @@ pub fn run(job: Job, stop: &AtomicBool, on_step: &mut dyn FnMut(Step)) -> Result
     let teller = Teller { events: sender, names: job.names.clone() };
     let result = Running::start(&pipeline, job, teller, events)
         .and_then(|mut running| running.watch(stop, on_step));
-    take_down(&pipeline);
+    end(pipeline);
     result
+}
+
+/// Takes the pipeline down. A part of it that hangs is left to its thread.
+fn end(pipeline: gst::Pipeline) {
+    let (sender, ended) = bounded::<()>(1);
+    let taking = pipeline.clone();
+    let thread = std::thread::Builder::new().name("end".into()).spawn(move || {
+        take_down(&taking);
+        drop(sender);
+    });
+    match thread {
+        Ok(_) => {
+            let _ = ended.recv_timeout(END_LIMIT);
+        }
+        Err(_) => take_down(&pipeline),
+    }
 }
 
 struct Running {
@@ -289,7 +310,7 @@ impl Running {
             let may_wait =
                 self.raw.is_some() || self.feeder.as_ref().is_some_and(input::Feeder::may_wait);
             if idle > PATIENCE_STEPS && !may_wait {
-                return Err(Error::internal("nothing has happened for three minutes"));
+                return Err(Error::internal("nothing has happened for two minutes"));
             }
             on_step(Step::Progress { frames: counts.frames_out, of: self.expected() });
         }
@@ -356,6 +377,13 @@ fn choose_format(
             None if is_encoded => (even(own.0), even(own.1)),
             None => own,
         };
+        if is_encoded && width.min(height) < LEAST_SIDE {
+            teller.unwritten(Error::usage(format!(
+                "{width}x{height} is too small for H.264, which begins at {LEAST_SIDE}x{LEAST_SIDE}; \
+                 --size makes it larger"
+            )));
+            return gst::PadProbeReturn::Drop;
+        }
         if size.is_none() && (width, height) != own {
             teller.note(format!(
                 "{}x{} is scaled to {width}x{height}, as H.264 needs even sizes",

@@ -293,7 +293,7 @@ impl ElementImpl for VfaqInterpolate {
             let caps = |rates: (gst::Fraction, gst::Fraction)| {
                 gst_video::VideoCapsBuilder::new()
                     .format_list(formats)
-                    .framerate_range(rates.0..rates.1)
+                    .framerate_range(rates.0..=rates.1)
                     .build()
             };
             let any_rate = (gst::Fraction::new(0, 1), gst::Fraction::new(i32::MAX, 1));
