@@ -8,7 +8,9 @@
 //!
 //! Holds: nothing is allocated while the size of pictures stays.
 
-use super::kernels::warp::{CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, Row};
+use super::kernels::warp::{
+    CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, PAIR, Row,
+};
 use super::kernels::{Cpu, ONE};
 use crate::media::{FrameMut, FrameRef, Motion, PlaneMut, PlaneRef};
 
@@ -171,16 +173,20 @@ impl Warper {
         let moment = Moment::new(t, halvings);
         let (a, b) = (planes.map(|(a, _)| a), planes.map(|(_, b)| b));
         let mut out = out;
-        for y in 0..a[0].height {
+        let height = a[0].height;
+        for y in (0..height).step_by(PAIR) {
             self.row.between(self.cpu, &self.cells, grid.rows(y, motion.height));
             let row = Row { y, a, b, cells: self.row.row(), grid, moment };
-            self.cpu.warp(
-                &row,
-                out.each_mut().map(|plane| {
-                    let (width, stride) = (plane.width, plane.stride);
-                    &mut plane.data[y * stride..][..width]
-                }),
-            );
+            let rows = out.each_mut().map(|plane| {
+                let (width, stride) = (plane.width, plane.stride);
+                let upper = &mut plane.data[y * stride..];
+                if y + 1 == height {
+                    return [&mut upper[..width], &mut []];
+                }
+                let (upper, lower) = upper.split_at_mut(stride);
+                [&mut upper[..width], &mut lower[..width]]
+            });
+            self.cpu.warp(&row, rows);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels come, as a rule, from a
-//! window of 16 by 5 pixels. Where the motion tears it apart it is higher, or they are fetched one by
-//! one.
+//! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels, and the eight below them,
+//! come, as a rule, from a window of 16 by 6 pixels. Where the motion tears it apart it is higher, or
+//! they are fetched one by one.
 //!
 //! Holds: but for the gathers of [`follow`] and the rows of a window, memory is only read and
 //! written through slices and arrays, as in `avx2`.
@@ -9,12 +9,15 @@ use std::arch::x86_64::*;
 use std::mem::transmute;
 
 use super::avx2::{load_half, load_half_i16};
-use super::warp::{CellRow, FROM_BYTE, LANES, Pattern, Row, TAPS, UNSEEN, follow_factor, sample};
+use super::warp::{
+    CellRow, FROM_BYTE, LANES, LONGEST, PAIR, Pattern, Row, TAPS, UNSEEN, follow_factor, sample,
+};
 use crate::media::{Motion, PlaneRef};
 
-/// Pixels and rows of a window.
+/// Pixels of a window; rows that one row of pixels, and both, are made from.
 const WINDOW: usize = 16;
 const ROWS: usize = 5;
+const WINDOW_ROWS: usize = ROWS + PAIR - 1;
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -257,7 +260,7 @@ impl<const N: usize> Down<N> {
     }
 }
 
-/// Eight pixels of each plane, from a window.
+/// Two rows of eight pixels of each plane, from a window; in the halves.
 ///
 /// # Safety
 /// The planes are of the size that the window was made for, and their data is [`whole`].
@@ -267,12 +270,23 @@ unsafe fn pixels<const N: usize>(
     row: &Row<N>,
     across: &Across<N>,
     down: &Down<N>,
-) -> [(__m128i, __m128i); N] {
+) -> [[__m256i; PAIR]; N] {
     let ([top_a, top_b], height) = (down.top, row.a[0].height as i32);
-    let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + ROWS as i32 <= height;
-    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
+    let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + WINDOW_ROWS as i32 <= height;
+    let mut pixels = [[_mm256_setzero_si256(); PAIR]; N];
     for ((a, b), pixels) in row.a.iter().zip(&row.b).zip(&mut pixels) {
-        let rows = if inside {
+        let [first, second] = pixels;
+        let mut add = |n: usize, rows: __m256i| {
+            let filtered = across.filter(rows);
+            if n < ROWS {
+                *first = _mm256_add_epi16(*first, _mm256_mulhrs_epi16(filtered, down.weights[n]));
+            }
+            if n >= 1 {
+                let weight = down.weights[n - 1];
+                *second = _mm256_add_epi16(*second, _mm256_mulhrs_epi16(filtered, weight));
+            }
+        };
+        if inside {
             // SAFETY: the columns are inside, and so are all rows.
             unsafe {
                 let at = |plane: &PlaneRef, which: usize| {
@@ -280,20 +294,16 @@ unsafe fn pixels<const N: usize>(
                     plane.data.as_ptr().add(first + across.columns[which])
                 };
                 let (at_a, at_b) = (at(a, 0), at(b, 1));
-                let row = |y: usize| {
-                    let (a, b) = (at_a.add(y * a.stride), at_b.add(y * b.stride));
-                    two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast()))
-                };
-                [row(0), row(1), row(2), row(3), row(4)]
+                for n in 0..WINDOW_ROWS {
+                    let (a, b) = (at_a.add(n * a.stride), at_b.add(n * b.stride));
+                    add(n, two(_mm_loadu_si128(a.cast()), _mm_loadu_si128(b.cast())));
+                }
             }
         } else {
-            rows_at_edge((a, b), *across, down.top)
-        };
-        let mut sum = _mm256_setzero_si256();
-        for (rows, weight) in rows.into_iter().zip(down.weights) {
-            sum = _mm256_add_epi16(sum, _mm256_mulhrs_epi16(across.filter(rows), weight));
+            for (n, rows) in rows_at_edge((a, b), *across, down.top).into_iter().enumerate() {
+                add(n, rows);
+            }
         }
-        *pixels = halves(sum);
     }
     pixels
 }
@@ -306,35 +316,36 @@ fn rows_at_edge<const N: usize>(
     planes: (&PlaneRef, &PlaneRef),
     across: Across<N>,
     top: [i32; 2],
-) -> [__m256i; ROWS] {
-    let mut rows = [_mm256_setzero_si256(); ROWS];
+) -> [__m256i; WINDOW_ROWS] {
+    let mut rows = [_mm256_setzero_si256(); WINDOW_ROWS];
     for (down, rows) in rows.iter_mut().enumerate() {
         *rows = across.row(planes, top.map(|row| row + down as i32));
     }
     rows
 }
 
-/// As [`pixels`], where the motion tears them apart: from as many rows as it takes, or one by one.
+/// One row of eight pixels of each plane, where the motion tears them apart: from as many rows as it
+/// takes, or one by one.
 #[cold]
 #[inline(never)]
 #[target_feature(enable = "avx2")]
 fn torn_pixels<const N: usize>(
     row: &Row<N>,
-    x: usize,
+    (x, y): (usize, usize),
     across: Option<Across<N>>,
     (dx, dy): (__m256i, __m256i),
-) -> [(__m128i, __m128i); N] {
-    let (below, top, taps) = rows(row.y, dy);
+) -> [__m256i; N] {
+    let (below, top, taps) = rows(y, dy);
     let most = stored(below).into_iter().flatten().max().unwrap_or(0);
     // A pixel by itself costs about as much as three rows.
     let Some(across) = across.filter(|_| most < 20) else {
         let (dx, dy) = (stored(dx), stored(dy));
         let fetch = |plane: &PlaneRef, which: usize| {
             load_half_i16(&std::array::from_fn(|lane| {
-                sample(plane, (x + lane, row.y), (dx[which][lane], dy[which][lane]))
+                sample(plane, (x + lane, y), (dx[which][lane], dy[which][lane]))
             }))
         };
-        return std::array::from_fn(|n| (fetch(&row.a[n], 0), fetch(&row.b[n], 1)));
+        return std::array::from_fn(|n| two(fetch(&row.a[n], 0), fetch(&row.b[n], 1)));
     };
     let mut sums = [_mm256_setzero_si256(); N];
     for down in 0..most + 4 {
@@ -349,11 +360,7 @@ fn torn_pixels<const N: usize>(
             *sum = _mm256_add_epi16(*sum, filtered);
         }
     }
-    let mut pixels = [(_mm_setzero_si128(), _mm_setzero_si128()); N];
-    for (pixels, sum) in pixels.iter_mut().zip(sums) {
-        *pixels = halves(sum);
-    }
-    pixels
+    sums
 }
 
 /// A plane's data has all its pixels.
@@ -459,16 +466,19 @@ pub fn lerp_rows(above: &[i16], below: &[i16], weight: i16, to: &mut [i16]) -> u
     to.len() * LANES
 }
 
-/// Planes are at least 16 pixels wide. Returns the pixels made of each.
+/// Planes are at least 16 pixels wide, and at most [`LONGEST`] wide and high. Returns the pixels made
+/// of each row.
 #[target_feature(enable = "avx2")]
-pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
+pub fn warp<const N: usize>(row: &Row<N>, out: &mut [[&mut [u8]; PAIR]; N]) -> usize {
     let size = |plane: &PlaneRef| (plane.width, plane.height);
     let first = &row.a[0];
-    assert!(first.width >= WINDOW && first.height > row.y);
+    assert!((WINDOW..=LONGEST).contains(&first.width));
+    assert!(first.height <= LONGEST && row.y < first.height);
     assert!(row.a.iter().chain(&row.b).all(|plane| size(plane) == size(first) && whole(plane)));
     let factors = two(_mm_set1_epi16(row.moment.to_a), _mm_set1_epi16(row.moment.to_b));
-    let time = _mm_set1_epi16(row.moment.time);
-    let y = row.y;
+    let time = _mm256_set1_epi16(row.moment.time);
+    // The second row may be missing; it is made all the same.
+    let own = [row.y, (row.y + 1).min(first.height - 1)];
     let blocks = first.width / LANES;
     let CellRow { dx: cells_x, dy: cells_y, share, trust } = row.cells;
     let (last_cell, _) = row.grid.block((blocks - 1) * LANES);
@@ -482,29 +492,39 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [&mut [u8]; N]) -> usize {
         // SAFETY: the last block's cells are there, and cells do not go back.
         let (away, mix) =
             unsafe { (spread.pixels(cells_x, cells_y, cell), spread.pixels(share, trust, cell)) };
-        let (share, trust) = halves(mix);
+        let share = _mm256_permute2x128_si256::<0x00>(mix, mix);
+        let trust = _mm256_permute2x128_si256::<0x11>(mix, mix);
         let dx = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x00>(away, away), factors);
         let dy = _mm256_mulhrs_epi16(_mm256_permute2x128_si256::<0x11>(away, away), factors);
         let across = Across::<N>::new(first, x, dx);
-        let pixels = match (&across, Down::<N>::new(y, dy)) {
+        let pixels = match (&across, Down::<N>::new(row.y, dy)) {
             // SAFETY: all planes are of one size and whole, as was seen above.
             (Some(across), Some(down)) => unsafe { pixels(row, across, &down) },
-            _ => torn_pixels(row, x, across, (dx, dy)),
+            _ => {
+                let [upper, lower] = own.map(|y| torn_pixels(row, (x, y), across, (dx, dy)));
+                std::array::from_fn(|n| [upper[n], lower[n]])
+            }
         };
-        let all = _mm_cmpeq_epi16(trust, _mm_set1_epi16(i16::MAX));
-        let trusted = _mm_movemask_epi8(all) == 0xffff;
+        let all = _mm256_cmpeq_epi16(trust, _mm256_set1_epi16(i16::MAX));
+        let trusted = _mm256_movemask_epi8(all) == -1;
         let planes = row.a.iter().zip(&row.b).zip(pixels);
-        for (((a, b), (from_a, from_b)), out) in planes.zip(out.iter_mut()) {
-            let mut mixed = lerp(from_a, from_b, share);
+        for (((a, b), [upper, lower]), out) in planes.zip(out.iter_mut()) {
+            let from_a = _mm256_permute2x128_si256::<0x20>(upper, lower);
+            let from_b = _mm256_permute2x128_si256::<0x31>(upper, lower);
+            let mut mixed = lerp_two(from_a, from_b, share);
             if !trusted {
                 // SAFETY: the block is inside, and the planes are whole.
-                let (a, b) = unsafe { (still(a, x, y), still(b, x, y)) };
-                mixed = lerp(lerp(a, b, time), mixed, trust);
+                let [a, b] = unsafe {
+                    [a, b].map(|plane| two(still(plane, x, own[0]), still(plane, x, own[1])))
+                };
+                mixed = lerp_two(lerp_two(a, b, time), mixed, trust);
             }
-            let mixed = _mm_srai_epi16::<5>(_mm_add_epi16(mixed, _mm_set1_epi16(16)));
-            let bytes = _mm_cvtsi128_si64(_mm_packus_epi16(mixed, mixed)).to_le_bytes();
-            if let Some(to) = out[x..].first_chunk_mut() {
-                *to = bytes;
+            let mixed = _mm256_srai_epi16::<5>(_mm256_add_epi16(mixed, _mm256_set1_epi16(16)));
+            let (upper, lower) = halves(_mm256_packus_epi16(mixed, mixed));
+            for (out, bytes) in out.iter_mut().zip([upper, lower]) {
+                if let Some(to) = out.get_mut(x..).and_then(|out| out.first_chunk_mut()) {
+                    *to = _mm_cvtsi128_si64(bytes).to_le_bytes();
+                }
             }
         }
     }

@@ -1,4 +1,6 @@
-//! Rows of a picture between two others, each pixel fetched from where the motion says.
+//! Rows of a picture between two others, each pixel fetched from where the motion says. Two rows at
+//! a time share what it says in their middle: motion differs by less from row to row than a filter
+//! has phases, but where it is torn anyway, and most of the work is finding out where pixels are.
 //!
 //! Fixed point: displacements have 5 fractional bits, as pixels on the way; shares and times 15.
 //! What lies outside a plane is its nearest edge pixel.
@@ -8,6 +10,11 @@ use crate::media::{Motion, PlaneRef};
 
 /// Pixels that a kernel makes at once.
 pub const LANES: usize = 8;
+/// Rows that are made at once.
+pub const PAIR: usize = 2;
+/// The longest side of a plane that a kernel's positions, of 16 bits, have room for, with the farthest
+/// vector.
+pub const LONGEST: usize = 16_384;
 /// Cells that stand before a row's first one, and behind its last: copies of these.
 pub const CELLS_BEFORE: usize = 1;
 pub const CELLS_BEHIND: usize = 8;
@@ -82,11 +89,13 @@ impl Grid {
         (at + (1 << shift) / 2) >> shift
     }
 
-    /// The two rows of cells (from 0 on, of `count`) around a row of pixels, and the weight of the
-    /// second one.
+    /// The two rows of cells (from 0 on, of `count`) around the middle of [`PAIR`] rows of pixels,
+    /// and the weight of the second one. `y`: the upper one, which is even.
     pub fn rows(&self, y: usize, count: usize) -> (usize, usize, i16) {
         let below = Grid::before(y, self.shift);
-        (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight(y, self.cell))
+        let weight = (((y + self.cell / 2) % self.cell + 1) << 15) / self.cell;
+        let weight = weight.min(i16::MAX as usize) as i16;
+        (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight)
     }
 
     /// The first cell of a block of [`LANES`] pixels, and its pattern.
@@ -123,8 +132,9 @@ pub fn lerp(a: i16, b: i16, weight: i16) -> i16 {
     a.wrapping_add(mulhrs(b.wrapping_sub(a), weight))
 }
 
-/// Everything that a row of `N` planes is made of.
+/// Everything that [`PAIR`] rows of `N` planes are made of.
 pub struct Row<'a, const N: usize> {
+    /// The upper one.
     pub y: usize,
     pub a: [PlaneRef<'a>; N],
     pub b: [PlaneRef<'a>; N],
@@ -134,8 +144,8 @@ pub struct Row<'a, const N: usize> {
 }
 
 impl<const N: usize> Row<'_, N> {
-    /// Pixel `x` of plane `n`.
-    fn pixel(&self, n: usize, x: usize) -> u8 {
+    /// Pixel `x` of plane `n`, in row `y`.
+    fn pixel(&self, n: usize, (x, y): (usize, usize)) -> u8 {
         let (first, pattern) = self.grid.block(x / LANES * LANES);
         let lane = x % LANES;
         let left = first + usize::from(pattern.left[2 * lane]) / 2;
@@ -143,9 +153,9 @@ impl<const N: usize> Row<'_, N> {
         let (dx, dy) = (at(self.cells.dx), at(self.cells.dy));
         let Moment { time, to_a, to_b } = self.moment;
         let from = |plane: &PlaneRef, factor: i16| {
-            sample(plane, (x, self.y), (mulhrs(dx, factor), mulhrs(dy, factor)))
+            sample(plane, (x, y), (mulhrs(dx, factor), mulhrs(dy, factor)))
         };
-        let still = |plane: &PlaneRef| i16::from(plane.data[self.y * plane.stride + x]) << 5;
+        let still = |plane: &PlaneRef| i16::from(plane.data[y * plane.stride + x]) << 5;
         let (a, b) = (&self.a[n], &self.b[n]);
         let warped = lerp(from(a, to_a), from(b, to_b), at(self.cells.share));
         let blended = lerp(still(a), still(b), time);
@@ -269,18 +279,21 @@ impl Cpu {
         }
     }
 
-    /// Makes a row of `N` planes of one size; `out` is as long as they are wide.
-    pub fn warp<const N: usize>(self, row: &Row<N>, out: [&mut [u8]; N]) {
+    /// Makes [`PAIR`] rows of `N` planes of one size. `out`: rows as long as the planes are wide; what
+    /// lies below a plane's last one is empty.
+    pub fn warp<const N: usize>(self, row: &Row<N>, out: [[&mut [u8]; PAIR]; N]) {
         let mut out = out;
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
-        if self.avx2 && row.a[0].width >= 16 {
+        if self.avx2 && (16..=LONGEST).contains(&row.a[0].width) && row.a[0].height <= LONGEST {
             // SAFETY: the processor has AVX2.
             done = unsafe { super::avx2_warp::warp(row, &mut out) };
         }
-        for (n, out) in out.into_iter().enumerate() {
-            for (x, out) in out.iter_mut().enumerate().skip(done) {
-                *out = row.pixel(n, x);
+        for (n, rows) in out.into_iter().enumerate() {
+            for (down, out) in rows.into_iter().enumerate() {
+                for (x, out) in out.iter_mut().enumerate().skip(done) {
+                    *out = row.pixel(n, (x, row.y + down));
+                }
             }
         }
     }
