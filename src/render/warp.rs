@@ -9,7 +9,7 @@
 //! Holds: nothing is allocated while the size of pictures stays.
 
 use super::kernels::warp::{
-    CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, PAIR, Row,
+    BAND, CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, Row,
 };
 use super::kernels::{Cpu, ONE};
 use crate::media::{FrameMut, FrameRef, Motion, PlaneMut, PlaneRef};
@@ -174,17 +174,14 @@ impl Warper {
         let (a, b) = (planes.map(|(a, _)| a), planes.map(|(_, b)| b));
         let mut out = out;
         let height = a[0].height;
-        for y in (0..height).step_by(PAIR) {
+        for y in (0..height).step_by(BAND) {
             self.row.between(self.cpu, &self.cells, grid.rows(y, motion.height));
             let row = Row { y, a, b, cells: self.row.row(), grid, moment };
             let rows = out.each_mut().map(|plane| {
-                let (width, stride) = (plane.width, plane.stride);
-                let upper = &mut plane.data[y * stride..];
-                if y + 1 == height {
-                    return [&mut upper[..width], &mut []];
-                }
-                let (upper, lower) = upper.split_at_mut(stride);
-                [&mut upper[..width], &mut lower[..width]]
+                let width = plane.width;
+                let mut rows = plane.data[y * plane.stride..].chunks_mut(plane.stride);
+                let mut rows = rows.by_ref().take((height - y).min(BAND));
+                [(); BAND].map(|()| rows.next().map_or(&mut [][..], |row| &mut row[..width]))
             });
             self.cpu.warp(&row, rows);
         }

@@ -1,5 +1,5 @@
-//! [`super::warp`] in AVX2, without gathers: eight neighbouring pixels, and the eight below them,
-//! come, as a rule, from a window of 16 by 6 pixels. Where the motion tears it apart it is higher, or
+//! [`super::warp`] in AVX2, without gathers: a block of eight pixels in each of four rows comes, as a
+//! rule, from a window of 16 by 8 pixels. Where the motion tears it apart it is higher, or
 //! they are fetched one by one.
 //!
 //! Holds: but for the gathers of [`follow`] and the rows of a window, memory is only read and
@@ -10,14 +10,14 @@ use std::mem::transmute;
 
 use super::avx2::{load_half, load_half_i16};
 use super::warp::{
-    CellRow, FROM_BYTE, LANES, LONGEST, PAIR, Pattern, Row, TAPS, UNSEEN, follow_factor, sample,
+    BAND, CellRow, FROM_BYTE, LANES, LONGEST, Pattern, Row, TAPS, UNSEEN, follow_factor, sample,
 };
 use crate::media::{Motion, PlaneRef};
 
-/// Pixels of a window; rows that one row of pixels, and both, are made from.
+/// Pixels of a window; rows that one row of pixels is made from, and the whole band.
 const WINDOW: usize = 16;
 const ROWS: usize = 5;
-const WINDOW_ROWS: usize = ROWS + PAIR - 1;
+const WINDOW_ROWS: usize = ROWS + BAND - 1;
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -260,7 +260,7 @@ impl<const N: usize> Down<N> {
     }
 }
 
-/// Two rows of eight pixels of each plane, from a window; in the halves.
+/// Eight pixels of each row and plane, from a window; in the halves.
 ///
 /// # Safety
 /// The planes are of the size that the window was made for, and their data is [`whole`].
@@ -270,20 +270,18 @@ unsafe fn pixels<const N: usize>(
     row: &Row<N>,
     across: &Across<N>,
     down: &Down<N>,
-) -> [[__m256i; PAIR]; N] {
+) -> [[__m256i; BAND]; N] {
     let ([top_a, top_b], height) = (down.top, row.a[0].height as i32);
     let inside = top_a.min(top_b) >= 0 && top_a.max(top_b) + WINDOW_ROWS as i32 <= height;
-    let mut pixels = [[_mm256_setzero_si256(); PAIR]; N];
+    let mut pixels = [[_mm256_setzero_si256(); BAND]; N];
     for ((a, b), pixels) in row.a.iter().zip(&row.b).zip(&mut pixels) {
-        let [first, second] = pixels;
         let mut add = |n: usize, rows: __m256i| {
             let filtered = across.filter(rows);
-            if n < ROWS {
-                *first = _mm256_add_epi16(*first, _mm256_mulhrs_epi16(filtered, down.weights[n]));
-            }
-            if n >= 1 {
-                let weight = down.weights[n - 1];
-                *second = _mm256_add_epi16(*second, _mm256_mulhrs_epi16(filtered, weight));
+            for (own, sum) in pixels.iter_mut().enumerate() {
+                if (own..own + ROWS).contains(&n) {
+                    let weight = down.weights[n - own];
+                    *sum = _mm256_add_epi16(*sum, _mm256_mulhrs_epi16(filtered, weight));
+                }
             }
         };
         if inside {
@@ -469,7 +467,7 @@ pub fn lerp_rows(above: &[i16], below: &[i16], weight: i16, to: &mut [i16]) -> u
 /// Planes are at least 16 pixels wide, and at most [`LONGEST`] wide and high. Returns the pixels made
 /// of each row.
 #[target_feature(enable = "avx2")]
-pub fn warp<const N: usize>(row: &Row<N>, out: &mut [[&mut [u8]; PAIR]; N]) -> usize {
+pub fn warp<const N: usize>(row: &Row<N>, out: &mut [[&mut [u8]; BAND]; N]) -> usize {
     let size = |plane: &PlaneRef| (plane.width, plane.height);
     let first = &row.a[0];
     assert!((WINDOW..=LONGEST).contains(&first.width));
@@ -477,8 +475,8 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [[&mut [u8]; PAIR]; N]) -> u
     assert!(row.a.iter().chain(&row.b).all(|plane| size(plane) == size(first) && whole(plane)));
     let factors = two(_mm_set1_epi16(row.moment.to_a), _mm_set1_epi16(row.moment.to_b));
     let time = _mm256_set1_epi16(row.moment.time);
-    // The second row may be missing; it is made all the same.
-    let own = [row.y, (row.y + 1).min(first.height - 1)];
+    // Of rows below the last one; they are made all the same.
+    let own: [usize; BAND] = std::array::from_fn(|n| (row.y + n).min(first.height - 1));
     let blocks = first.width / LANES;
     let CellRow { dx: cells_x, dy: cells_y, share, trust } = row.cells;
     let (last_cell, _) = row.grid.block((blocks - 1) * LANES);
@@ -501,29 +499,34 @@ pub fn warp<const N: usize>(row: &Row<N>, out: &mut [[&mut [u8]; PAIR]; N]) -> u
             // SAFETY: all planes are of one size and whole, as was seen above.
             (Some(across), Some(down)) => unsafe { pixels(row, across, &down) },
             _ => {
-                let [upper, lower] = own.map(|y| torn_pixels(row, (x, y), across, (dx, dy)));
-                std::array::from_fn(|n| [upper[n], lower[n]])
+                let rows = own.map(|y| torn_pixels(row, (x, y), across, (dx, dy)));
+                std::array::from_fn(|n| rows.map(|planes| planes[n]))
             }
         };
         let all = _mm256_cmpeq_epi16(trust, _mm256_set1_epi16(i16::MAX));
         let trusted = _mm256_movemask_epi8(all) == -1;
         let planes = row.a.iter().zip(&row.b).zip(pixels);
-        for (((a, b), [upper, lower]), out) in planes.zip(out.iter_mut()) {
-            let from_a = _mm256_permute2x128_si256::<0x20>(upper, lower);
-            let from_b = _mm256_permute2x128_si256::<0x31>(upper, lower);
-            let mut mixed = lerp_two(from_a, from_b, share);
-            if !trusted {
-                // SAFETY: the block is inside, and the planes are whole.
-                let [a, b] = unsafe {
-                    [a, b].map(|plane| two(still(plane, x, own[0]), still(plane, x, own[1])))
-                };
-                mixed = lerp_two(lerp_two(a, b, time), mixed, trust);
-            }
-            let mixed = _mm256_srai_epi16::<5>(_mm256_add_epi16(mixed, _mm256_set1_epi16(16)));
-            let (upper, lower) = halves(_mm256_packus_epi16(mixed, mixed));
-            for (out, bytes) in out.iter_mut().zip([upper, lower]) {
-                if let Some(to) = out.get_mut(x..).and_then(|out| out.first_chunk_mut()) {
-                    *to = _mm_cvtsi128_si64(bytes).to_le_bytes();
+        for (((a, b), rows), out) in planes.zip(out.iter_mut()) {
+            let (rows, _) = rows.as_chunks::<2>();
+            let (own, _) = own.as_chunks::<2>();
+            let (out, _) = out.as_chunks_mut::<2>();
+            for ((&[upper, lower], &[y, below]), out) in rows.iter().zip(own).zip(out) {
+                let from_a = _mm256_permute2x128_si256::<0x20>(upper, lower);
+                let from_b = _mm256_permute2x128_si256::<0x31>(upper, lower);
+                let mut mixed = lerp_two(from_a, from_b, share);
+                if !trusted {
+                    // SAFETY: the block is inside, and the planes are whole.
+                    let [a, b] = unsafe {
+                        [a, b].map(|plane| two(still(plane, x, y), still(plane, x, below)))
+                    };
+                    mixed = lerp_two(lerp_two(a, b, time), mixed, trust);
+                }
+                let mixed = _mm256_srai_epi16::<5>(_mm256_add_epi16(mixed, _mm256_set1_epi16(16)));
+                let (upper, lower) = halves(_mm256_packus_epi16(mixed, mixed));
+                for (out, bytes) in out.iter_mut().zip([upper, lower]) {
+                    if let Some(to) = out.get_mut(x..).and_then(|out| out.first_chunk_mut()) {
+                        *to = _mm_cvtsi128_si64(bytes).to_le_bytes();
+                    }
                 }
             }
         }

@@ -216,12 +216,10 @@ proptest! {
             moment: super::warp::Moment::new(t, 0),
         };
         let run = |cpu: Cpu| {
-            let (mut upper, mut lower) = (vec![0; width], vec![0; width]);
-            if y + 1 == height {
-                lower.clear();
-            }
-            cpu.warp(&row, [[&mut upper, &mut lower]]);
-            (upper, lower)
+            let mut rows = [(); super::warp::BAND].map(|()| vec![0; width]);
+            rows.iter_mut().skip(height - y).for_each(Vec::clear);
+            cpu.warp(&row, [rows.each_mut().map(|row| &mut row[..])]);
+            rows
         };
         prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
     }

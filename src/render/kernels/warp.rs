@@ -1,6 +1,6 @@
-//! Rows of a picture between two others, each pixel fetched from where the motion says. Two rows at
-//! a time share what it says in their middle: motion differs by less from row to row than a filter
-//! has phases, but where it is torn anyway, and most of the work is finding out where pixels are.
+//! Rows of a picture between two others, each pixel fetched from where the motion says. A band of four
+//! rows shares what it says in their middle: over so few, motion differs by little more than the
+//! filter's phases, but where it is torn anyway, and most of the work is finding out where pixels are.
 //!
 //! Fixed point: displacements have 5 fractional bits, as pixels on the way; shares and times 15.
 //! What lies outside a plane is its nearest edge pixel.
@@ -10,8 +10,8 @@ use crate::media::{Motion, PlaneRef};
 
 /// Pixels that a kernel makes at once.
 pub const LANES: usize = 8;
-/// Rows that are made at once.
-pub const PAIR: usize = 2;
+/// Rows that are made at once; even.
+pub const BAND: usize = 4;
 /// The longest side of a plane that a kernel's positions, of 16 bits, have room for, with the farthest
 /// vector.
 pub const LONGEST: usize = 16_384;
@@ -89,13 +89,13 @@ impl Grid {
         (at + (1 << shift) / 2) >> shift
     }
 
-    /// The two rows of cells (from 0 on, of `count`) around the middle of [`PAIR`] rows of pixels,
-    /// and the weight of the second one. `y`: the upper one, which is even.
+    /// The two rows of cells (from 0 on, of `count`) around the middle of [`BAND`] rows of pixels,
+    /// and the weight of the second one. `y`: the uppermost one.
     pub fn rows(&self, y: usize, count: usize) -> (usize, usize, i16) {
-        let below = Grid::before(y, self.shift);
-        let weight = (((y + self.cell / 2) % self.cell + 1) << 15) / self.cell;
-        let weight = weight.min(i16::MAX as usize) as i16;
-        (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight)
+        let middle = y + BAND / 2;
+        let below = Grid::before(middle, self.shift);
+        let weight = (((middle + self.cell / 2) % self.cell) << 15) / self.cell;
+        (below.saturating_sub(1).min(count - 1), below.min(count - 1), weight as i16)
     }
 
     /// The first cell of a block of [`LANES`] pixels, and its pattern.
@@ -132,7 +132,7 @@ pub fn lerp(a: i16, b: i16, weight: i16) -> i16 {
     a.wrapping_add(mulhrs(b.wrapping_sub(a), weight))
 }
 
-/// Everything that [`PAIR`] rows of `N` planes are made of.
+/// Everything that [`BAND`] rows of `N` planes are made of.
 pub struct Row<'a, const N: usize> {
     /// The upper one.
     pub y: usize,
@@ -279,9 +279,9 @@ impl Cpu {
         }
     }
 
-    /// Makes [`PAIR`] rows of `N` planes of one size. `out`: rows as long as the planes are wide; what
-    /// lies below a plane's last one is empty.
-    pub fn warp<const N: usize>(self, row: &Row<N>, out: [[&mut [u8]; PAIR]; N]) {
+    /// Makes [`BAND`] rows of `N` planes of one size. `out`: rows as long as the planes are wide; those
+    /// below a plane's last one are empty.
+    pub fn warp<const N: usize>(self, row: &Row<N>, out: [[&mut [u8]; BAND]; N]) {
         let mut out = out;
         let mut done = 0;
         #[cfg(target_arch = "x86_64")]
