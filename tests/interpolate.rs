@@ -30,6 +30,7 @@ fn every_rate_gives_the_right_count_on_a_grid() {
         ("25:1", 20, "24000/1001", 19),
         ("12:1", 7, "12", 7),
         ("8:1", 1, "1000", 125),
+        ("24:1", 241, "1/4", 3),
     ] {
         pan((64, 36), from, frames, (1.5, 0.0)).write(&studio.path("in.y4m"));
         let (counts, _) = studio.good(&format!("in.y4m out.mp4 --fps {to} --force"));
@@ -351,6 +352,7 @@ fn bad_input_is_named() {
     std::fs::write(studio.path("notes.mp4"), "this is no video, whatever it is called\n").unwrap();
     std::fs::write(studio.path("empty.mp4"), "").unwrap();
     std::fs::create_dir(studio.path("folder.mp4")).unwrap();
+    support::output_of(Command::new("mkfifo").arg(studio.path("pipe")));
     std::fs::write(studio.path("there.mp4"), "mine").unwrap();
     for (arguments, code, words) in [
         ("none.mp4 out.mp4", 74, &["cannot read none.mp4", "No such file"][..]),
@@ -376,6 +378,7 @@ fn bad_input_is_named() {
         ("in.mp4 out.mp4 --size 1920", 64, &["--size", "1920x1080"]),
         ("in.mp4 out.mp4 --size 99999x10", 64, &["--size", "8192"]),
         ("in.mp4 out.mp4 --size 641x361", 64, &["--size 641x361", "642x362"]),
+        ("pipe out.mp4", 64, &["IN 'pipe'", "standard input"]),
         ("in.mp4 out.mp4 --size 8x8", 64, &["cannot write out.mp4", "8x8", "16x16"]),
         ("in.mp4 out.mp4 --encoder libvpx", 64, &["--encoder", "libx264"]),
         ("in.mp4 out.mp4 --encoder h264_nvenc", 69, &["--encoder", "libx264"]),
@@ -448,6 +451,23 @@ fn an_interrupt_leaves_nothing_behind() {
         assert!(studio.files().is_empty(), "{:?}", studio.files());
         drop(stdin);
     }
+}
+
+#[test]
+fn an_interrupt_is_heard_before_anything_comes() {
+    let studio = Studio::new();
+    let mut command = studio.command("- out.mp4");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    while studio.files().is_empty() {
+        std::thread::yield_now();
+    }
+    support::output_of(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    // Whoever would write goes on holding the pipe.
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+    assert!(studio.files().is_empty(), "{:?}", studio.files());
 }
 
 #[test]

@@ -52,9 +52,11 @@ fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
     let [a, b, c, d] = [sizes[0], sizes[0], sizes[1], sizes[1]].map(|(w, h)| Frame::black(w, h));
     let (mut out, mut small) = (Frame::black(canvas.0, canvas.1), Frame::black(80, 45));
     let mut renderer = Renderer::new(canvas, fit, Interpolation::Flow, Arc::default());
-    let [of_base, of_over] = [(&a, &b), (&c, &d)].map(|(a, b)| {
+    // As under load: of what is over it motion was looked for in smaller pictures.
+    let pairs = [(&a, &b, Quality::Normal), (&c, &d, Quality::Fast)];
+    let [of_base, of_over] = pairs.map(|(a, b, quality)| {
         let mut motion = Motion::default();
-        Analyser::new().analyse(a.as_ref().y, b.as_ref().y, Quality::Normal, &mut motion);
+        Analyser::new().analyse(a.as_ref().y, b.as_ref().y, quality, &mut motion);
         // Black on black; what they show does not matter here.
         motion.kind = MotionKind::Moves;
         motion
@@ -94,4 +96,6 @@ fn rendering_allocates_nothing() {
             assert_eq!(calls([wide, (144, 144)], canvas, fit), 0, "two, {canvas:?}, {fit:?}");
         }
     }
+    // So large that both qualities have cells of their own sizes.
+    assert_eq!(calls([(1024, 576), (1024, 576)], (480, 270), Fit::Cover), 0);
 }

@@ -149,7 +149,7 @@ fn join(
         .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?
         .into_temp_path();
     plan.write(&temporary, &mut |done| on_step(Step::Progress { done, of: frames }))?;
-    publish(temporary, &path)?;
+    publish(temporary, &path, false)?;
     on_step(Step::Joined { joined, frames });
     Ok(())
 }

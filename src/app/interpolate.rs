@@ -94,7 +94,12 @@ pub fn interpolate(
     };
     let ended = convert::run(job, stop, on_step)?;
     if let (Ended::Done(_), Some(temporary)) = (&ended, temporary) {
-        publish(temporary, &options.output)?;
+        publish(temporary, &options.output, options.force).map_err(|error| {
+            match options.output.exists() && !options.force {
+                true => is_there(&options.output),
+                false => error,
+            }
+        })?;
     }
     Ok(Report { ended, took: clock.now().saturating_sub(start) })
 }
@@ -142,13 +147,25 @@ fn check_size(options: &InterpolateOptions, format: Format) -> Result<()> {
 fn input(options: &InterpolateOptions) -> Result<Input> {
     let path = &options.input;
     if path == Path::new(PIPE) {
-        return Ok(Input::Stdin);
+        return match std::io::stdin().is_terminal() {
+            true => Err(Error::usage(
+                "IN '-' reads y4m from standard input, which is a terminal; pipe a program's output \
+                 into it, or give a file",
+            )),
+            false => Ok(Input::Stdin),
+        };
     }
     let cannot = |e| Error::io(format!("cannot read {}", path.display()), e);
     let about = std::fs::metadata(path).map_err(cannot)?;
     if about.is_dir() {
         return Err(Error::usage(format!(
             "IN '{}' is a folder; give a video file, or - for y4m on standard input",
+            path.display()
+        )));
+    }
+    if !about.is_file() {
+        return Err(Error::usage(format!(
+            "IN '{}' is no file; of a pipe, give y4m on standard input: - and < '{0}'",
             path.display()
         )));
     }
@@ -177,12 +194,13 @@ fn check_output(options: &InterpolateOptions) -> Result<()> {
         )));
     }
     if path.exists() && !options.force {
-        return Err(Error::conflict(format!(
-            "OUT '{}' is there already; --force writes over it",
-            path.display()
-        )));
+        return Err(is_there(path));
     }
     Ok(())
+}
+
+fn is_there(path: &Path) -> Error {
+    Error::conflict(format!("OUT '{}' is there already; --force writes over it", path.display()))
 }
 
 /// Opens what is written to; a file under a name of its own for now.

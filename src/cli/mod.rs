@@ -1,7 +1,8 @@
 //! The command line: one file per subcommand, each of which parses, calls and prints.
 //!
 //! Holds: everything on standard output is for the user; log lines go to standard error and into
-//! the project. Exit codes are those of `base::error::Kind`; 130 after a second interrupt.
+//! the project. Exit codes are those of `base::error::Kind`; 130 after an interrupt that ended
+//! it early.
 
 #[cfg(feature = "gst")]
 mod assemble;

@@ -25,6 +25,7 @@ impl Joiner {
         before: &Frame,
         frames: &mut [Frame],
         count: usize,
+        quality: Quality,
     ) -> Option<Vec<Motion>> {
         let count = count.min(frames.len().checked_sub(1)?);
         let first = frames.first()?;
@@ -33,7 +34,7 @@ impl Joiner {
         }
         let mut motion = Motion::default();
         let mut find = |a: &Frame, b: &Frame, motion: &mut Motion| {
-            self.analyser.analyse(a.as_ref().y, b.as_ref().y, Quality::Normal, motion);
+            self.analyser.analyse(a.as_ref().y, b.as_ref().y, quality, motion);
         };
         find(before, first, &mut motion);
         if motion.kind == MotionKind::Cut {
@@ -97,7 +98,7 @@ mod tests {
         let before = frame(0.0, 0.0, 0.09);
         let mut frames: Vec<Frame> =
             (0..8).map(|n| frame(6.0 * f64::from(n), 30.0, 0.09)).collect();
-        let motions = Joiner::default().join(&before, &mut frames, 4).unwrap();
+        let motions = Joiner::default().join(&before, &mut frames, 4, Quality::Normal).unwrap();
         assert_eq!(motions.len(), 4);
         let mut last = mean(&before);
         for (n, joined) in frames.iter().take(4).enumerate() {
@@ -125,7 +126,7 @@ mod tests {
             frame
         };
         let mut frames = vec![noise(1), noise(1)];
-        assert!(Joiner::default().join(&noise(2), &mut frames, 1).is_none());
+        assert!(Joiner::default().join(&noise(2), &mut frames, 1, Quality::Normal).is_none());
         assert!(frames[0] == noise(1));
     }
 }

@@ -9,6 +9,7 @@
 mod joint;
 mod motion;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,10 +17,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::clock::Clock;
-use crate::base::effort::PresentEffort;
+use crate::base::effort::{Effort, PresentEffort};
 use crate::base::error::{Error, Result};
 use crate::media::{Clip, ClipDecoder, Frame, Origin, Passage, PreparedClip};
-use crate::render::{flow, retime};
+use crate::render::flow::{self, Quality};
+use crate::render::retime;
 use crate::ring::{Closed, Feeder};
 use joint::Joiner;
 pub use motion::MotionCounters;
@@ -102,6 +104,7 @@ pub fn start(
     let (jobs, queue) = bounded(WAITING);
     let waiting_ms = Arc::new(AtomicU64::new(0));
     let grow_seconds = motion.as_ref().map_or(0.0, |motion| motion.grow_seconds);
+    let effort = motion.as_ref().map(|motion| motion.effort.clone()).unwrap_or_default();
     let motion = motion.map(|MotionWork { stand_in, clock, effort, counters, .. }| {
         let mut finder = MotionFinder::new(clock, effort, counters);
         finder.add(stand_in, true);
@@ -114,6 +117,7 @@ pub fn start(
         motion,
         joiner: Joiner::default(),
         grow_seconds,
+        effort,
         before: None,
         decoded: None,
         waiting_ms: waiting_ms.clone(),
@@ -135,6 +139,7 @@ struct Worker {
     motion: Option<MotionFinder>,
     joiner: Joiner,
     grow_seconds: f64,
+    effort: Arc<PresentEffort>,
     /// The clip that airs before the next one: its serial number and its last picture.
     before: Option<(u64, Frame)>,
     /// Waits for room in the ring; with what it counts in `waiting_ms`.
@@ -179,7 +184,13 @@ impl Worker {
     /// Decodes a clip.
     fn take(&mut self, job: Job, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
         let (clip, ms) = (job.clip.clone(), job_ms(&job));
-        match self.prepare(job) {
+        let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(job)));
+        let prepared = prepared.unwrap_or_else(|_| {
+            // What it left behind is not trusted.
+            (self.joiner, self.before) = (Joiner::default(), None);
+            Err(Error::internal(format!("a fault while {} was prepared", clip.path.display())))
+        });
+        match prepared {
             Ok(prepared) => {
                 let prepared = Arc::new(prepared);
                 if let Some(motion) = &mut self.motion {
@@ -222,12 +233,18 @@ impl Worker {
     /// Lets a clip grow out of the one before, if there is time for that.
     fn grow(&mut self, clip: &Clip, frames: &mut [Frame], passages: &[Passage]) -> Option<u64> {
         let (serial, before) = self.before.as_ref()?;
+        let quality = match self.effort.get() {
+            Effort::Full => Quality::Normal,
+            Effort::FastMotion => Quality::Fast,
+            _ => return None,
+        };
         if self.feeder.runway().seconds() < HUNGRY_S {
             return None;
         }
         let count = (self.grow_seconds * clip.format.fps.as_f64()).round() as usize;
         // Never into its second half: a joint may follow there.
-        let motions = self.joiner.join(before, frames, count.min(frames.len() / 2))?;
+        let count = count.min(frames.len() / 2);
+        let motions = self.joiner.join(before, frames, count, quality)?;
         for (n, motion) in motions.into_iter().enumerate() {
             let found = passages.iter().find(|p| p.moves && (p.from, p.to) == (n, n + 1));
             if let Some(passage) = found {

@@ -5,7 +5,8 @@
 //! counted. What was late is found when there is nothing else to do, for replays.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::base::clock::Clock;
@@ -48,7 +49,8 @@ pub struct MotionFinder {
     takes_s: [f64; 2],
     /// In the order in which they air.
     waiting: VecDeque<Waiting>,
-    late: VecDeque<Arc<PreparedClip>>,
+    /// Not held: they count against the ring's memory only as long as somebody else has them.
+    late: VecDeque<Weak<PreparedClip>>,
 }
 
 /// A clip whose motion is not all known.
@@ -154,7 +156,14 @@ impl MotionFinder {
         let began = self.clock.now();
         let (a, b) = (&clip.frames[passage.from], &clip.frames[passage.to]);
         let mut motion = Motion::default();
-        self.analyser.analyse(a.as_ref().y, b.as_ref().y, quality, &mut motion);
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            self.analyser.analyse(a.as_ref().y, b.as_ref().y, quality, &mut motion);
+        }));
+        if found.is_err() {
+            // Shown without motion; what the fault left behind is not trusted.
+            (self.analyser, motion) = (Analyser::new(), Motion::default());
+            motion.kind = MotionKind::Cut;
+        }
         let took = self.clock.now().saturating_sub(began);
         if motion.kind == MotionKind::Cut {
             self.counters.cuts.add(1);
@@ -175,11 +184,11 @@ impl MotionFinder {
 
     fn miss(&mut self, clip: Arc<PreparedClip>) {
         self.counters.late.add(1);
-        if self.late.back().is_none_or(|last| !Arc::ptr_eq(last, &clip)) {
+        if self.late.back().is_none_or(|last| !std::ptr::eq(last.as_ptr(), Arc::as_ptr(&clip))) {
             if self.late.len() == MOST_LATE {
                 self.late.pop_front();
             }
-            self.late.push_back(clip);
+            self.late.push_back(Arc::downgrade(&clip));
         }
     }
 
@@ -196,19 +205,17 @@ impl MotionFinder {
 
     /// One passage of a clip that was late.
     fn find_late(&mut self) -> bool {
-        while let Some(clip) = self.late.back().cloned() {
-            // Beside the list and this.
-            let is_gone = Arc::strong_count(&clip) == 2;
-            let missing = clip.passages.iter().position(Passage::is_open);
-            match missing.filter(|_| !is_gone) {
-                Some(passage) => {
-                    self.find(&clip, passage, Quality::Fast);
-                    return true;
-                }
-                None => {
-                    self.late.pop_back();
-                }
-            }
+        while let Some(late) = self.late.back() {
+            let open = late.upgrade().and_then(|clip| {
+                let passage = clip.passages.iter().position(Passage::is_open)?;
+                Some((clip, passage))
+            });
+            let Some((clip, passage)) = open else {
+                self.late.pop_back();
+                continue;
+            };
+            self.find(&clip, passage, Quality::Fast);
+            return true;
         }
         false
     }
@@ -275,6 +282,19 @@ mod tests {
         rig.finder.add(clip(0, 8), true);
         assert!(!rig.finder.step(10.0));
         assert_eq!(rig.counters.found.get(), 0);
+    }
+
+    #[test]
+    fn clips_that_were_late_are_not_kept() {
+        let mut rig = rig();
+        let clip = clip(0, 8);
+        rig.finder.add(clip.clone(), true);
+        rig.effort.set(Effort::NoMotion);
+        // It is over.
+        assert!(!rig.finder.step(-1.0));
+        assert_eq!(rig.counters.late.get(), 7);
+        assert!(!rig.finder.step(-1.0));
+        assert_eq!(Arc::strong_count(&clip), 1);
     }
 
     #[test]

@@ -95,7 +95,11 @@ fn way_of(layer: &Layer<'_>, method: Interpolation) -> Way {
     match method {
         _ if is_frame => Way::One,
         Interpolation::Nearest => Way::One,
-        Interpolation::Blend => Way::Blend(phase),
+        // Under load what is known of cuts still holds.
+        Interpolation::Blend => match layer.motion.map(|motion| motion.kind) {
+            Some(MotionKind::Cut | MotionKind::Repeat) => Way::One,
+            Some(MotionKind::Moves) | None => Way::Blend(phase),
+        },
         Interpolation::Flow => match layer.motion {
             None => Way::Blend(phase),
             Some(motion) => match motion.kind {

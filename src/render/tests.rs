@@ -157,6 +157,9 @@ fn what_moves_is_warped_and_counted_and_blended_under_load() {
     assert!(cheaper.y == warped.y && cheaper.u == blended.u);
     effort.set(Effort::Blend);
     assert!(at(0.5, Some(&motion)) == (blended, Rendered::Blended));
+    for other in &others {
+        assert!(at(0.4, Some(other)) == (a.clone(), Rendered::Source), "a cut stays one");
+    }
 }
 
 #[test]

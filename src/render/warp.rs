@@ -22,11 +22,13 @@ pub enum Colour {
     Blended,
 }
 
+/// Pixels of the cells that motion has at the usual sizes.
+const USUAL_CELLS: [u32; 4] = [4, 8, 16, 32];
+
 pub struct Warper {
     cpu: Cpu,
-    /// For cells of luma, and of chroma, of `cell_px`.
-    grids: [Grid; 2],
-    cell_px: u32,
+    /// For cells of luma, and of chroma; by the `cell_px` that there were so far.
+    grids: Vec<(u32, [Grid; 2])>,
     cells: Cells,
     row: Cells,
 }
@@ -80,8 +82,12 @@ impl Warper {
     }
 
     pub(super) fn with_cpu(cpu: Cpu) -> Self {
-        let grids = [Grid::new(4), Grid::new(2)];
-        Warper { cpu, grids, cell_px: 4, cells: Cells::default(), row: Cells::default() }
+        let mut warper =
+            Warper { cpu, grids: Vec::new(), cells: Cells::default(), row: Cells::default() };
+        for cell_px in USUAL_CELLS {
+            warper.add_grids(cell_px);
+        }
+        warper
     }
 
     /// Writes the picture at time `t` (0: `a`, 1: `b`) into `out`. All are of the size for which
@@ -112,7 +118,7 @@ impl Warper {
 
     /// Makes room for motion of this size, so that following it allocates nothing.
     pub fn make_room(&mut self, motion: &Motion) {
-        self.set_cell(motion.cell_px);
+        self.add_grids(motion.cell_px);
         self.cells.resize(motion.width, motion.height);
         self.row.resize(motion.width, 1);
     }
@@ -127,11 +133,10 @@ impl Warper {
         self.rows(motion, 1, 1.0, [(a.u, a.u), (a.v, a.v)], [&mut out.u, &mut out.v]);
     }
 
-    fn set_cell(&mut self, cell_px: u32) {
-        if self.cell_px != cell_px {
-            self.cell_px = cell_px;
+    fn add_grids(&mut self, cell_px: u32) {
+        if self.grids.iter().all(|(px, _)| *px != cell_px) {
             let cell = cell_px as usize;
-            self.grids = [Grid::new(cell), Grid::new(cell / 2)];
+            self.grids.push((cell_px, [Grid::new(cell), Grid::new(cell / 2)]));
         }
     }
 
@@ -169,7 +174,10 @@ impl Warper {
         planes: [(PlaneRef, PlaneRef); N],
         out: [&mut PlaneMut; N],
     ) {
-        let grid = &self.grids[halvings as usize];
+        let Some((_, grids)) = self.grids.iter().find(|(px, _)| *px == motion.cell_px) else {
+            return;
+        };
+        let grid = &grids[halvings as usize];
         let moment = Moment::new(t, halvings);
         let (a, b) = (planes.map(|(a, _)| a), planes.map(|(_, b)| b));
         let mut out = out;

@@ -1,8 +1,8 @@
 //! The quality ladder: what the show leaves out while the machine is too busy for all of it.
 //!
-//! Down at once, rung by rung, while pictures queue up before the encoder or are lost, or when they come
-//! late again and again; up again, one rung at a time, when all has been well for a while. If a step up was too much, the next
-//! one waits twice as long.
+//! Down at once, rung by rung, while pictures queue up before the encoder or are lost, or when they
+//! come late again and again; up again, one rung at a time, when all has been well for a while. If a
+//! step up was too much, the next one waits twice as long.
 //!
 //! Holds: [`Ladder::look`] is a function of what it has been told; it reads no clock.
 

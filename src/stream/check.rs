@@ -61,8 +61,9 @@ pub fn package(factory: &str) -> &'static str {
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" | "avdec_h264" => "gstreamer1.0-libav",
         "h264parse" | "openh264enc" | "openh264dec" | "voaacenc" | "nvh264enc" | "vah264enc"
-        | "rtmp2sink" | "mpegtsmux" | "srtsink" => "gstreamer1.0-plugins-bad",
-        "mp4mux" | "qtdemux" | "flvmux" | "aacparse" => "gstreamer1.0-plugins-good",
+        | "rtmp2sink" | "mpegtsmux" | "srtsink" | "opusparse" => "gstreamer1.0-plugins-bad",
+        "mp4mux" | "qtdemux" | "flvmux" | "matroskamux" | "aacparse" | "ac3parse" | "flacparse"
+        | "mpegaudioparse" | "deinterlace" | "videoflip" => "gstreamer1.0-plugins-good",
         _ => "gstreamer1.0-plugins-base",
     }
 }

@@ -156,7 +156,7 @@ impl ClipEncoder for GstClipEncoder {
         let result = encode(&pipeline, frames, fps, &temporary);
         take_down(&pipeline);
         result.map_err(|e| e.context(format!("cannot encode {}", path.display())))?;
-        crate::base::fsio::publish(temporary, path)
+        crate::base::fsio::publish(temporary, path, true)
     }
 }
 

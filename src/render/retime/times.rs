@@ -255,6 +255,18 @@ impl Retimer {
         self.source.passages.picture()
     }
 
+    /// Which stretches the frames before this one are in, is decided.
+    pub fn decided(&self) -> u64 {
+        self.source.count - self.source.times_ns.len() as u64
+    }
+
+    /// Whether a frame before [`Retimer::decided`] is in a stretch that is still to come and has an
+    /// output frame.
+    pub fn shows(&self, number: u64) -> bool {
+        let later = self.waiting.iter().rev().take_while(|s| *s.frames().end() >= number);
+        later.chain(&self.ready).any(|s| s.outputs.0 < s.outputs.1 && s.frames().contains(&number))
+    }
+
     /// When a source frame without a time comes; `None`: it is the first.
     pub fn expected_ns(&self) -> Option<u64> {
         let last_ns = *self.source.times_ns.last()?;

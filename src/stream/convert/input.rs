@@ -3,9 +3,12 @@
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
@@ -19,6 +22,8 @@ use crate::stream::check::Need;
 
 /// Bytes that are read at once where little is wanted.
 const READ_BYTES: usize = 64 << 10;
+/// How often a wish to stop is heard while nothing comes.
+const STOP_STEP: Duration = Duration::from_millis(100);
 /// Pictures that wait between the reader and the pipeline.
 const WAITING_PICTURES: u64 = 4;
 
@@ -39,15 +44,43 @@ impl Feeder {
     }
 }
 
+/// Reads the header of YUV4MPEG2 on standard input, whenever that comes. `None`: `stop` was set
+/// before.
+///
+/// # Errors
+/// What is wrong with the header.
+pub fn begin_y4m(stop: &AtomicBool) -> Result<Option<y4m::Reader>> {
+    let (sender, begun) = bounded(1);
+    std::thread::Builder::new()
+        .name("header".into())
+        .spawn(move || {
+            let _ = sender.send(read_y4m(Box::new(std::io::stdin())));
+        })
+        .map_err(|e| Error::internal("cannot start a thread").with_source(e))?;
+    while !stop.load(Ordering::Relaxed) {
+        match begun.recv_timeout(STOP_STEP) {
+            Ok(reader) => return reader.map(Some),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::internal("the thread that reads ended"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn read_y4m(input: Box<dyn Read + Send>) -> Result<y4m::Reader> {
+    y4m::Reader::new(Box::new(BufReader::with_capacity(READ_BYTES, input)))
+}
+
 /// Adds a reader of YUV4MPEG2 before `to`. `file_bytes`: the length of a file.
 pub fn feed_y4m(
     pipeline: &gst::Pipeline,
     to: &gst::Element,
-    input: Box<dyn Read + Send>,
+    reader: y4m::Reader,
     file_bytes: Option<u64>,
     teller: Teller,
 ) -> Result<Feeder> {
-    let reader = y4m::Reader::new(Box::new(BufReader::with_capacity(READ_BYTES, input)))?;
     let header = &reader.header;
     let rate = |part: i32| u32::try_from(part).unwrap_or_default();
     let fps = FrameRate::new(rate(header.info.fps().numer()), rate(header.info.fps().denom()))
@@ -198,7 +231,7 @@ pub fn open_file(
     if head == y4m::MAGIC {
         file.seek(SeekFrom::Start(0)).map_err(unopened)?;
         let bytes = file.metadata().map_err(unopened)?.len();
-        return feed_y4m(pipeline, to, Box::new(file), Some(bytes), teller).map(Some);
+        return feed_y4m(pipeline, to, read_y4m(Box::new(file))?, Some(bytes), teller).map(Some);
     }
     if head.is_empty() {
         return Err(Error::new(Kind::Io, "it is empty"));
@@ -210,7 +243,10 @@ pub fn open_file(
         ));
     }
     let source = make("filesrc")?;
-    source.set_property("location", path.to_string_lossy().as_ref());
+    let location = path.to_str().ok_or_else(|| {
+        Error::usage("GStreamer takes names in UTF-8 only; give the file such a name")
+    })?;
+    source.set_property("location", location);
     let decode = make("decodebin")?;
     // What leaves its pictures on a GPU is no help here.
     decode.set_property("force-sw-decoders", true);

@@ -169,10 +169,17 @@ impl Teller {
 /// What is wrong with the input, or why the output cannot be written. What was written is not whole
 /// then.
 pub fn run(job: Job, stop: &AtomicBool, on_step: &mut dyn FnMut(Step)) -> Result<Ended> {
+    let reader = match job.input {
+        Input::Stdin => match input::begin_y4m(stop).map_err(|error| job.names.unread(error))? {
+            Some(reader) => Some(reader),
+            None => return Ok(Ended::Stopped),
+        },
+        Input::File(_) => None,
+    };
     let pipeline = gst::Pipeline::new();
     let (sender, events) = bounded(64);
     let teller = Teller { events: sender, names: job.names.clone() };
-    let result = Running::start(&pipeline, job, teller, events)
+    let result = Running::start(&pipeline, job, reader, teller, events)
         .and_then(|mut running| running.watch(stop, on_step));
     end(pipeline);
     result
@@ -208,6 +215,7 @@ impl Running {
     fn start(
         pipeline: &gst::Pipeline,
         job: Job,
+        reader: Option<y4m::Reader>,
         teller: Teller,
         events: Receiver<Event>,
     ) -> Result<Self> {
@@ -225,14 +233,11 @@ impl Running {
             }
             Output::Raw(out) => (None, Some(output::write_raw(pipeline, &filter, out, &teller)?)),
         };
-        let feeder = match job.input {
-            Input::Stdin => {
-                let input = Box::new(std::io::stdin());
-                input::feed_y4m(pipeline, interpolate.upcast_ref(), input, None, teller).map(Some)
-            }
-            Input::File(path) => {
-                input::open_file(pipeline, interpolate.upcast_ref(), mux, path, teller)
-            }
+        let to = interpolate.upcast_ref();
+        let feeder = match (job.input, reader) {
+            (_, Some(reader)) => input::feed_y4m(pipeline, to, reader, None, teller).map(Some),
+            (Input::File(path), None) => input::open_file(pipeline, to, mux, path, teller),
+            (Input::Stdin, None) => Err(Error::internal("nothing was read")),
         };
         let feeder = feeder.map_err(|error| job.names.unread(error))?;
         let (names, fps) = (job.names, job.fps);

@@ -17,7 +17,7 @@ pub const MAGIC: &[u8] = b"YUV4MPEG2";
 /// Longest header, of the stream or of a frame.
 const LONGEST_LINE: usize = 4096;
 /// No side of a picture is longer.
-const LONGEST_SIDE: u32 = 32_768;
+const LONGEST_SIDE: u32 = 16_384;
 
 /// What the header says of all pictures.
 #[derive(Clone, Debug)]

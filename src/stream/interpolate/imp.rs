@@ -31,11 +31,13 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 #[derive(Default)]
 pub struct VfaqInterpolate {
     settings: Mutex<Settings>,
-    /// Touched by the streaming thread only, but for queries.
+    /// Touched by the streaming thread only.
     state: Mutex<State>,
     counts: Mutex<Counts>,
     /// Running time in nanoseconds up to which pictures come too late, plus one.
     late_until: AtomicU64,
+    /// That of the run; 0: there is none.
+    latency_ns: AtomicU64,
 }
 
 /// What a run has.
@@ -324,6 +326,7 @@ impl BaseTransformImpl for VfaqInterpolate {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         let run = std::mem::take(&mut *lock(&self.state)).run;
+        self.latency_ns.store(0, Ordering::Relaxed);
         // Waits for threads, with nothing locked.
         drop(run);
         Ok(())
@@ -401,7 +404,8 @@ impl BaseTransformImpl for VfaqInterpolate {
                 return false;
             }
             let (live, min, max) = upstream.result();
-            let own_ns = lock(&self.state).run.as_ref().map_or(0, Run::latency_ns);
+            // Without the lock: whoever holds it may be waiting for what the query is about.
+            let own_ns = self.latency_ns.load(Ordering::Relaxed);
             let own = gst::ClockTime::from_nseconds(own_ns);
             latency.set(live, min + own, max.map(|max| max + own));
             return true;
@@ -513,9 +517,8 @@ impl VideoFilterImpl for VfaqInterpolate {
         }
         let settings = *lock(&self.settings);
         let live = before.is_none() && self.is_live();
-        let changed = {
+        let latency_ns = {
             let mut state = lock(&self.state);
-            let old = state.run.as_ref().map(Run::latency_ns);
             let run = match &mut state.run {
                 Some(run) => {
                     run.set_formats(formats);
@@ -523,9 +526,10 @@ impl VideoFilterImpl for VfaqInterpolate {
                 }
                 run => run.insert(Run::new(formats, settings, live)),
             };
-            old != Some(run.latency_ns())
+            run.latency_ns()
         };
-        if changed {
+        let old_ns = self.latency_ns.swap(latency_ns, Ordering::Relaxed);
+        if before.is_none() || old_ns != latency_ns {
             let element = self.obj();
             let _ = element.post_message(gst::message::Latency::builder().src(&*element).build());
         }

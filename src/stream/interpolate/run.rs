@@ -81,9 +81,11 @@ pub struct Run {
     /// Frames come as they are made: nothing is put off for the sake of order.
     live: bool,
     retimer: Retimer,
-    /// Source frames from this number on.
-    frames: VecDeque<Arc<Picture>>,
+    /// Source frames from this number on; those that nothing will show are let go.
+    frames: VecDeque<Option<Arc<Picture>>>,
     first_frame: u64,
+    /// Up to this one it was seen which of them that are.
+    sorted: u64,
     /// The first frame of the present picture.
     picture: Option<Arc<Picture>>,
     planned: VecDeque<Planned>,
@@ -154,6 +156,7 @@ impl Run {
             retimer,
             frames: VecDeque::new(),
             first_frame: 0,
+            sorted: 0,
             picture: None,
             planned: VecDeque::new(),
             first_planned: 0,
@@ -215,7 +218,7 @@ impl Run {
 
     fn forget_frames(&mut self) {
         self.frames.clear();
-        self.first_frame = 0;
+        (self.first_frame, self.sorted) = (0, 0);
         self.picture = None;
     }
 
@@ -246,9 +249,24 @@ impl Run {
         if self.retimer.picture() + 1 == self.retimer.next_frame() {
             self.picture = Some(picture.clone());
         }
-        self.frames.push_back(picture);
+        self.frames.push_back(Some(picture));
         self.plan(is_late)?;
+        self.sort_out();
         Ok(true)
+    }
+
+    /// Lets go of frames that no output frame comes near: there are many at a low rate, and its
+    /// stretches wait long.
+    fn sort_out(&mut self) {
+        let decided = self.retimer.decided();
+        for number in self.sorted.max(self.first_frame)..decided {
+            if !self.retimer.shows(number)
+                && let Some(frame) = self.frames.get_mut((number - self.first_frame) as usize)
+            {
+                *frame = None;
+            }
+        }
+        self.sorted = decided;
     }
 
     /// The source has ended; everything that is left can be pulled.
@@ -271,12 +289,12 @@ impl Run {
             if next == end {
                 continue;
             }
-            let frames: VecDeque<_> =
-                self.frames.iter().take((last - first) as usize + 1).cloned().collect();
-            let pair = match (frames.front(), frames.back()) {
-                (Some(a), Some(b)) => [a.clone(), b.clone()],
-                _ => return Err(fault("a source frame is missing")),
+            let count = (last - first) as usize + 1;
+            let frames: Option<VecDeque<_>> = self.frames.iter().take(count).cloned().collect();
+            let Some(frames) = frames.filter(|frames| frames.len() == count) else {
+                return Err(fault("a source frame is missing"));
             };
+            let pair = [frames[0].clone(), frames[count - 1].clone()];
             let motion = self.seek(&stretch, pair, is_late)?;
             self.planned.push_back(Planned { stretch, frames, motion, next });
         }
