@@ -160,12 +160,13 @@ impl MotionFinder {
             self.analyser.analyse(a.as_ref().y, b.as_ref().y, quality, &mut motion);
         }));
         if found.is_err() {
-            // Shown without motion; what the fault left behind is not trusted.
-            (self.analyser, motion) = (Analyser::new(), Motion::default());
-            motion.kind = MotionKind::Cut;
+            // Shown as if another scene began, so that it is not tried again; what the fault left
+            // behind is not trusted.
+            self.analyser = Analyser::new();
+            motion = Motion { kind: MotionKind::Cut, ..Motion::default() };
         }
         let took = self.clock.now().saturating_sub(began);
-        if motion.kind == MotionKind::Cut {
+        if found.is_ok() && motion.kind == MotionKind::Cut {
             self.counters.cuts.add(1);
         }
         let _ = passage.motion.set(motion);

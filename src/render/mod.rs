@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::base::effort::{Effort, PresentEffort};
 use crate::config::{Fit, Interpolation};
-use crate::media::{Frame, FrameMut, Motion, PlaneMut};
+use crate::media::{Frame, FrameMut, Motion, PlaneMut, PlaneRef};
 use between::Between;
 use geometry::Geometry;
 use kernels::{Cpu, ONE};
@@ -161,6 +161,20 @@ impl Renderer {
 /// Into 0 to 1; what is no number is 0.
 fn unit(x: f32) -> f32 {
     if x > 0.0 { x.min(1.0) } else { 0.0 }
+}
+
+/// Two planes of one size, in parts that make up [`ONE`](kernels::ONE).
+fn blend_planes(
+    cpu: Cpu,
+    (a, b): (PlaneRef, PlaneRef),
+    [of_a, of_b]: [i16; 2],
+    out: &mut PlaneMut,
+) {
+    let width = out.width;
+    let rows = out.data.chunks_mut(out.stride.max(1)).take(out.height);
+    for ((a, b), out) in a.rows().zip(b.rows()).zip(rows) {
+        cpu.combine([a, b, b, b], [of_a, of_b, 0, 0], &mut out[..width]);
+    }
 }
 
 /// Up to four different frames and their weights.

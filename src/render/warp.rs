@@ -12,6 +12,7 @@ use super::kernels::warp::{
     BAND, CELLS_BEFORE, CELLS_BEHIND, CellRow, CellRowMut, Grid, Moment, Row,
 };
 use super::kernels::{Cpu, ONE};
+use super::{blend_planes, unit};
 use crate::media::{FrameMut, FrameRef, Motion, PlaneMut, PlaneRef};
 
 /// What is done to the colour of a warped picture.
@@ -100,7 +101,7 @@ impl Warper {
         colour: Colour,
         out: &mut FrameMut,
     ) {
-        let t = if t > 0.0 { t.min(1.0) } else { 0.0 };
+        let t = unit(t);
         self.make_room(motion);
         self.at_time(motion, t);
         self.rows(motion, 0, t, [(a.y, b.y)], [&mut out.y]);
@@ -109,8 +110,9 @@ impl Warper {
                 self.rows(motion, 1, t, [(a.u, b.u), (a.v, b.v)], [&mut out.u, &mut out.v]);
             }
             Colour::Blended => {
+                let of_b = (t * f32::from(ONE)).round() as i16;
                 for (a, b, out) in [(a.u, b.u, &mut out.u), (a.v, b.v, &mut out.v)] {
-                    blend(self.cpu, (a, b), t, out);
+                    blend_planes(self.cpu, (a, b), [ONE - of_b, of_b], out);
                 }
             }
         }
@@ -193,14 +195,5 @@ impl Warper {
             });
             self.cpu.warp(&row, rows);
         }
-    }
-}
-
-/// Both planes as they are, `t` of `b`.
-fn blend(cpu: Cpu, (a, b): (PlaneRef, PlaneRef), t: f32, out: &mut PlaneMut) {
-    let of_b = (t * f32::from(ONE)).round() as i16;
-    let (width, stride) = (out.width, out.stride);
-    for ((a, b), out) in a.rows().zip(b.rows()).zip(out.data.chunks_mut(stride)) {
-        cpu.combine([a, b, b, b], [ONE - of_b, of_b, 0, 0], &mut out[..width]);
     }
 }

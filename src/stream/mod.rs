@@ -24,6 +24,7 @@ pub mod raw;
 pub mod sound;
 pub mod source;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -51,6 +52,11 @@ pub fn background_thread() {
 
 fn fraction(fps: FrameRate) -> gst::Fraction {
     gst::Fraction::new(fps.num() as i32, fps.den() as i32)
+}
+
+/// Locks; what a thread that panicked left behind is still in order in all that is locked so.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes an element, or says what to install.

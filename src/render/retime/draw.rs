@@ -9,7 +9,7 @@ use crate::render::geometry::Geometry;
 use crate::render::kernels::Cpu;
 use crate::render::scale::Scaler;
 use crate::render::warp::{Colour, Warper};
-use crate::render::{quantise, resize};
+use crate::render::{blend_planes, quantise, resize, unit};
 
 /// What is drawn.
 #[derive(Clone, Copy)]
@@ -82,11 +82,11 @@ impl Drawer {
                 }
             }
             Image::Blended(a, b, share) => {
-                let share = if share > 0.0 { share.min(1.0) } else { 0.0 };
-                let weights = quantise(&[1.0 - share, share]);
+                let share = unit(share);
+                let [of_a, of_b, ..] = quantise(&[1.0 - share, share]);
                 let seconds = [b.y, b.u, b.v];
                 for ((a, out), b) in planes(a, out).into_iter().zip(seconds) {
-                    blend(self.cpu, (a, b), weights, out);
+                    blend_planes(self.cpu, (a, b), [of_a, of_b], out);
                 }
             }
             Image::Warped(a, b, motion, time) => {
@@ -107,13 +107,5 @@ fn copy(from: PlaneRef, to: &mut PlaneMut) {
     let rows = to.data.chunks_mut(to.stride.max(1)).take(to.height);
     for (from, to) in from.rows().zip(rows) {
         to[..from.len()].copy_from_slice(from);
-    }
-}
-
-fn blend(cpu: Cpu, (a, b): (PlaneRef, PlaneRef), weights: [i16; 4], out: &mut PlaneMut) {
-    let width = out.width;
-    let rows = out.data.chunks_mut(out.stride.max(1)).take(out.height);
-    for ((a, b), out) in a.rows().zip(b.rows()).zip(rows) {
-        cpu.combine([a, b, b, b], weights, &mut out[..width]);
     }
 }

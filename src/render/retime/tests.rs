@@ -102,6 +102,33 @@ proptest! {
         }
     }
 
+    /// What is let go is never wanted again, and however low the rate is, few frames are kept.
+    #[test]
+    fn frames_that_nothing_shows_are_known_early(
+        from in any_rate(),
+        to in any_rate(),
+        frames in 1u64..200,
+    ) {
+        let mut retimer = Retimer::new(to);
+        retimer.set_source(Some(from), true);
+        let mut gone = std::collections::HashSet::new();
+        let check = |retimer: &mut Retimer, gone: &std::collections::HashSet<u64>| {
+            while let Some(stretch) = retimer.ready() {
+                let is_shown = stretch.outputs.0 < stretch.outputs.1;
+                assert!(!is_shown || stretch.frames().all(|frame| !gone.contains(&frame)));
+            }
+        };
+        for n in 0..frames {
+            assert!(retimer.add(from.pts_ns(n), None, || false));
+            check(&mut retimer, &gone);
+            gone.extend((0..retimer.decided()).filter(|frame| !retimer.shows(*frame)));
+        }
+        let kept = frames - gone.len() as u64;
+        prop_assert!(kept <= 8, "{kept}");
+        retimer.end(None);
+        check(&mut retimer, &gone);
+    }
+
     /// Whatever times a source has: every frame of the grid is there, none goes back.
     #[test]
     fn irregular_sources_never_go_back(

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use gstreamer_video as gst_video;
 use super::{Container, Teller, encoded_queue, make, picture_caps, picture_queue, whole, y4m};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
-use crate::stream::check;
 use crate::stream::check::Need;
+use crate::stream::{check, lock};
 
 /// Bytes that are read at once where little is wanted.
 const READ_BYTES: usize = 64 << 10;
@@ -269,13 +269,13 @@ pub fn open_file(
     let found = Arc::new(Mutex::new(Vec::new()));
     let adding = found.clone();
     decode.connect_pad_added(move |_, pad| {
-        adding.lock().unwrap_or_else(PoisonError::into_inner).push(pad.clone());
+        lock(&adding).push(pad.clone());
     });
     let (pipeline, to) = (pipeline.downgrade(), to.downgrade());
     let mux = mux.map(|(mux, container)| (mux.downgrade(), container));
     // Nothing flows before all streams are known.
     decode.connect_no_more_pads(move |_| {
-        let pads = std::mem::take(&mut *found.lock().unwrap_or_else(PoisonError::into_inner));
+        let pads = std::mem::take(&mut *lock(&found));
         let (Some(pipeline), Some(to)) = (pipeline.upgrade(), to.upgrade()) else { return };
         let mux = mux.as_ref().and_then(|(mux, container)| Some((mux.upgrade()?, *container)));
         if let Err(error) = add_streams(&pipeline, &to, mux.as_ref(), &pads, &teller) {

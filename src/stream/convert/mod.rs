@@ -23,8 +23,8 @@ mod y4m;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -34,7 +34,7 @@ use gstreamer_video as gst_video;
 
 use super::encoding::ladder::Rung;
 use super::interpolate::{Counts, Settings, VfaqInterpolate};
-use super::{fraction, make, posted_error, take_down};
+use super::{fraction, lock, make, posted_error, take_down};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 
@@ -169,17 +169,17 @@ impl Teller {
 /// What is wrong with the input, or why the output cannot be written. What was written is not whole
 /// then.
 pub fn run(job: Job, stop: &AtomicBool, on_step: &mut dyn FnMut(Step)) -> Result<Ended> {
-    let reader = match job.input {
+    let source = match &job.input {
         Input::Stdin => match input::begin_y4m(stop).map_err(|error| job.names.unread(error))? {
-            Some(reader) => Some(reader),
+            Some(reader) => Source::Pictures(Box::new(reader)),
             None => return Ok(Ended::Stopped),
         },
-        Input::File(_) => None,
+        Input::File(path) => Source::File(path.clone()),
     };
     let pipeline = gst::Pipeline::new();
     let (sender, events) = bounded(64);
     let teller = Teller { events: sender, names: job.names.clone() };
-    let result = Running::start(&pipeline, job, reader, teller, events)
+    let result = Running::start(&pipeline, job, source, teller, events)
         .and_then(|mut running| running.watch(stop, on_step));
     end(pipeline);
     result
@@ -201,6 +201,12 @@ fn end(pipeline: gst::Pipeline) {
     }
 }
 
+/// An [`Input`] that has begun.
+enum Source {
+    Pictures(Box<y4m::Reader>),
+    File(PathBuf),
+}
+
 struct Running {
     pipeline: gst::Pipeline,
     interpolate: VfaqInterpolate,
@@ -215,7 +221,7 @@ impl Running {
     fn start(
         pipeline: &gst::Pipeline,
         job: Job,
-        reader: Option<y4m::Reader>,
+        source: Source,
         teller: Teller,
         events: Receiver<Event>,
     ) -> Result<Self> {
@@ -234,10 +240,11 @@ impl Running {
             Output::Raw(out) => (None, Some(output::write_raw(pipeline, &filter, out, &teller)?)),
         };
         let to = interpolate.upcast_ref();
-        let feeder = match (job.input, reader) {
-            (_, Some(reader)) => input::feed_y4m(pipeline, to, reader, None, teller).map(Some),
-            (Input::File(path), None) => input::open_file(pipeline, to, mux, path, teller),
-            (Input::Stdin, None) => Err(Error::internal("nothing was read")),
+        let feeder = match source {
+            Source::Pictures(reader) => {
+                input::feed_y4m(pipeline, to, *reader, None, teller).map(Some)
+            }
+            Source::File(path) => input::open_file(pipeline, to, mux, path, teller),
         };
         let feeder = feeder.map_err(|error| job.names.unread(error))?;
         let (names, fps) = (job.names, job.fps);
@@ -371,7 +378,7 @@ fn choose_format(
         let Ok(source) = gst_video::VideoInfo::from_caps(caps.caps()) else {
             return gst::PadProbeReturn::Ok;
         };
-        let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chosen = lock(&chosen);
         if std::mem::replace(&mut *chosen, true) {
             return gst::PadProbeReturn::Ok;
         }

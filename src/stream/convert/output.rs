@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -13,7 +13,7 @@ use super::{Container, Teller, encode, encoded_queue, picture_caps, picture_queu
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::stream::encoding::ladder::Rung;
-use crate::stream::make;
+use crate::stream::{lock, make};
 
 pub struct Encoded {
     pub path: PathBuf,
@@ -66,7 +66,7 @@ pub struct Raw(Arc<Mutex<BufWriter<Box<dyn Write + Send>>>>);
 impl Raw {
     /// Writes what waits.
     pub fn flush(&self) -> Result<()> {
-        let mut out = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = lock(&self.0);
         out.flush().map_err(failed)
     }
 }
@@ -95,7 +95,7 @@ pub fn write_raw(
         gst_app::AppSinkCallbacks::builder()
             .new_sample(move |sink| {
                 let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                let mut out = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut out = lock(&writer);
                 write_sample(&sample, &mut info, &mut *out).map_err(|error| {
                     teller.unwritten(error);
                     gst::FlowError::Error

@@ -1,7 +1,7 @@
 //! The element behind `vfaqinterpolate`: caps, events, properties; the work is in `run`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use gstreamer as gst;
 use gstreamer::glib;
@@ -16,6 +16,7 @@ use gstreamer_video::subclass::prelude::*;
 use super::run::{Fault, Formats, Kind, Pulled, Run};
 use super::{Counts, Method, Quality, Settings};
 use crate::base::time::FrameRate;
+use crate::stream::lock;
 
 /// Where nobody asks for a rate and the source has none.
 const USUAL_RATE: gst::Fraction = gst::Fraction::new_raw(60, 1);
@@ -45,10 +46,6 @@ pub struct VfaqInterpolate {
 struct State {
     run: Option<Run>,
     segment: gst::FormattedSegment<gst::ClockTime>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl VfaqInterpolate {

@@ -3,10 +3,12 @@
 //! NV12 has both chroma planes in one; it is taken apart on the way in and put together on the way
 //! out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
+
+use crate::stream::lock;
 use gstreamer_video::prelude::*;
 
 use crate::media::{FrameMut, FrameRef, PlaneMut, PlaneRef};
@@ -24,12 +26,12 @@ impl Spare {
     const MOST: usize = 16;
 
     fn take(&self) -> Chroma {
-        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = lock(&self.0);
         spare.pop().unwrap_or_default()
     }
 
     fn give(&self, chroma: Chroma) {
-        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spare = lock(&self.0);
         if spare.len() < Self::MOST {
             spare.push(chroma);
         }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::base::redact;
 use crate::base::telemetry::{Counter, Gauge, OutputState};
 use crate::stream::fanout::{Fanout, QueueLoad, Unit, UnitKind};
+use crate::stream::lock;
 
 #[derive(Default)]
 pub struct OutputInfo {
@@ -108,8 +109,4 @@ impl OutputInfo {
         }
         self.bytes.add(unit.buffer.size() as u64);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -24,7 +24,7 @@ mod srt;
 mod supervisor;
 pub(in crate::stream) mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ pub use supervisor::Wish;
 
 use super::encodings::Encodings;
 use super::fanout::Fanout;
+use super::lock;
 use super::raw::Tap;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
@@ -308,8 +309,4 @@ pub fn check(spec: &OutputSpec) -> Result<()> {
         ))),
         _ => Ok(()),
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -1,7 +1,7 @@
 //! The element behind `vfaqsrc`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -19,7 +19,7 @@ use crate::base::time::NS;
 use crate::media::{FrameMut, PlaneMut};
 use crate::render::Rendered;
 use crate::stream::priority::{self, Importance};
-use crate::stream::raw;
+use crate::stream::{lock, raw};
 
 /// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one. When
 /// somebody holds more, more are made.
@@ -61,10 +61,6 @@ struct Run {
     /// The next frame follows a gap.
     after_gap: bool,
     ended: bool,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 impl VfaqSrc {
