@@ -51,13 +51,15 @@ fn image_request(prompt: &str, init: Option<Init>) -> ImageRequest {
 }
 
 fn picture(runtime: &Runtime, prompt: &str) -> RgbImage {
-    runtime.block_on(mock().generate_image(&image_request(prompt, None))).expect("it paints")
+    runtime
+        .block_on(mock().generate_image(&image_request(prompt, None), &|_| ()))
+        .expect("it paints")
 }
 
 #[divan::bench(args = PROMPTS, sample_count = 20)]
 fn image(bencher: Bencher, prompt: &str) {
     let (runtime, mock, request) = (runtime(), mock(), image_request(prompt, None));
-    bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request))));
+    bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request), &|_| ())));
 }
 
 #[divan::bench(args = PROMPTS, sample_count = 20)]
@@ -65,7 +67,7 @@ fn image_from_image(bencher: Bencher, prompt: &str) {
     let (runtime, mock) = (runtime(), mock());
     let init = Init { image: picture(&runtime, "ember fire"), strength: 0.4 };
     let request = image_request(prompt, Some(init));
-    bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request))));
+    bencher.bench_local(|| runtime.block_on(mock.generate_image(black_box(&request), &|_| ())));
 }
 
 #[divan::bench(args = PROMPTS, sample_count = 20)]
@@ -73,7 +75,8 @@ fn video_24_frames(bencher: Bencher, prompt: &str) {
     let (runtime, mock) = (runtime(), mock());
     let request = VideoRequest {
         cycle: CycleId(1),
-        image: picture(&runtime, prompt),
+        first: Some(picture(&runtime, prompt)),
+        last: None,
         prompt: prompt.into(),
         negative_prompt: String::new(),
         seed: 7,
@@ -81,12 +84,15 @@ fn video_24_frames(bencher: Bencher, prompt: &str) {
         height: 576,
         frames: 24,
         fps: FrameRate::whole(8),
+        steps: 30,
+        cfg_scale: 7.0,
+        sampler: "euler_ancestral".into(),
         motion_bucket_id: 127,
         noise_aug_strength: 0.02,
     };
     bencher
         .counter(ItemsCount::new(24u32))
-        .bench_local(|| runtime.block_on(mock.generate_video(black_box(&request))));
+        .bench_local(|| runtime.block_on(mock.generate_video(black_box(&request), &|_| ())));
 }
 
 #[divan::bench(sample_count = 20)]

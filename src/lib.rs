@@ -24,6 +24,7 @@ pub mod ring;
 pub mod show;
 #[cfg(feature = "gst")]
 pub mod stream;
+pub mod web;
 #[cfg(feature = "gst")]
 pub mod window;
 pub mod worqspace;

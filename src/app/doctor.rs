@@ -198,8 +198,7 @@ impl Doctor<'_> {
             }
         });
         if let Some(kind) = bundle.as_ref().and_then(|b| b.backend) {
-            config.image_backend.kind = kind;
-            config.video_backend.kind = kind;
+            config.use_backend(kind);
         }
         if let Some(output) = &patient.output {
             config.paths.output_dir = output.clone();
@@ -292,7 +291,7 @@ impl Doctor<'_> {
         clock: &dyn Clock,
     ) -> Result<()> {
         const GROUP: &str = "generator";
-        let backends = [("image", &config.image_backend), ("video", &config.video_backend)];
+        let backends = [("image", &config.image_backends[0]), ("video", &config.video_backends[0])];
         for (name, backend) in backends {
             if let Err(error) = prepare_show::backend(backend, name) {
                 self.found(Finding::new(GROUP, name, Mark::Warn, error.to_string()));
@@ -506,7 +505,7 @@ async fn one_cycle(
         prepare_show::backend(&backend, what)
     };
     let (painter, animator) =
-        (ready(&config.image_backend, "image")?, ready(&config.video_backend, "video")?);
+        (ready(&config.image_backends[0], "image")?, ready(&config.video_backends[0], "video")?);
     painter.check().await?;
     animator.check().await?;
     let generation = &config.generation;
@@ -518,34 +517,44 @@ async fn one_cycle(
 
     let began = clock.now();
     let image = painter
-        .generate_image(&ImageRequest {
-            cycle: CycleId(0),
-            prompt: prompt.clone(),
-            negative_prompt: negative_prompt.clone(),
-            seed,
-            width,
-            height,
-            steps: generation.steps,
-            cfg_scale: generation.cfg_scale,
-            sampler: generation.sampler.clone(),
-            init: None,
-        })
+        .generate_image(
+            &ImageRequest {
+                cycle: CycleId(0),
+                prompt: prompt.clone(),
+                negative_prompt: negative_prompt.clone(),
+                seed,
+                width,
+                height,
+                steps: generation.steps,
+                cfg_scale: generation.cfg_scale,
+                sampler: generation.sampler.clone(),
+                init: None,
+            },
+            &|_| (),
+        )
         .await?;
     let painted = clock.now();
     let clip = animator
-        .generate_video(&VideoRequest {
-            cycle: CycleId(0),
-            image,
-            prompt,
-            negative_prompt,
-            seed,
-            width,
-            height,
-            frames,
-            fps: generation.video_fps,
-            motion_bucket_id: generation.motion_bucket_id,
-            noise_aug_strength: generation.noise_aug_strength,
-        })
+        .generate_video(
+            &VideoRequest {
+                cycle: CycleId(0),
+                first: Some(image),
+                last: None,
+                prompt,
+                negative_prompt,
+                seed,
+                width,
+                height,
+                frames,
+                fps: generation.video_fps,
+                steps: generation.steps,
+                cfg_scale: generation.cfg_scale,
+                sampler: generation.sampler.clone(),
+                motion_bucket_id: generation.motion_bucket_id,
+                noise_aug_strength: generation.noise_aug_strength,
+            },
+            &|_| (),
+        )
         .await?;
     let animated = clock.now();
     if clip.is_empty() {

@@ -156,8 +156,7 @@ fn check_files(outputs: &[OutputSpec]) -> Result<()> {
 /// The command line wins over the brief, the brief over the settings.
 fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveOptions) {
     if let Some(kind) = options.backend.or(bundle.backend) {
-        config.image_backend.kind = kind;
-        config.video_backend.kind = kind;
+        config.use_backend(kind);
     }
     if options.no_record {
         config.live.record = false;
@@ -210,8 +209,8 @@ fn open_project(
 
 fn backends(config: &Config) -> Result<Backends> {
     Ok(Backends {
-        image: backend(&config.image_backend, "image")?,
-        video: backend(&config.video_backend, "video")?,
+        image: backend(&config.image_backends[0], "image")?,
+        video: backend(&config.video_backends[0], "video")?,
     })
 }
 

@@ -72,19 +72,19 @@ pub(super) fn read(
 
     let paths = paths(r, &mut root);
     let input = input(r, &mut root);
-    let (image_backend, video_backend) = backends(r, &mut root, worqspace);
+    let (image_backends, video_backends) = backends(r, &mut root, worqspace);
     let config = Config {
         paths,
         input,
-        image_backend,
-        video_backend,
+        image_backends,
+        video_backends,
         generation: generation(r, &mut root),
         chaining: chaining(r, &mut root),
         looping: looping(r, &mut root),
         finalizer: finalizer(r, &mut root),
         prompt_drift: prompt_drift(r, &mut root),
         cycle: cycle(r, &mut root),
-        llm: llm(r, &mut root),
+        llm: llm(r, &mut root, worqspace),
         live: live(r, &mut root, worqspace),
     };
     root.close(r);
@@ -115,13 +115,13 @@ fn input(r: &mut Reader, root: &mut Section) -> Input {
     input
 }
 
-/// The image and the video backend: `backends` wins over `backend`, video is like image unless it
-/// has its own, and the top-level `comfyui` is for those that have none.
+/// The image and the video backends: `backends` wins over `backend`, video is like image unless it
+/// has its own, and the top-level `comfyui` is for those that have none. Each may be a list.
 fn backends(
     r: &mut Reader,
     root: &mut Section,
     worqspace: &Path,
-) -> (BackendConfig, BackendConfig) {
+) -> (Vec<BackendConfig>, Vec<BackendConfig>) {
     let mut s = root.section(r, "comfyui");
     let checkpoints = (
         s.get(r, "sdxl_ckpt", "sd_xl_base_1.0.safetensors", text()),
@@ -135,11 +135,13 @@ fn backends(
 
     let mut s = root.section(r, "backends");
     let mut own = |r: &mut Reader, key: &'static str| {
-        let given = s.has(key);
-        let mut section = s.repeated_section(r, key);
-        let config = backend(r, &mut section, &checkpoints, worqspace);
-        section.close(r);
-        given.then_some(config)
+        let sections = s.repeated_sections(r, key)?;
+        let read = |r: &mut Reader, mut section: Section| {
+            let config = backend(r, &mut section, &checkpoints, worqspace);
+            section.close(r);
+            config
+        };
+        Some(sections.into_iter().map(|section| read(r, section)).collect::<Vec<_>>())
     };
     let image = own(r, "image");
     let video = own(r, "video");
@@ -147,7 +149,7 @@ fn backends(
     if image.is_some() && video.is_some() && root.has("backend") {
         r.warn(None, "backend", "has no effect: backends.image and backends.video win");
     }
-    let image = image.unwrap_or(both);
+    let image = image.unwrap_or_else(|| vec![both]);
     let video = video.unwrap_or_else(|| image.clone());
     (image, video)
 }
@@ -163,13 +165,22 @@ fn backend(
         text().map(move |t| worqspace.join(t))
     };
     let kind = s.get(r, "type", "mock", kind::backend());
+    let name = s.opt(r, "name", text());
+    let jobs = s.get(r, "jobs", "1", whole(1..=64));
     let mock_delay = s.get(r, "mock_delay", "0", seconds(0.0, 3600.0));
     let mock_fail_rate = s.get(r, "mock_fail_rate", "0", number(0.0..=1.0));
     let mock_label = s.get(r, "mock_label", "false", flag());
     let api_url = s.opt(r, "api_url", kind::web_address());
+    let headers = headers(r, s);
+    let tls_ca_file = s.opt(r, "tls_ca_file", path(worqspace));
     let timeout = s.get(r, "timeout", "300", seconds(1.0, 86_400.0));
     let workflow_image = s.opt(r, "workflow_image", path(worqspace));
+    let workflow_img2img = s.opt(r, "workflow_img2img", path(worqspace));
     let workflow_video = s.opt(r, "workflow_video", path(worqspace));
+    let workflow_morph = s.opt(r, "workflow_morph", path(worqspace));
+    let workflow_map = workflow_map(r, s);
+    let loras = s.list(r, "loras", &[], lora());
+    let python = s.opt(r, "python", path(worqspace));
     let model_id = s.opt(r, "model_id", text());
     let video_model_id = s.opt(r, "video_model_id", text());
     let device = s.opt(r, "device", text());
@@ -180,31 +191,89 @@ fn backend(
         BackendKind::Replicate => s.opt(r, "api_token", token),
         _ => s.unneeded(r, "api_token", token),
     };
+    let api_token_file = s.opt(r, "api_token_file", path(worqspace));
     let image_model = s.opt(r, "image_model", text());
     let video_model = s.opt(r, "video_model", text());
+    let max_predictions = s.opt(r, "max_predictions", whole(0..=1_000_000_000));
+    let max_cost = s.opt(r, "max_cost", number(0.0..=1_000_000.0));
+    let cost_per_second = s.opt(r, "cost_per_second", number(0.0..=1000.0));
     let mut own = s.repeated_section(r, "comfyui");
     let sdxl_ckpt = own.opt(r, "sdxl_ckpt", text()).unwrap_or_else(|| checkpoints.0.clone());
     let svd_ckpt = own.opt(r, "svd_ckpt", text()).unwrap_or_else(|| checkpoints.1.clone());
     own.close(r);
     BackendConfig {
         kind,
+        name,
+        jobs,
         mock_delay,
         mock_fail_rate,
         mock_label,
         api_url,
+        headers,
+        tls_ca_file,
         timeout,
         workflow_image,
+        workflow_img2img,
         workflow_video,
+        workflow_morph,
+        workflow_map,
+        loras,
+        python,
         model_id,
         video_model_id,
         device,
         dtype,
         api_token,
+        api_token_file,
         image_model,
         video_model,
+        max_predictions,
+        max_cost,
+        cost_per_second,
         sdxl_ckpt,
         svd_ckpt,
     }
+}
+
+/// `headers: {NAME: VALUE}`; the values are secrets.
+fn headers(r: &mut Reader, s: &mut Section) -> Vec<(String, Secret)> {
+    let section = s.free_section(r, "headers", "names of HTTP headers with their values");
+    let pairs = section.pairs(r, true);
+    pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()
+}
+
+/// The workflows that a mapping may be for.
+const WORKFLOWS: [&str; 4] = ["image", "img2img", "video", "morph"];
+
+fn workflow_map(r: &mut Reader, s: &mut Section) -> Vec<Mapping> {
+    let mut maps = s.section(r, "workflow_map");
+    let mut found = Vec::new();
+    for workflow in WORKFLOWS {
+        let section = maps.free_section(
+            r,
+            workflow,
+            "names of inputs with NODE.FIELD, as `vfaq workflow check` shows them",
+        );
+        for (input, target) in section.pairs(r, false) {
+            found.push(Mapping { workflow: workflow.to_owned(), input, target });
+        }
+    }
+    maps.close(r);
+    found
+}
+
+/// `NAME` or `NAME:STRENGTH`.
+fn lora() -> Kind<Lora> {
+    let allowed = "NAME.safetensors or NAME.safetensors:STRENGTH, with a strength from -10 to 10";
+    Kind::new(allowed, |t| {
+        let t = t.trim();
+        let strength = |s: &str| s.parse::<f64>().ok().filter(|s| (-10.0..=10.0).contains(s));
+        let (name, strength) = match t.rsplit_once(':') {
+            Some((name, number)) => (name, strength(number)?),
+            None => (t, 1.0),
+        };
+        (!name.is_empty()).then(|| Lora { name: name.to_owned(), strength })
+    })
 }
 
 fn generation(r: &mut Reader, root: &mut Section) -> Generation {
@@ -227,11 +296,14 @@ fn generation(r: &mut Reader, root: &mut Section) -> Generation {
 
 fn chaining(r: &mut Reader, root: &mut Section) -> Chaining {
     let mut s = root.section(r, "chaining");
+    let keyframes =
+        choice(&[("auto", Keyframes::Auto), ("on", Keyframes::On), ("off", Keyframes::Off)]);
     let frames = choice(&[("last", ChainFrame::Last), ("middle", ChainFrame::Middle)]);
     let chaining = Chaining {
         denoise_strength: s.get(r, "denoise_strength", "0.4", number(0.0..=1.0)),
         seed_step: s.get(r, "seed_step", "1", whole(-1_000_000_000..=1_000_000_000)),
         frame: s.get(r, "frame", "last", frames),
+        keyframes: s.get(r, "keyframes", "auto", keyframes),
     };
     s.close(r);
     chaining
@@ -317,12 +389,17 @@ fn cycle(r: &mut Reader, root: &mut Section) -> CycleConfig {
     cycle
 }
 
-fn llm(r: &mut Reader, root: &mut Section) -> Llm {
+fn llm(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Llm {
+    let worqspace = worqspace.to_path_buf();
+    let path = text().map(move |t| worqspace.join(t));
     let mut s = root.section(r, "llm");
     let llm = Llm {
         provider: s.opt(r, "provider", kind::name_of(&["mock", "openai", "google"])),
         model: s.opt(r, "model", text()),
+        api_url: s.opt(r, "api_url", kind::web_address()),
         api_key_env: s.opt(r, "api_key_env", kind::variable_name()),
+        api_key_file: s.opt(r, "api_key_file", path),
+        timeout: s.get(r, "timeout", "20", seconds(0.1, 600.0)),
     };
     s.close(r);
     llm

@@ -32,8 +32,10 @@ pub use read::Key;
 pub struct Config {
     pub paths: Paths,
     pub input: Input,
-    pub image_backend: BackendConfig,
-    pub video_backend: BackendConfig,
+    /// At least one: the servers that pictures are spread over.
+    pub image_backends: Vec<BackendConfig>,
+    /// At least one.
+    pub video_backends: Vec<BackendConfig>,
     pub generation: Generation,
     pub chaining: Chaining,
     pub looping: Looping,
@@ -42,6 +44,18 @@ pub struct Config {
     pub cycle: CycleConfig,
     pub llm: Llm,
     pub live: Live,
+}
+
+impl Config {
+    /// Every generator is of this kind from now on; several that are then the same become one.
+    pub fn use_backend(&mut self, kind: BackendKind) {
+        for servers in [&mut self.image_backends, &mut self.video_backends] {
+            servers.iter_mut().for_each(|server| server.kind = kind);
+            if kind == BackendKind::Mock {
+                servers.truncate(1);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +94,14 @@ impl BackendKind {
     }
 }
 
+/// One generator: a server, a worker, an account, or the built-in one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendConfig {
     pub kind: BackendKind,
+    /// What it is called on screen; `None`: by its kind and address.
+    pub name: Option<String>,
+    /// How many jobs it is given at once.
+    pub jobs: u32,
     /// Mock: how long a cycle takes, for rehearsing with a slow GPU.
     pub mock_delay: Duration,
     /// Mock: the share of cycles that fail, 0 to 1.
@@ -90,19 +109,59 @@ pub struct BackendConfig {
     /// Mock: draw cycle number and prompt into the picture.
     pub mock_label: bool,
     pub api_url: Option<String>,
+    /// Sent with every request, for proxies. The values are secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// A certificate (PEM) that the server's is checked against, beside those of the system.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Until a job counts as failed.
     pub timeout: Duration,
     pub workflow_image: Option<PathBuf>,
+    pub workflow_img2img: Option<PathBuf>,
     pub workflow_video: Option<PathBuf>,
+    /// For clips between two pictures.
+    pub workflow_morph: Option<PathBuf>,
+    /// Where in a workflow something goes, for what is not found by itself.
+    pub workflow_map: Vec<Mapping>,
+    pub loras: Vec<Lora>,
+    /// Diffusers: the Python that the worker runs on.
+    pub python: Option<PathBuf>,
     pub model_id: Option<String>,
     pub video_model_id: Option<String>,
     pub device: Option<String>,
     pub dtype: Option<String>,
     /// A secret: never printed.
     pub api_token: Option<Secret>,
+    /// A file that holds the token, readable by its owner alone.
+    pub api_token_file: Option<PathBuf>,
     pub image_model: Option<String>,
     pub video_model: Option<String>,
+    /// Replicate: predictions that one show may start; `None`: no limit.
+    pub max_predictions: Option<u32>,
+    /// Replicate: what one show may cost; `None`: no limit.
+    pub max_cost: Option<f64>,
+    /// Replicate: what a second of a prediction costs, in the currency of `max_cost`.
+    pub cost_per_second: Option<f64>,
     pub sdxl_ckpt: String,
     pub svd_ckpt: String,
+}
+
+/// `workflow_map.WORKFLOW.INPUT: "NODE.FIELD"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// `image`, `img2img`, `video` or `morph`.
+    pub workflow: String,
+    /// What goes there: `prompt`, `seed`, ...
+    pub input: String,
+    /// Node id and field, joined by a dot; for `output` the node id alone.
+    pub target: String,
+}
+
+/// A LoRA that every picture is made with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lora {
+    /// The file's name as the server lists it.
+    pub name: String,
+    pub strength: f64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,11 +186,21 @@ pub enum ChainFrame {
     Middle,
 }
 
+/// Whether clips are made between pictures that are made ahead of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyframes {
+    /// Where the video backends can, and there is more than one to make clips at a time.
+    Auto,
+    On,
+    Off,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chaining {
     pub denoise_strength: f64,
     pub seed_step: i64,
     pub frame: ChainFrame,
+    pub keyframes: Keyframes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +251,13 @@ pub struct Llm {
     /// `mock`, `openai` or `google`; `None`: the built-in evolution.
     pub provider: Option<String>,
     pub model: Option<String>,
+    /// The base of an interface other than the provider's own: Ollama, vLLM, llama.cpp.
+    pub api_url: Option<String>,
     pub api_key_env: Option<String>,
+    /// A file that holds the key, readable by its owner alone.
+    pub api_key_file: Option<PathBuf>,
+    /// An answer that takes longer is not waited for.
+    pub timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -247,6 +247,56 @@ impl<'n> Section<'n> {
         section
     }
 
+    /// The sections of a list that have the keys of another one; one alone is a list of one. `None`
+    /// if there is none.
+    pub fn repeated_sections(
+        &mut self,
+        r: &mut Reader,
+        key: &'static str,
+    ) -> Option<Vec<Section<'n>>> {
+        let Some(Value::List(nodes)) = self.find(key).map(|e| &e.node.value) else {
+            let given = self.has(key);
+            let section = self.repeated_section(r, key);
+            return given.then(|| vec![section]);
+        };
+        self.known.push(key);
+        let path = join(&self.path, key);
+        if nodes.is_empty() {
+            let line = self.find(key).map(|e| e.line);
+            r.problem(line, &path, "found an empty list, allowed: at least one");
+            return None;
+        }
+        let open = |(i, node): (usize, &'n Node)| {
+            let mut section = r.open(format!("{path}[{i}]"), Some((node, node.line)), self.strict);
+            section.repeats = true;
+            section
+        };
+        Some(nodes.iter().enumerate().map(open).collect())
+    }
+
+    /// A section whose keys are the user's own names.
+    pub fn free_section(
+        &mut self,
+        r: &mut Reader,
+        key: &'static str,
+        allowed: &str,
+    ) -> Section<'n> {
+        self.note(r, key, "", allowed);
+        r.open(join(&self.path, key), self.find(key).map(|e| (&e.node, e.line)), self.strict)
+    }
+
+    /// All keys with their values, which are texts; those that are wrong are left out.
+    pub fn pairs(&self, r: &mut Reader, secret: bool) -> Vec<(String, String)> {
+        let mut kind = Kind::new("a text", |t| Some(t.trim().to_owned()));
+        kind.secret = secret;
+        let value = |entry: &Entry| {
+            let path = join(&self.path, &shown_key(&entry.key));
+            item(r, &entry.node, entry.line, &path, &kind, true)
+                .map(|text| (entry.key.clone(), text))
+        };
+        self.entries.iter().filter_map(value).collect()
+    }
+
     fn subsection(&mut self, r: &mut Reader, key: &'static str, strict: bool) -> Section<'n> {
         self.known.push(key);
         let found = self.find(key).map(|e| (&e.node, e.line));

@@ -52,7 +52,7 @@ fn an_empty_file_takes_every_default() {
     assert_eq!(findings, Findings::default());
     assert_eq!(config.paths.output_dir, Path::new("./qodeyard"));
     assert_eq!(config.input.tasq_file, "tasq.md");
-    assert_eq!((config.image_backend.kind, config.video_backend.kind), {
+    assert_eq!((config.image_backends[0].kind, config.video_backends[0].kind), {
         (BackendKind::Mock, BackendKind::Mock)
     });
     assert_eq!((config.generation.width, config.generation.height), (1024, 576));
@@ -110,10 +110,13 @@ llm: {provider: google, model: some-model, api_key_env: GOOGLE_API_KEY}
 logging: {level: debug}
 ";
     let config = good(text);
-    assert_eq!(config.image_backend.api_url.as_deref(), Some("http://image-gpu:8188"));
-    assert_eq!(config.image_backend.workflow_image, Some(Path::new(ROOT).join("workflows/i.json")));
-    assert_eq!(config.video_backend.timeout, Duration::from_secs(600));
-    assert_eq!(config.video_backend.sdxl_ckpt, "mine.safetensors");
+    assert_eq!(config.image_backends[0].api_url.as_deref(), Some("http://image-gpu:8188"));
+    assert_eq!(
+        config.image_backends[0].workflow_image,
+        Some(Path::new(ROOT).join("workflows/i.json"))
+    );
+    assert_eq!(config.video_backends[0].timeout, Duration::from_secs(600));
+    assert_eq!(config.video_backends[0].sdxl_ckpt, "mine.safetensors");
     assert_eq!(config.finalizer.crf, 18);
     let warnings = warnings(text);
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -125,7 +128,7 @@ fn which_backend_section_wins() {
     let both = |text: &str| {
         let config = good(text);
         let name = |b: &BackendConfig| (b.kind, b.svd_ckpt.clone());
-        (name(&config.image_backend), name(&config.video_backend))
+        (name(&config.image_backends[0]), name(&config.video_backends[0]))
     };
     use BackendKind::*;
     let svd = || "svd_xt.safetensors".to_owned();
@@ -239,7 +242,7 @@ fn variables_are_filled_in() {
         "backend: {api_url: 'http://gpu:${PORT}'}\n\
          live: {outputs: ['rtmp://a/live/${STREAM_KEY}']}\n",
     );
-    assert_eq!(config.image_backend.api_url.as_deref(), Some("http://gpu:8188"));
+    assert_eq!(config.image_backends[0].api_url.as_deref(), Some("http://gpu:8188"));
     assert_eq!(config.live.outputs[0], OutputSpec::parse("rtmp://a/live/hunter2").unwrap());
 }
 
@@ -252,7 +255,7 @@ fn a_variable_that_is_not_set_is_a_problem() {
     refused("generation: {sampler: '${EMPTY}'}", "EMPTY is not set or empty");
     // The token of a backend that is not in use.
     let text = "backend: {type: mock, api_token: '${REPLICATE_API_TOKEN}'}";
-    assert_eq!(good(text).image_backend.api_token, None);
+    assert_eq!(good(text).image_backends[0].api_token, None);
     assert!(warnings(text)[0].contains("REPLICATE_API_TOKEN is not set"));
     refused(&text.replace("mock", "replicate"), "REPLICATE_API_TOKEN is not set");
 }
@@ -537,8 +540,8 @@ proptest! {
         prop_assert_eq!(findings.problems.len(), 0);
         prop_assert_eq!(findings.warnings.len(), 2);
         prop_assert_eq!(config.generation.width, 640);
-        prop_assert_eq!(config.video_backend.svd_ckpt, "x");
-        prop_assert_eq!(config.image_backend.mock_delay, Duration::from_secs(3));
+        prop_assert_eq!(&config.video_backends[0].svd_ckpt, "x");
+        prop_assert_eq!(config.image_backends[0].mock_delay, Duration::from_secs(3));
         prop_assert_eq!(config.live.join, Join { kind: JoinKind::Morph, seconds: 0.2 });
     }
 }

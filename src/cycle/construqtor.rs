@@ -86,7 +86,7 @@ pub async fn construct(
         sampler: briq.spec.sampler.clone(),
         init,
     };
-    let still = tools.image.generate_image(&request).await?;
+    let still = tools.image.generate_image(&request, &|_| ()).await?;
     animate(briq, still, fps, tools, on_stage).await
 }
 
@@ -106,7 +106,8 @@ async fn animate(
     on_stage(Stage::Video);
     let request = VideoRequest {
         cycle,
-        image,
+        first: Some(image),
+        last: None,
         prompt: briq.video_prompt.clone(),
         negative_prompt: briq.negative_prompt.clone(),
         seed: briq.seed,
@@ -114,10 +115,13 @@ async fn animate(
         height: briq.spec.height,
         frames: briq.spec.video_frames,
         fps,
+        steps: briq.spec.steps,
+        cfg_scale: briq.spec.cfg_scale,
+        sampler: briq.spec.sampler.clone(),
         motion_bucket_id: briq.spec.motion_bucket_id,
         noise_aug_strength: briq.spec.noise_aug_strength,
     };
-    let frames = tools.video.generate_video(&request).await?;
+    let frames = tools.video.generate_video(&request, &|_| ()).await?;
     let format = match frames.first() {
         Some(first)
             if frames.iter().all(|f| (f.width, f.height) == (first.width, first.height)) =>

@@ -16,9 +16,9 @@ use crate::base::clock::ManualClock;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
 use crate::base::time::FrameRate;
-use crate::config::{ChainFrame, Chaining, Generation, LoopMethod, Looping};
+use crate::config::{ChainFrame, Chaining, Generation, Keyframes, LoopMethod, Looping};
 use crate::generate::convert::rgb_to_frame;
-use crate::generate::{Backend, ImageRequest, VideoRequest};
+use crate::generate::{Backend, Capabilities, Health, ImageRequest, OnProgress, VideoRequest};
 use crate::media::{ClipEncoder, CycleId, Frame};
 use crate::worqspace::{Mode, NegativeSource, PromptBundle};
 
@@ -80,7 +80,12 @@ fn sections() -> (Generation, Chaining) {
         motion_bucket_id: 127,
         noise_aug_strength: 0.02,
     };
-    let chaining = Chaining { denoise_strength: 0.4, seed_step: 2, frame: ChainFrame::Last };
+    let chaining = Chaining {
+        denoise_strength: 0.4,
+        seed_step: 2,
+        frame: ChainFrame::Last,
+        keyframes: Keyframes::Off,
+    };
     (generation, chaining)
 }
 
@@ -112,11 +117,15 @@ impl Backend for FakeBackend {
         "fake"
     }
 
-    async fn check(&self) -> Result<()> {
-        Ok(())
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { image_to_video: true, ..Capabilities::NONE }
     }
 
-    async fn generate_image(&self, request: &ImageRequest) -> Result<RgbImage> {
+    async fn check(&self) -> Result<Health> {
+        Ok(Health::default())
+    }
+
+    async fn generate_image(&self, request: &ImageRequest, _: OnProgress<'_>) -> Result<RgbImage> {
         let left =
             self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
         if left.is_ok() {
@@ -127,8 +136,12 @@ impl Backend for FakeBackend {
         Ok(RgbImage::from_pixel(request.width, request.height, Rgb([40; 3])))
     }
 
-    async fn generate_video(&self, request: &VideoRequest) -> Result<Vec<Frame>> {
-        self.clips.lock().unwrap().push(request.image.clone());
+    async fn generate_video(
+        &self,
+        request: &VideoRequest,
+        _: OnProgress<'_>,
+    ) -> Result<Vec<Frame>> {
+        self.clips.lock().unwrap().extend(request.first.clone());
         let grey = |i| Rgb([40 + 10 * i as u8; 3]);
         let frame = |i| rgb_to_frame(&RgbImage::from_pixel(request.width, request.height, grey(i)));
         Ok((0..request.frames).map(frame).collect())

@@ -1,4 +1,12 @@
 //! What every generator can do, whatever machine it runs on.
+//!
+//! Holds: a request is a value; it may be sent again, to the same generator or to another one.
+//! Dropping the future of a job cancels it, on the far machine too, as soon as that is possible.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use image::RgbImage;
@@ -18,6 +26,7 @@ pub struct ImageRequest {
     pub height: u32,
     pub steps: u32,
     pub cfg_scale: f64,
+    /// As the configuration names it; a backend maps it to its own name.
     pub sampler: String,
     pub init: Option<Init>,
 }
@@ -30,11 +39,14 @@ pub struct Init {
     pub strength: f64,
 }
 
-/// A clip to be made out of its first frame.
+/// A clip to be made.
 #[derive(Clone, Debug)]
 pub struct VideoRequest {
     pub cycle: CycleId,
-    pub image: RgbImage,
+    /// Its first frame. `None` only where [`Capabilities::text_to_video`] says so.
+    pub first: Option<RgbImage>,
+    /// Its last frame. `Some` only where [`Capabilities::first_last_frame`] says so.
+    pub last: Option<RgbImage>,
     /// For generators whose motion follows text.
     pub prompt: String,
     pub negative_prompt: String,
@@ -43,22 +55,123 @@ pub struct VideoRequest {
     pub height: u32,
     pub frames: u32,
     pub fps: FrameRate,
+    pub steps: u32,
+    pub cfg_scale: f64,
+    pub sampler: String,
     pub motion_bucket_id: u32,
     pub noise_aug_strength: f64,
 }
 
+/// What a generator can make, as it is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// A picture from a prompt.
+    pub text_to_image: bool,
+    /// A picture out of another one.
+    pub image_to_image: bool,
+    /// A clip that begins with a given picture.
+    pub image_to_video: bool,
+    /// A clip from a prompt alone.
+    pub text_to_video: bool,
+    /// A clip that begins with one picture and ends with another.
+    pub first_last_frame: bool,
+    /// Its clips follow the prompt, not only the picture.
+    pub text_conditioned_video: bool,
+    /// Width and height are multiples of this many pixels.
+    pub size_step: u32,
+    /// Smallest and largest side, in pixels.
+    pub sides: (u32, u32),
+    /// Fewest and most frames of a clip.
+    pub frames: (u32, u32),
+    /// Clips have a multiple of this many frames, and one more (1: any number).
+    pub frame_step: u32,
+}
+
+impl Capabilities {
+    /// Nothing at all, of any size.
+    pub const NONE: Self = Capabilities {
+        text_to_image: false,
+        image_to_image: false,
+        image_to_video: false,
+        text_to_video: false,
+        first_last_frame: false,
+        text_conditioned_video: false,
+        size_step: 1,
+        sides: (16, 8192),
+        frames: (1, 10_000),
+        frame_step: 1,
+    };
+}
+
+/// What a check found out about a generator that can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Of the program that answers.
+    pub version: Option<String>,
+    /// Models that it has and that are used here.
+    pub models: Vec<String>,
+    /// What the user should know although it works ("runs on the CPU, which is slow").
+    pub notes: Vec<String>,
+    /// What it took to answer.
+    pub took: Duration,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// It waits behind this many others on the server.
+    Queued(u32),
+    /// It is being worked on: by what (a node, "loading the model"), and how much of that is done,
+    /// 0 to 1, where that is known.
+    Working { what: Cow<'static, str>, done: Option<f32> },
+    /// The picture as it looks so far: a JPEG or PNG file.
+    Preview(Arc<[u8]>),
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Progress::Queued(ahead) => write!(f, "waiting behind {ahead}"),
+            Progress::Working { what, done: Some(done) } => {
+                write!(f, "{what}, {:.0} %", 100.0 * done)
+            }
+            Progress::Working { what, done: None } => f.write_str(what),
+            Progress::Preview(_) => f.write_str("a first look"),
+        }
+    }
+}
+
+/// Hears how far a job is. It is called often and must return at once.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
 /// A generator. Its methods may be called at the same time for different cycles.
+///
+/// Errors: [`Unavailable`](crate::base::error::Kind::Unavailable) if another try (or another
+/// server) may succeed, [`Usage`](crate::base::error::Kind::Usage) if somebody has to change a
+/// setting, a workflow or a model first. Each message says where, what was found and what to do.
 #[async_trait]
 pub trait Backend: Send + Sync {
     /// As in `config.yaml`: `mock`, `comfyui`, ...
     fn name(&self) -> &'static str;
 
-    /// Whether it can be reached and has what it needs; the error says what to do.
-    async fn check(&self) -> Result<()>;
+    /// What it can make. Known without asking anybody.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Whether it can be reached and has what it needs.
+    async fn check(&self) -> Result<Health>;
 
     /// sRGB, of the size asked for.
-    async fn generate_image(&self, request: &ImageRequest) -> Result<RgbImage>;
+    async fn generate_image(
+        &self,
+        request: &ImageRequest,
+        on_progress: OnProgress<'_>,
+    ) -> Result<RgbImage>;
 
-    /// As many frames as asked for, of the size asked for. Dropping the future cancels the work.
-    async fn generate_video(&self, request: &VideoRequest) -> Result<Vec<Frame>>;
+    /// At least two frames of the size asked for, at the rate asked for; as many as asked for where
+    /// the generator can.
+    async fn generate_video(
+        &self,
+        request: &VideoRequest,
+        on_progress: OnProgress<'_>,
+    ) -> Result<Vec<Frame>>;
 }

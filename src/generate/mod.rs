@@ -4,6 +4,10 @@ mod backend;
 pub mod convert;
 mod lookahead;
 pub mod mock;
+mod received;
 
-pub use backend::{Backend, ImageRequest, Init, VideoRequest};
+pub use backend::{
+    Backend, Capabilities, Health, ImageRequest, Init, OnProgress, Progress, VideoRequest,
+};
 pub use lookahead::LookAhead;
+pub use received::{FileKind, LARGEST_FILE, Reader};

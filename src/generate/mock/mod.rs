@@ -30,12 +30,12 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use self::label::Label;
-use self::motion::{Clip, animate};
+use self::motion::{Clip, TURNOVER, animate};
 use self::noise::hash;
 use self::paint::{Guide, paint};
 use self::style::Style;
 use crate::base::error::{Error, Result};
-use crate::generate::{Backend, ImageRequest, VideoRequest};
+use crate::generate::{Backend, Capabilities, Health, ImageRequest, OnProgress, VideoRequest};
 use crate::media::{CycleId, Frame};
 
 /// How the built-in generator plays being another one.
@@ -150,7 +150,14 @@ fn make_image(request: ImageRequest) -> RgbImage {
 
 fn make_clip(request: VideoRequest, cancelled: &AtomicBool) -> Option<Vec<Frame>> {
     let style = Style::read(&request.prompt, &request.negative_prompt);
-    let image = sized(request.image, request.width, request.height);
+    let (width, height) = (request.width, request.height);
+    let seed = fold(request.seed);
+    let image = match request.first {
+        Some(first) => sized(first, width, height),
+        None => {
+            paint(&style, seed, request.cycle.0 as f32, (width as usize, height as usize), None).rgb
+        }
+    };
     let mut clip = Clip {
         style: &style,
         seed: fold(request.seed),
@@ -158,9 +165,28 @@ fn make_clip(request: VideoRequest, cancelled: &AtomicBool) -> Option<Vec<Frame>
         frames: request.frames as usize,
         frame_seconds: request.fps.frame_seconds() as f32,
         pace: (request.motion_bucket_id as f32 / 127.0).clamp(0.1, 2.0),
+        turnover: TURNOVER,
     };
     clip.seed = hash(clip.seed, 0xC11);
-    moving(&clip, &image, cancelled)
+    match request.last {
+        Some(last) => between(&mut clip, &image, sized(last, width, height), cancelled),
+        None => moving(&clip, &image, cancelled),
+    }
+}
+
+/// The clip that begins with `image` and ends with `last`, which takes over shape by shape.
+fn between(
+    clip: &mut Clip,
+    image: &RgbImage,
+    last: RgbImage,
+    cancelled: &AtomicBool,
+) -> Option<Vec<Frame>> {
+    clip.turnover = 1.0;
+    let guide = Guide { picture: &last, hold: 1.0 };
+    let size = (last.width() as usize, last.height() as usize);
+    let mut painting = paint(clip.style, clip.seed, clip.cycle + 1.0, size, Some(&guide));
+    painting.rgb = last;
+    animate(clip, image, &painting, cancelled)
 }
 
 /// Paints what takes over in the course of the clip, and the clip.
@@ -186,6 +212,7 @@ pub fn stand_in(prompt: &str, seed: i64, width: u32, height: u32, frames: u32) -
         frames: frames.max(1) as usize,
         frame_seconds: 0.125,
         pace: 0.5,
+        turnover: TURNOVER,
     };
     // Never cancelled, so never nothing.
     moving(&clip, &image, &AtomicBool::new(false)).unwrap_or_default()
@@ -197,18 +224,34 @@ impl Backend for Mock {
         "mock"
     }
 
-    async fn check(&self) -> Result<()> {
-        Ok(())
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            text_to_image: true,
+            image_to_image: true,
+            image_to_video: true,
+            text_to_video: true,
+            first_last_frame: true,
+            text_conditioned_video: true,
+            ..Capabilities::NONE
+        }
     }
 
-    async fn generate_image(&self, request: &ImageRequest) -> Result<RgbImage> {
+    async fn check(&self) -> Result<Health> {
+        Ok(Health { version: Some(env!("CARGO_PKG_VERSION").into()), ..Health::default() })
+    }
+
+    async fn generate_image(&self, request: &ImageRequest, _: OnProgress<'_>) -> Result<RgbImage> {
         check_size(request.width, request.height, 1)?;
         self.fail_on_purpose(request.cycle, Kind::Image, request.seed)?;
         let request = request.clone();
         on_a_thread(move |_| Some(make_image(request))).await
     }
 
-    async fn generate_video(&self, request: &VideoRequest) -> Result<Vec<Frame>> {
+    async fn generate_video(
+        &self,
+        request: &VideoRequest,
+        _: OnProgress<'_>,
+    ) -> Result<Vec<Frame>> {
         check_size(request.width, request.height, request.frames)?;
         let label =
             self.options.label.then(|| Label::new(request.cycle, &request.prompt, request.width));

@@ -26,8 +26,8 @@ const STEP: usize = 16;
 /// Chroma samples between nodes.
 const HALF: usize = STEP / 2;
 
-/// How much of the picture the painting has replaced at the end of a clip.
-const TURNOVER: f32 = 0.62;
+/// How much of the picture the painting has usually replaced at the end of a clip.
+pub const TURNOVER: f32 = 0.62;
 
 /// Frames for which one look at the currents is good.
 const KEY: usize = 4;
@@ -42,6 +42,8 @@ pub struct Clip<'a> {
     pub frame_seconds: f32,
     /// 1: at the speed that the style asks for.
     pub pace: f32,
+    /// How much of the picture the painting has replaced at the end, 0 to 1.
+    pub turnover: f32,
 }
 
 /// A plane prepared for reading between pixels: each place holds its own byte, the one to the
@@ -125,7 +127,7 @@ pub fn animate(
         let t = i as f32 / (clip.frames - 1) as f32;
         let sources = sources(&back, &ahead[clip.frames - 1 - i], width);
         let mut frame = Frame::black(width as u32, height as u32);
-        planes.render(&sheet, &sources, &takeover(TURNOVER * t), &mut frame);
+        planes.render(&sheet, &sources, &takeover(clip.turnover * t), &mut frame);
         frames.push(frame);
     }
     frames.truncate(clip.frames);

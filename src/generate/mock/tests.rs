@@ -35,7 +35,8 @@ fn image_request(
 fn video_request(cycle: u32, prompt: &str, seed: i64, image: &RgbImage) -> VideoRequest {
     VideoRequest {
         cycle: CycleId(cycle),
-        image: image.clone(),
+        first: Some(image.clone()),
+        last: None,
         prompt: prompt.into(),
         negative_prompt: String::new(),
         seed,
@@ -43,6 +44,9 @@ fn video_request(cycle: u32, prompt: &str, seed: i64, image: &RgbImage) -> Video
         height: SIZE.1,
         frames: 24,
         fps: FrameRate::whole(8),
+        steps: 30,
+        cfg_scale: 7.0,
+        sampler: "euler_ancestral".into(),
         motion_bucket_id: 127,
         noise_aug_strength: 0.02,
     }
@@ -189,10 +193,10 @@ async fn another_size_is_scaled_and_an_impossible_one_refused() {
     let mock = Mock::new(options());
     let mut request = video_request(0, BRIEF, 1, &RgbImage::new(64, 64));
     request.frames = 2;
-    let frames = mock.generate_video(&request).await.unwrap();
+    let frames = mock.generate_video(&request, &|_| ()).await.unwrap();
     assert_eq!((frames[1].width, frames[1].height), SIZE);
     request.frames = 0;
-    let error = mock.generate_video(&request).await.unwrap_err().to_string();
+    let error = mock.generate_video(&request, &|_| ()).await.unwrap_err().to_string();
     assert!(error.contains("0 frames"), "{error}");
 }
 
@@ -201,7 +205,7 @@ async fn a_cycle_takes_as_long_as_it_was_told() {
     let mock = Mock::new(MockOptions { delay: Duration::from_secs(12), ..options() });
     let image = RgbImage::new(SIZE.0, SIZE.1);
     let request = video_request(0, BRIEF, 1, &image);
-    let mut video = mock.generate_video(&request);
+    let mut video = mock.generate_video(&request, &|_| ());
     let within = tokio::time::timeout(Duration::from_millis(11_500), &mut video).await;
     assert!(within.is_err(), "too early");
     let within = tokio::time::timeout(Duration::from_secs(1), &mut video).await;
@@ -217,7 +221,7 @@ async fn failures_are_as_frequent_as_asked_for_and_retries_succeed() {
             let mut request = image_request(cycle, "x", i64::from(cycle), None);
             (request.width, request.height) = (16, 16);
             let mut tries = 0;
-            while let Err(error) = mock.generate_image(&request).await {
+            while let Err(error) = mock.generate_image(&request, &|_| ()).await {
                 assert!(error.to_string().contains("backend.mock_fail_rate = 0.3"), "{error}");
                 tries += 1;
             }
@@ -236,9 +240,11 @@ async fn the_label_covers_the_bottom_only() {
     let image = still(BRIEF, 7, None);
     let mut request = video_request(4, BRIEF, 7, &image);
     request.frames = 2;
-    let plain = Mock::new(options()).generate_video(&request).await.unwrap();
-    let labelled =
-        Mock::new(MockOptions { label: true, ..options() }).generate_video(&request).await.unwrap();
+    let plain = Mock::new(options()).generate_video(&request, &|_| ()).await.unwrap();
+    let labelled = Mock::new(MockOptions { label: true, ..options() })
+        .generate_video(&request, &|_| ())
+        .await
+        .unwrap();
     let above = (SIZE.0 * (SIZE.1 - 24)) as usize;
     assert!(plain[1].y[..above] == labelled[1].y[..above]);
     assert!(plain[1].y[above..] != labelled[1].y[above..]);
