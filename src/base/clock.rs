@@ -62,6 +62,30 @@ impl Clock for ManualClock {
     }
 }
 
+/// The time of the asynchronous runtime, which tests can pause.
+#[cfg(test)]
+pub struct RuntimeClock {
+    start: tokio::time::Instant,
+}
+
+#[cfg(test)]
+impl RuntimeClock {
+    pub fn new() -> Self {
+        RuntimeClock { start: tokio::time::Instant::now() }
+    }
+}
+
+#[cfg(test)]
+impl Clock for RuntimeClock {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.now()
+    }
+}
+
 /// `2026-11-22T20:15:00.123Z`, for state files and the journal.
 pub fn iso8601(at: SystemTime) -> String {
     let format = time::macros::format_description!(

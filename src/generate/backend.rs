@@ -101,6 +101,22 @@ impl Capabilities {
         frames: (1, 10_000),
         frame_step: 1,
     };
+
+    /// What both of two generators can.
+    pub fn shared(self, other: Self) -> Self {
+        Capabilities {
+            text_to_image: self.text_to_image && other.text_to_image,
+            image_to_image: self.image_to_image && other.image_to_image,
+            image_to_video: self.image_to_video && other.image_to_video,
+            text_to_video: self.text_to_video && other.text_to_video,
+            first_last_frame: self.first_last_frame && other.first_last_frame,
+            text_conditioned_video: self.text_conditioned_video && other.text_conditioned_video,
+            size_step: self.size_step.max(other.size_step),
+            sides: (self.sides.0.max(other.sides.0), self.sides.1.min(other.sides.1)),
+            frames: (self.frames.0.max(other.frames.0), self.frames.1.min(other.frames.1)),
+            frame_step: self.frame_step.max(other.frame_step),
+        }
+    }
 }
 
 /// What a check found out about a generator that can be used.

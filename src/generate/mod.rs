@@ -2,8 +2,10 @@
 
 mod backend;
 pub mod convert;
+pub mod keyframes;
 mod lookahead;
 pub mod mock;
+pub mod pool;
 mod received;
 
 pub use backend::{
