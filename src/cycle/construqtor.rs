@@ -6,20 +6,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::imageops::FilterType as Scaling;
 use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageReader, RgbImage};
 
 use super::{Briq, Stage};
 use crate::archive::Project;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
-use crate::base::time::FrameRate;
-use crate::generate::{Backend, ImageRequest, Init, VideoRequest};
+use crate::generate::convert::frame_to_rgb;
+use crate::generate::pool::{JobKind, Pool};
+use crate::generate::{ImageRequest, Init, VideoRequest, fit};
 use crate::media::{Clip, ClipEncoder, Frame, VideoFormat};
 
 /// What a cycle's still is made of.
+#[derive(Clone)]
 pub enum Source {
     /// The prompt alone.
     Text,
@@ -31,10 +33,12 @@ pub enum Source {
 
 /// Who makes and keeps the pictures.
 pub struct Tools<'a> {
-    pub image: &'a dyn Backend,
-    pub video: &'a dyn Backend,
+    pub pool: &'a Pool,
     pub encoder: Arc<dyn ClipEncoder>,
     pub project: &'a Project,
+    /// How long a job can wait for servers that are all gone.
+    pub patience: &'a (dyn Fn() -> Duration + Send + Sync),
+    pub on_stage: &'a (dyn Fn(Stage) + Send + Sync),
 }
 
 #[derive(Debug)]
@@ -45,23 +49,25 @@ pub struct Built {
     pub frames: Vec<Frame>,
 }
 
-/// Makes still and clip as the briq says, archives them and notes their paths in the briq.
-pub async fn construct(
+/// Makes the still of a briq and archives it; notes in the briq where it is and who made it.
+/// `None`: the clips that this pool makes begin without one.
+pub async fn make_still(
     briq: &mut Briq,
     source: Source,
     tools: &Tools<'_>,
-    on_stage: &(dyn Fn(Stage) + Send + Sync),
-) -> Result<Built> {
+) -> Result<Option<RgbImage>> {
     let (cycle, project) = (briq.cycle(), tools.project);
     let (width, height) = (briq.spec.width, briq.spec.height);
-    let fps = briq.spec.fps()?;
-
-    on_stage(Stage::Image);
+    let clips = tools.pool.capabilities(JobKind::Video);
+    if clips.text_to_video && !clips.image_to_video {
+        return Ok(None);
+    }
+    (tools.on_stage)(Stage::Image);
     let init = match source {
         Source::Text => None,
         Source::Image(path) => {
             let still = blocking(move || load(&path, width, height)).await?;
-            return animate(briq, still, fps, tools, on_stage).await;
+            return archive_still(briq, still, project).await.map(Some);
         }
         Source::Chained(frame) => {
             let path = project.chained_frame(cycle);
@@ -71,6 +77,10 @@ pub async fn construct(
                 write_png(&frame, &path).map(|()| frame)
             };
             let image = blocking(fitted).await?;
+            if !tools.pool.capabilities(JobKind::Image).image_to_image {
+                // Then the clips alone carry the show on.
+                return archive_still(briq, image, project).await.map(Some);
+            }
             Some(Init { image, strength: briq.spec.denoise_strength })
         }
     };
@@ -86,34 +96,42 @@ pub async fn construct(
         sampler: briq.spec.sampler.clone(),
         init,
     };
-    let still = tools.image.generate_image(&request, &|_| ()).await?;
-    animate(briq, still, fps, tools, on_stage).await
+    let listen = |progress| (tools.on_stage)(Stage::Progress(progress));
+    let made = tools.pool.generate_image(&request, (tools.patience)(), &listen).await?;
+    made.backend.clone_into(&mut briq.backend_used);
+    archive_still(briq, made.value, project).await.map(Some)
 }
 
-/// Archives the still, has the clip made out of it, archives that.
-async fn animate(
-    briq: &mut Briq,
-    still: RgbImage,
-    fps: FrameRate,
-    tools: &Tools<'_>,
-    on_stage: &(dyn Fn(Stage) + Send + Sync),
-) -> Result<Built> {
-    let (cycle, project) = (briq.cycle(), tools.project);
+async fn archive_still(briq: &mut Briq, still: RgbImage, project: &Project) -> Result<RgbImage> {
     let path = project.source_image(&briq.briq_id);
     briq.source_image_path = Some(project.recorded_path(&path));
-    let image = blocking(move || write_png(&still, &path).map(|()| still)).await?;
+    blocking(move || write_png(&still, &path).map(|()| still)).await
+}
 
-    on_stage(Stage::Video);
+/// Has the clip of a briq made, out of its still and (in keyframe mode) towards the next one, and
+/// archives it.
+pub async fn make_clip(
+    briq: &mut Briq,
+    still: Option<RgbImage>,
+    next: Option<RgbImage>,
+    tools: &Tools<'_>,
+) -> Result<Built> {
+    let (cycle, project) = (briq.cycle(), tools.project);
+    let fps = briq.spec.fps()?;
+    (tools.on_stage)(Stage::Video);
+    let without_still = still.is_none();
+    // The last frame is the first of the next clip, which is not shown twice.
+    let joint = u32::from(next.is_some());
     let request = VideoRequest {
         cycle,
-        first: Some(image),
-        last: None,
+        first: still,
+        last: next,
         prompt: briq.video_prompt.clone(),
         negative_prompt: briq.negative_prompt.clone(),
         seed: briq.seed,
         width: briq.spec.width,
         height: briq.spec.height,
-        frames: briq.spec.video_frames,
+        frames: briq.spec.video_frames + joint,
         fps,
         steps: briq.spec.steps,
         cfg_scale: briq.spec.cfg_scale,
@@ -121,7 +139,17 @@ async fn animate(
         motion_bucket_id: briq.spec.motion_bucket_id,
         noise_aug_strength: briq.spec.noise_aug_strength,
     };
-    let frames = tools.video.generate_video(&request, &|_| ()).await?;
+    let listen = |progress| (tools.on_stage)(Stage::Progress(progress));
+    let made = tools.pool.generate_video(&request, (tools.patience)(), &listen).await?;
+    if briq.backend_used.is_empty() {
+        made.backend.clone_into(&mut briq.backend_used);
+    } else if !briq.backend_used.split('+').any(|name| name == made.backend) {
+        briq.backend_used = format!("{}+{}", briq.backend_used, made.backend);
+    }
+    let mut frames = made.value;
+    if joint == 1 && frames.len() > 2 {
+        frames.pop();
+    }
     let format = match frames.first() {
         Some(first)
             if frames.iter().all(|f| (f.width, f.height) == (first.width, first.height)) =>
@@ -130,13 +158,17 @@ async fn animate(
         }
         _ => {
             return Err(Error::unavailable(format!(
-                "backend {} made a clip without frames or with frames of several sizes",
-                tools.video.name()
+                "{} made a clip without frames or with frames of several sizes",
+                made.by
             )));
         }
     };
+    if without_still {
+        let first = frame_to_rgb(&frames[0]);
+        archive_still(briq, first, project).await?;
+    }
 
-    on_stage(Stage::Archive);
+    (tools.on_stage)(Stage::Archive);
     let path = project.raw_clip(cycle);
     let (encoder, target) = (tools.encoder.clone(), path.clone());
     let frames =
@@ -168,14 +200,6 @@ fn load(path: &Path, width: u32, height: u32) -> Result<RgbImage> {
     let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     image.apply_orientation(orientation);
     Ok(fit(image, width, height))
-}
-
-/// Scales the picture until it fills the size, and crops what hangs over, evenly.
-fn fit(image: DynamicImage, width: u32, height: u32) -> RgbImage {
-    if (image.width(), image.height()) == (width, height) {
-        return image.into_rgb8();
-    }
-    image.resize_to_fill(width, height, Scaling::CatmullRom).into_rgb8()
 }
 
 /// Fast rather than small: a still is written for each cycle, beside a show.

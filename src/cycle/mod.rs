@@ -12,7 +12,10 @@ pub mod instruqtor;
 mod run;
 
 pub use briq::{Briq, BriqStatus, Spec};
-pub use run::{Made, Order, Previous, Settings, Stage, Workshop, finish, make, run_cycle};
+pub use run::{
+    Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, finish, make, make_between,
+    make_key, run_cycle,
+};
 
 #[cfg(test)]
 mod tests;

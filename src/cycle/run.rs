@@ -2,7 +2,8 @@
 //! failed. The briq is saved at each.
 //!
 //! In a live show the raw clip is what airs, so [`make`] hands it out as soon as it is archived;
-//! [`finish`] shapes the archived video afterwards, in no hurry.
+//! [`finish`] shapes the archived video afterwards, in no hurry. In keyframe mode still and clip are
+//! made apart: [`make_key`], then [`make_between`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use image::RgbImage;
 
-use super::construqtor::{Built, Source, Tools, construct};
+use super::construqtor::{Built, Source, Tools, make_clip, make_still};
 use super::inspeqtor::inspect;
 use super::instruqtor::{Instruction, instruct};
 use super::{Briq, BriqStatus};
@@ -19,8 +20,9 @@ use crate::archive::{FailedCycle, Handle, Project};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::error::{Error, Kind, Result};
 use crate::config::{ChainFrame, Chaining, Config, Generation, Looping};
-use crate::generate::Backend;
+use crate::generate::Progress;
 use crate::generate::convert::frame_to_rgb;
+use crate::generate::pool::Pool;
 use crate::media::{ClipEncoder, CycleId};
 use crate::worqspace::PromptBundle;
 
@@ -29,8 +31,7 @@ use crate::worqspace::PromptBundle;
 pub struct Workshop {
     pub project: Arc<Project>,
     pub archive: Handle,
-    pub image: Arc<dyn Backend>,
-    pub video: Arc<dyn Backend>,
+    pub pool: Arc<Pool>,
     pub encoder: Arc<dyn ClipEncoder>,
     pub clock: Arc<dyn Clock>,
 }
@@ -68,6 +69,8 @@ pub struct Order<'a> {
     pub previous: Option<&'a Previous>,
     /// Between attempts.
     pub retry_delay: Duration,
+    /// How long a job can wait for servers that are all gone.
+    pub patience: &'a (dyn Fn() -> Duration + Send + Sync),
 }
 
 /// The cycle that the next one grows out of.
@@ -81,11 +84,16 @@ pub struct Previous {
     pub frame: RgbImage,
 }
 
+/// Hears where a cycle is. It is called often and must return at once.
+pub type OnStage<'a> = &'a (dyn Fn(Stage) + Send + Sync);
+
 /// Where a cycle is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
     Image,
     Video,
+    /// How far the generator is with the picture or the clip.
+    Progress(Progress),
     Archive,
     /// An attempt failed; the next one, of this number (the first retry is 1), follows.
     Retry {
@@ -95,13 +103,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// As the status shows it.
-    pub fn name(&self) -> &'static str {
+    /// As the status shows it; `None`: still in the one before.
+    pub fn name(&self) -> Option<&'static str> {
         match self {
-            Stage::Image => "image",
-            Stage::Video => "video",
-            Stage::Archive => "archive",
-            Stage::Retry { .. } => "retry",
+            Stage::Image => Some("image"),
+            Stage::Video => Some("video"),
+            Stage::Progress(_) => None,
+            Stage::Archive => Some("archive"),
+            Stage::Retry { .. } => Some("retry"),
         }
     }
 }
@@ -135,7 +144,7 @@ impl Made {
 pub async fn run_cycle(
     workshop: &Workshop,
     order: &Order<'_>,
-    on_stage: &(dyn Fn(Stage) + Send + Sync),
+    on_stage: OnStage<'_>,
 ) -> Result<Made> {
     let made = make(workshop, order, on_stage).await?;
     finish(workshop, made, order.settings.looping).await
@@ -144,11 +153,91 @@ pub async fn run_cycle(
 /// Writes the briq and makes the raw clip, with as many retries as the settings allow. After the
 /// last one the cycle is recorded as failed and its error returned. An error of the user's input
 /// is not tried again.
-pub async fn make(
+pub async fn make(workshop: &Workshop, order: &Order<'_>, on_stage: OnStage<'_>) -> Result<Made> {
+    let mut briq = begin(workshop, order);
+    let source = source(order, &briq);
+    let tools = workshop.tools(order, on_stage);
+    let attempt = |briq: &mut Briq| {
+        let (mut own, source, tools) = (briq.clone(), source.clone(), &tools);
+        async move {
+            own.backend_used.clear();
+            let still = make_still(&mut own, source, tools).await?;
+            let built = make_clip(&mut own, still, None, tools).await?;
+            Ok((own, built))
+        }
+    };
+    let (built, retries) = with_retries(workshop, &mut briq, order, on_stage, attempt).await?;
+    Ok(constructed(workshop, briq, built, retries))
+}
+
+/// A cycle in keyframe mode whose still is there.
+#[derive(Clone, Debug)]
+pub struct Key {
+    pub briq: Briq,
+    pub still: RgbImage,
+}
+
+/// Keyframe mode: writes the briq and makes the still; as [`make`].
+pub async fn make_key(
     workshop: &Workshop,
     order: &Order<'_>,
-    on_stage: &(dyn Fn(Stage) + Send + Sync),
+    on_stage: OnStage<'_>,
+) -> Result<Key> {
+    let mut briq = begin(workshop, order);
+    let source = source(order, &briq);
+    let tools = workshop.tools(order, on_stage);
+    let attempt = |briq: &mut Briq| {
+        let (mut own, source, tools) = (briq.clone(), source.clone(), &tools);
+        async move {
+            own.backend_used.clear();
+            let still = make_still(&mut own, source, tools).await?.ok_or_else(|| {
+                Error::usage(
+                    "clips between two pictures need pictures; set chaining.keyframes: off",
+                )
+            })?;
+            Ok((own, still))
+        }
+    };
+    let (still, _) = with_retries(workshop, &mut briq, order, on_stage, attempt).await?;
+    workshop.archive.save_briq(&briq);
+    Ok(Key { briq, still })
+}
+
+/// Keyframe mode: makes the raw clip from one still to the `next`; as [`make`].
+pub async fn make_between(
+    workshop: &Workshop,
+    order: &Order<'_>,
+    key: Key,
+    next: RgbImage,
+    on_stage: OnStage<'_>,
 ) -> Result<Made> {
+    let Key { mut briq, still } = key;
+    let tools = workshop.tools(order, on_stage);
+    let attempt = |briq: &mut Briq| {
+        let (mut own, still, next, tools) = (briq.clone(), still.clone(), next.clone(), &tools);
+        async move {
+            let built = make_clip(&mut own, Some(still), Some(next), tools).await?;
+            Ok((own, built))
+        }
+    };
+    let (built, retries) = with_retries(workshop, &mut briq, order, on_stage, attempt).await?;
+    Ok(constructed(workshop, briq, built, retries))
+}
+
+impl Workshop {
+    fn tools<'a>(&'a self, order: &Order<'a>, on_stage: OnStage<'a>) -> Tools<'a> {
+        Tools {
+            pool: &self.pool,
+            encoder: self.encoder.clone(),
+            project: &self.project,
+            patience: order.patience,
+            on_stage,
+        }
+    }
+}
+
+/// Writes the briq of the cycle and enters it in the state.
+fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
     let Workshop { project, archive, clock, .. } = workshop;
     let mut briq = instruct(&Instruction {
         cycle: order.cycle,
@@ -159,48 +248,46 @@ pub async fn make(
         now: clock.wall(),
     });
     briq.base_video_path = order.previous.map(|previous| project.recorded_path(&previous.raw));
-    briq.backend_used = if workshop.image.name() == workshop.video.name() {
-        workshop.image.name().into()
-    } else {
-        format!("{}+{}", workshop.image.name(), workshop.video.name())
-    };
+    briq.backend_used = workshop.pool.names();
     archive.save_briq(&briq);
     archive.update_state(|state| {
         state.current_cycle = order.cycle.0;
         state.active_briq_id = Some(briq.briq_id.clone());
         state.base_seed = Some(order.base_seed);
     });
+    briq
+}
 
-    let tools = Tools {
-        image: &*workshop.image,
-        video: &*workshop.video,
-        encoder: workshop.encoder.clone(),
-        project,
-    };
+fn source(order: &Order<'_>, briq: &Briq) -> Source {
+    match (order.previous, &briq.base_image_path) {
+        (Some(previous), _) => Source::Chained(previous.frame.clone()),
+        (None, Some(path)) => Source::Image(path.into()),
+        (None, None) => Source::Text,
+    }
+}
+
+/// Tries until it succeeds or the settings allow no more; keeps the briq up to date. Returns what
+/// was made, and the number of retries.
+async fn with_retries<T, F: Future<Output = Result<(Briq, T)>> + Send>(
+    workshop: &Workshop,
+    briq: &mut Briq,
+    order: &Order<'_>,
+    on_stage: OnStage<'_>,
+    attempt: impl Fn(&mut Briq) -> F + Send,
+) -> Result<(T, u32)> {
     let mut retries = 0;
     loop {
-        enter(workshop, &mut briq, BriqStatus::Constructing);
-        let began = clock.now();
-        let source = match (order.previous, &briq.base_image_path) {
-            (Some(previous), _) => Source::Chained(previous.frame.clone()),
-            (None, Some(path)) => Source::Image(path.into()),
-            (None, None) => Source::Text,
-        };
-        match construct(&mut briq, source, &tools, on_stage).await {
-            Ok(built) => {
-                briq.generation_time = (clock.now() - began).as_secs_f64();
+        enter(workshop, briq, BriqStatus::Constructing);
+        let began = workshop.clock.now();
+        match attempt(briq).await {
+            Ok((made_by, made)) => {
+                *briq = made_by;
+                briq.generation_time += (workshop.clock.now() - began).as_secs_f64();
                 briq.error_message = None;
-                enter(workshop, &mut briq, BriqStatus::Constructed);
-                archive.journal(Event::Cycle {
-                    cycle: order.cycle.0,
-                    status: CycleStatus::Generated,
-                    seconds: Some(briq.generation_time),
-                    reason: None,
-                });
-                return Ok(Made { briq, built: Arc::new(built), retries });
+                return Ok((made, retries));
             }
             Err(error) if error.kind == Kind::Usage || retries >= order.settings.max_retries => {
-                return Err(fail(workshop, briq, error));
+                return Err(fail(workshop, briq.clone(), error));
             }
             Err(error) => {
                 retries += 1;
@@ -212,6 +299,17 @@ pub async fn make(
             }
         }
     }
+}
+
+fn constructed(workshop: &Workshop, mut briq: Briq, built: Built, retries: u32) -> Made {
+    enter(workshop, &mut briq, BriqStatus::Constructed);
+    workshop.archive.journal(Event::Cycle {
+        cycle: briq.cycle_index,
+        status: CycleStatus::Generated,
+        seconds: Some(briq.generation_time),
+        reason: None,
+    });
+    Made { briq, built: Arc::new(built), retries }
 }
 
 /// Makes the archived video of a cycle, completes its briq and enters it in the state. If that

@@ -12,12 +12,13 @@ use super::*;
 use crate::archive::journal::{self, Event};
 use crate::archive::tests::{clip_bytes, open};
 use crate::archive::{Archive, FactoryState, FailedCycle};
-use crate::base::clock::ManualClock;
+use crate::base::clock::{ManualClock, RuntimeClock};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
 use crate::base::time::FrameRate;
 use crate::config::{ChainFrame, Chaining, Generation, Keyframes, LoopMethod, Looping};
 use crate::generate::convert::rgb_to_frame;
+use crate::generate::pool::Pool;
 use crate::generate::{Backend, Capabilities, Health, ImageRequest, OnProgress, VideoRequest};
 use crate::media::{ClipEncoder, CycleId, Frame};
 use crate::worqspace::{Mode, NegativeSource, PromptBundle};
@@ -118,7 +119,13 @@ impl Backend for FakeBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { image_to_video: true, ..Capabilities::NONE }
+        Capabilities {
+            text_to_image: true,
+            image_to_image: true,
+            image_to_video: true,
+            first_last_frame: true,
+            ..Capabilities::NONE
+        }
     }
 
     async fn check(&self) -> Result<Health> {
@@ -148,6 +155,9 @@ impl Backend for FakeBackend {
     }
 }
 
+/// A server that failed is used again as soon as it has answered a check.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 struct Studio {
     folder: tempfile::TempDir,
     archive: Archive,
@@ -164,11 +174,13 @@ impl Studio {
         let clock = Arc::new(ManualClock::default());
         let archive = Archive::start(project.clone(), clock.clone()).unwrap();
         let backend = Arc::new(FakeBackend { failures: failures.into(), ..Default::default() });
+        let pool = Arc::new(Pool::single(backend.clone(), Arc::new(RuntimeClock::new())));
+        let watched = pool.clone();
+        tokio::spawn(async move { watched.watch().await });
         let workshop = Workshop {
             project,
             archive: archive.handle(),
-            image: backend.clone(),
-            video: backend.clone(),
+            pool,
             encoder: Arc::new(FakeEncoder),
             clock,
         };
@@ -195,9 +207,10 @@ impl Studio {
             base_seed: 7,
             previous,
             retry_delay: Duration::ZERO,
+            patience: &|| PATIENCE,
         };
         let stages = Mutex::new(Vec::new());
-        let on_stage = |stage: Stage| stages.lock().unwrap().push(stage.name());
+        let on_stage = |stage: Stage| stages.lock().unwrap().extend(stage.name());
         let made = run_cycle(&self.workshop, &order, &on_stage).await;
         (made, stages.into_inner().unwrap())
     }
@@ -293,7 +306,7 @@ async fn loops_are_written_beside_the_raw_clip() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_failing_cycle_is_retried_then_recorded_and_forgiven_when_made_after_all() {
     let stage = Studio::new(5);
     let (made, stages) = stage.run(0, None).await;
@@ -364,6 +377,7 @@ fn a_cycle_can_be_sent() {
             base_seed: 0,
             previous: None,
             retry_delay: Duration::ZERO,
+            patience: &|| PATIENCE,
         };
         run_cycle(&workshop, &order, &|_| ()).await.is_ok()
     });

@@ -12,4 +12,4 @@ pub use backend::{
     Backend, Capabilities, Health, ImageRequest, Init, OnProgress, Progress, VideoRequest,
 };
 pub use lookahead::LookAhead;
-pub use received::{FileKind, LARGEST_FILE, Reader};
+pub use received::{FileKind, LARGEST_FILE, Reader, fit};

@@ -54,6 +54,8 @@ impl History {
 }
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Failures in a row from which on a check that succeeds is no reason to go on at once.
+const MANY: u32 = 3;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Whether a server may be given jobs (a circuit breaker: Nygard, "Release It!").
@@ -99,10 +101,10 @@ impl Condition {
         self.breaker = Breaker::Closed;
     }
 
-    /// The first failure is followed by a check at once: most often that tells what is wrong.
+    /// The first failures are followed by a check at once: most often that tells what is wrong.
     pub fn job_failed(&mut self, now: Duration, error: &Error) {
-        let pause = if self.failures == 0 { Duration::ZERO } else { self.pause() };
         self.failures = self.failures.saturating_add(1);
+        let pause = if self.failures < MANY { Duration::ZERO } else { self.pause() };
         self.breaker =
             Breaker::Open { check_at: now + pause, checking: false, reason: error.to_string() };
     }
@@ -204,6 +206,9 @@ mod tests {
         assert!(condition.begin_check(at(0)));
         condition.checked(at(0), Ok(Health::default()));
         condition.job_failed(at(1), &Error::unavailable("boom"));
-        assert!(!condition.begin_check(at(1)) && condition.begin_check(at(2)));
+        assert!(condition.begin_check(at(1)));
+        condition.checked(at(1), Ok(Health::default()));
+        condition.job_failed(at(2), &Error::unavailable("boom"));
+        assert!(!condition.begin_check(at(5)) && condition.begin_check(at(6)));
     }
 }
