@@ -156,7 +156,7 @@ impl Backend for FakeBackend {
 }
 
 /// A server that failed is used again as soon as it has answered a check.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Studio {
     folder: tempfile::TempDir,
