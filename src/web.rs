@@ -272,8 +272,9 @@ impl Web {
     }
 }
 
-/// Every connection of the program uses this one implementation of the ciphers.
-fn use_ring() {
+/// Every connection of the program uses this one implementation of the ciphers; to be called before
+/// any HTTP client is built.
+pub fn use_ring() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Somebody else may have chosen already: that is as good.

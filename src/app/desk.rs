@@ -1,10 +1,11 @@
 //! The show as HTTP sees it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 
+use super::generator::GeneratorInfo;
 use super::{Command, report};
 use crate::archive;
 use crate::archive::journal::{self, OutputAction};
@@ -29,6 +30,7 @@ pub struct ShowDesk {
     archive: archive::Handle,
     outputs: Arc<Outputs>,
     clock: Arc<dyn Clock>,
+    generator: OnceLock<Arc<GeneratorInfo>>,
 }
 
 struct Preview {
@@ -57,7 +59,14 @@ impl ShowDesk {
             archive,
             outputs,
             clock,
+            generator: OnceLock::new(),
         }
+    }
+
+    /// Who makes the cycles of this show.
+    pub fn set_generator(&self, info: Arc<GeneratorInfo>) {
+        // A show has one.
+        let _ = self.generator.set(info);
     }
 
     /// Present values of all parameters.
@@ -175,6 +184,10 @@ impl Desk for ShowDesk {
         };
         self.journal_output(&output, action, source);
         Ok(before)
+    }
+
+    fn making_picture(&self) -> Option<Arc<[u8]>> {
+        self.generator.get()?.preview()
     }
 
     fn preview_jpeg(&self) -> Option<Arc<[u8]>> {

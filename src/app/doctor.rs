@@ -7,13 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{machine, prepare_show, runtime};
+use super::{backends, machine, runtime};
 use crate::archive::disk;
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::{self, AudioSource, BackendKind, Config, Encoder, Live};
@@ -291,21 +292,33 @@ impl Doctor<'_> {
         clock: &dyn Clock,
     ) -> Result<()> {
         const GROUP: &str = "generator";
-        let backends = [("image", &config.image_backends[0]), ("video", &config.video_backends[0])];
-        for (name, backend) in backends {
-            if let Err(error) = prepare_show::backend(backend, name) {
-                self.found(Finding::new(GROUP, name, Mark::Warn, error.to_string()));
-            }
+        let maker = backends::Maker::new(Arc::new(SystemClock::new()));
+        let servers = backends::servers(config);
+        for server in servers.iter().filter(|s| s.config.kind != BackendKind::Mock) {
+            let (name, kind) = (server.name.clone(), server.config.kind.name());
+            let checked = maker
+                .backend(server.config)
+                .and_then(|backend| runtime()?.block_on(backends::check(&*backend)));
+            self.found(match checked {
+                Ok(health) => {
+                    let mut text = health.version.unwrap_or_else(|| "it answers".to_owned());
+                    for note in &health.notes {
+                        text = format!("{text}; {note}");
+                    }
+                    Finding::new(GROUP, kind, Mark::Ok, format!("{name}: {text}"))
+                }
+                Err(error) => Finding::new(GROUP, kind, Mark::Warn, format!("{name}: {error}"))
+                    .advice("a show begins all the same, on the built-in generator"),
+            });
         }
-        if backends.iter().any(|(_, backend)| backend.kind != BackendKind::Mock) {
+        if servers.iter().any(|server| server.config.kind != BackendKind::Mock) {
             return Ok(());
         }
         let made = runtime()?.block_on(one_cycle(config, bundle, clock));
         let finding = match made {
             Ok(work) => {
-                let delay = backends.map(|(_, b)| b.mock_delay).into_iter().max();
-                let delay = delay.unwrap_or_default();
-                let fails = backends.iter().map(|(_, b)| b.mock_fail_rate).fold(0.0, f64::max);
+                let delay = servers.iter().map(|s| s.config.mock_delay).max().unwrap_or_default();
+                let fails = servers.iter().map(|s| s.config.mock_fail_rate).fold(0.0, f64::max);
                 mock_finding(GROUP, config, work, delay, fails)
             }
             Err(error) => Finding::new(GROUP, "mock", Mark::Bad, error.to_string()),
@@ -496,16 +509,17 @@ async fn one_cycle(
     bundle: Option<&PromptBundle>,
     clock: &dyn Clock,
 ) -> Result<Duration> {
-    let ready = |backend: &config::BackendConfig, what| {
+    let maker = backends::Maker::new(Arc::new(SystemClock::new()));
+    let ready = |backend: &config::BackendConfig| {
         let backend = config::BackendConfig {
             mock_delay: Duration::ZERO,
             mock_fail_rate: 0.0,
             ..backend.clone()
         };
-        prepare_show::backend(&backend, what)
+        maker.backend(&backend)
     };
     let (painter, animator) =
-        (ready(&config.image_backends[0], "image")?, ready(&config.video_backends[0], "video")?);
+        (ready(&config.image_backends[0])?, ready(&config.video_backends[0])?);
     painter.check().await?;
     animator.check().await?;
     let generation = &config.generation;

@@ -1,21 +1,22 @@
 //! The generating half of a show: cycle after cycle, as far ahead as the settings say.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+mod info;
+mod keyframes;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::prepare_show::Backends;
 use super::report::Notice;
 use crate::archive::{PlayableCycle, ResumePoint};
 use crate::base::clock::Clock;
-use crate::base::error::Result;
-use crate::base::telemetry::{Counter, Generating};
-use crate::config::{ChainFrame, Config};
-use crate::cycle::{self, Order, Previous, Settings, Workshop};
+use crate::base::error::{Error, Result};
+use crate::config::{ChainFrame, Config, Keyframes};
+use crate::cycle::{self, Made, Order, Previous, Settings, Stage, Workshop};
 use crate::generate::LookAhead;
 use crate::generate::convert::frame_to_rgb;
+use crate::generate::pool::JobKind;
 use crate::media::{Clip, ClipDecoder, CycleId, Origin, VideoFormat};
 use crate::prepare::{Job, Preparer};
 use crate::ring::Runway;
@@ -27,57 +28,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// Between the attempts at one cycle.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What the generating half says of itself.
-#[derive(Default)]
-pub struct GeneratorInfo {
-    pub generated: Counter,
-    pub failed: Counter,
-    paused: AtomicBool,
-    now: Mutex<Option<Making>>,
-    expected_ms: AtomicU64,
-}
+/// What of its time a stand-in needs to make a cycle, and a bit.
+const STAND_IN_NEEDS: Duration = Duration::from_secs(3);
 
-struct Making {
-    cycle: u32,
-    stage: &'static str,
-    since: Duration,
-}
-
-impl GeneratorInfo {
-    /// The cycle in the making.
-    pub fn generating(&self, now: Duration) -> Option<Generating> {
-        let making = self.now.lock().unwrap_or_else(|p| p.into_inner());
-        making.as_ref().map(|m| Generating {
-            cycle: m.cycle,
-            stage: m.stage,
-            elapsed_s: now.saturating_sub(m.since).as_secs_f64(),
-            expected_s: self.expected_s(),
-        })
-    }
-
-    /// What a cycle takes, lately.
-    pub fn expected_s(&self) -> Option<f64> {
-        match self.expected_ms.load(Ordering::Relaxed) {
-            0 => None,
-            ms => Some(ms as f64 / 1000.0),
-        }
-    }
-
-    /// Begin no cycle for the time being.
-    pub fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
-    }
-
-    fn stage(&self, cycle: u32, stage: &'static str, now: Duration) {
-        let mut making = self.now.lock().unwrap_or_else(|p| p.into_inner());
-        let since = making.as_ref().filter(|m| m.cycle == cycle).map_or(now, |m| m.since);
-        *making = Some(Making { cycle, stage, since });
-    }
-
-    fn idle(&self) {
-        *self.now.lock().unwrap_or_else(|p| p.into_inner()) = None;
-    }
-}
+pub use info::GeneratorInfo;
 
 pub struct Generator {
     pub config: Config,
@@ -91,23 +45,68 @@ pub struct Generator {
     pub notices: Sender<Notice>,
 }
 
+/// Where a show begins.
+struct Chain {
+    base_seed: i64,
+    previous: Option<Previous>,
+    cycle: CycleId,
+}
+
 impl Generator {
-    /// Makes cycles until the show is over. Dropping the future cancels the cycle in the making;
-    /// a later session makes it again.
+    /// Makes cycles until the show is over. Dropping the future cancels what is in the making; a
+    /// later session makes it again.
     pub async fn run(self) {
+        let base_seed = self.resume.base_seed.or(self.bundle.seed);
+        let chain = Chain {
+            base_seed: base_seed.unwrap_or_else(|| seed_of(&*self.workshop.clock)),
+            previous: self.previous().await,
+            cycle: self.resume.next_cycle,
+        };
+        let work = async {
+            if self.makes_keyframes() {
+                self.keyframes(chain).await
+            } else {
+                self.chain(chain).await
+            }
+        };
+        // Servers are watched as long as somebody makes use of them.
+        tokio::select! {
+            () = self.workshop.pool.watch() => {}
+            () = work => {}
+        }
+    }
+
+    fn makes_keyframes(&self) -> bool {
+        let pool = &self.workshop.pool;
+        let can = pool.capabilities(JobKind::Video).first_last_frame;
+        match self.config.chaining.keyframes {
+            Keyframes::Off => false,
+            Keyframes::Auto => can && pool.slots(JobKind::Video) > 1,
+            Keyframes::On if can => true,
+            Keyframes::On => {
+                self.notice(Some(
+                    "chaining.keyframes is on, but not every video backend makes clips between two \
+                     pictures; each cycle grows out of the last frame instead"
+                        .to_owned(),
+                ));
+                false
+            }
+        }
+    }
+
+    /// One cycle after the other, each out of the last frame of the one before.
+    async fn chain(&self, chain: Chain) {
+        let Chain { base_seed, mut previous, mut cycle } = chain;
         let clock = self.workshop.clock.clone();
-        let base_seed =
-            self.resume.base_seed.or(self.bundle.seed).unwrap_or_else(|| seed_of(&*clock));
-        let mut previous = self.previous().await;
-        let mut cycle = self.resume.next_cycle;
         let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
         loop {
             let ahead = self.runway.seconds() + self.preparer.waiting_seconds();
-            let ready = self.preparer.has_room() && !self.info.paused.load(Ordering::Relaxed);
+            let ready = self.preparer.has_room() && !self.info.is_paused();
             if !ready || !look_ahead.should_start(clock.now(), ahead) {
                 tokio::time::sleep(TICK).await;
                 continue;
             }
+            let patience = || self.patience();
             let order = Order {
                 cycle,
                 bundle: &self.bundle,
@@ -115,60 +114,83 @@ impl Generator {
                 base_seed,
                 previous: previous.as_ref(),
                 retry_delay: RETRY_DELAY,
+                patience: &patience,
             };
             let began = clock.now();
             match self.one(&order).await {
                 Ok(next) => {
                     look_ahead.made(clock.now() - began);
-                    let expected = look_ahead.expected().unwrap_or_default();
-                    self.info.expected_ms.store(expected.as_millis() as u64, Ordering::Relaxed);
+                    self.info.expect(look_ahead.expected().unwrap_or_default());
                     self.info.generated.add(1);
                     previous = Some(next);
                 }
                 Err(error) => {
-                    self.info.failed.add(1);
-                    if !self.config.cycle.continue_on_error {
-                        self.notice(Some(format!(
-                            "{error}; no more cycles are made (cycle.continue_on_error is off), \
-                             earlier ones are shown again"
-                        )));
-                        self.info.idle();
+                    if self.gives_up(&error, &mut look_ahead) {
+                        self.info.ended(cycle.0);
                         return;
                     }
-                    let pause = look_ahead.failed(clock.now());
-                    self.notice(Some(format!("{error}; the next one in {} s", pause.as_secs())));
                 }
             }
-            self.info.idle();
+            self.info.ended(cycle.0);
             cycle = CycleId(cycle.0 + 1);
             let most = u64::from(self.config.cycle.max_cycles);
             if most > 0 && self.info.generated.get() >= most {
-                self.notice(Some(format!(
-                    "{most} cycles are made (cycle.max_cycles); from here on they are shown again"
-                )));
+                self.notice(Some(self.enough()));
                 return;
             }
         }
     }
 
+    /// How long a job can wait for servers that are all gone, before the ring runs low.
+    fn patience(&self) -> Duration {
+        let ahead_s = self.runway.seconds() + self.preparer.waiting_seconds();
+        let spare_s = ahead_s - self.config.live.min_runway_seconds;
+        Duration::from_secs_f64(spare_s.clamp(0.0, 3600.0)).saturating_sub(STAND_IN_NEEDS)
+    }
+
+    /// A cycle has failed for good; whether that ends the making of cycles.
+    fn gives_up(&self, error: &Error, look_ahead: &mut LookAhead) -> bool {
+        self.info.failed.add(1);
+        if !self.config.cycle.continue_on_error {
+            self.notice(Some(format!(
+                "{error}; no more cycles are made (cycle.continue_on_error is off), earlier ones \
+                 are shown again"
+            )));
+            return true;
+        }
+        let pause = look_ahead.failed(self.workshop.clock.now());
+        self.notice(Some(format!("{error}; the next one in {} s", pause.as_secs())));
+        false
+    }
+
+    fn enough(&self) -> String {
+        format!(
+            "{} cycles are made (cycle.max_cycles); from here on they are shown again",
+            self.info.generated.get()
+        )
+    }
+
+    fn on_stage(&self, cycle: u32, stage: &Stage) {
+        self.info.stage(cycle, stage, self.workshop.clock.now());
+    }
+
+    /// Sends a clip on its way to the picture.
+    fn on_its_way(&self, made: &Made) {
+        let clip = made.built.clip.clone();
+        // Room was there, and nobody else hands clips over meanwhile.
+        let _ = self.preparer.prepare(Job { clip, origin: Origin::Cycle, reversed: false });
+    }
+
     /// Makes a cycle, sends it on its way to the picture, and archives it.
     async fn one(&self, order: &Order<'_>) -> Result<Previous> {
-        let clock = self.workshop.clock.clone();
         let number = order.cycle.0;
-        self.info.stage(number, "image", clock.now());
-        let info = self.info.clone();
-        let made = cycle::make(&self.workshop, order, &move |stage| {
-            info.stage(number, stage.name(), clock.now());
-        })
-        .await?;
+        let on_stage = |stage| self.on_stage(number, &stage);
+        let made = cycle::make(&self.workshop, order, &on_stage).await?;
         self.notice(None);
         let next = made.previous(self.config.chaining.frame);
-        let clip = made.built.clip.clone();
-        // Room was there before the cycle was begun, and nobody else hands clips over meanwhile.
-        let _ = self.preparer.prepare(Job { clip, origin: Origin::Cycle, reversed: false });
+        self.on_its_way(&made);
         if let Err(error) = cycle::finish(&self.workshop, made, &self.config.looping).await {
-            // It is on its way to the picture all the same.
-            self.notice(Some(format!("{error}; its archived video is missing")));
+            self.notice(Some(missing_video(&error)));
         }
         Ok(next)
     }
@@ -209,15 +231,9 @@ fn seed_of(clock: &dyn Clock) -> i64 {
     (since.as_nanos() % u128::from(u32::MAX)) as i64
 }
 
-/// Workers and folders that cycles are made with.
-pub fn workshop(
-    backends: Backends,
-    project: Arc<crate::archive::Project>,
-    archive: crate::archive::Handle,
-    encoder: Arc<dyn crate::media::ClipEncoder>,
-    clock: Arc<dyn Clock>,
-) -> Workshop {
-    Workshop { project, archive, image: backends.image, video: backends.video, encoder, clock }
+/// It is on its way to the picture all the same.
+fn missing_video(error: &Error) -> String {
+    format!("{error}; its archived video is missing")
 }
 
 /// A job for an archived cycle; its format is found when it is decoded.

@@ -9,6 +9,7 @@
 
 pub mod assemble;
 mod awake;
+pub mod backends;
 mod desk;
 pub mod doctor;
 mod generator;
@@ -20,6 +21,7 @@ mod rehearsal;
 mod report;
 mod room;
 mod running;
+pub mod speeds;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -109,9 +111,9 @@ pub fn live(options: LiveOptions, surroundings: Surroundings<'_>) -> Result<()> 
 ///
 /// # Errors
 /// As those of [`live`] before the show.
-pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
+pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<String>> {
     crate::stream::init()?;
-    rehearsal::rehearse(options)
+    rehearsal::rehearse(options, clock)
 }
 
 /// A runtime for what waits for networks and generators: its threads yield to the picture.

@@ -4,15 +4,14 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Listen, LiveOptions, Play};
+use super::{Listen, LiveOptions, Play, backends};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::config::OutputSpec;
-use crate::config::{BackendConfig, BackendKind, Config, preset};
+use crate::config::{Config, preset};
 use crate::control;
-use crate::generate::Backend;
-use crate::generate::mock::{Mock, MockOptions};
+use crate::generate::pool::Pool;
 use crate::media::CycleId;
 use crate::param::Values;
 use crate::stream::encoding::EncodeSettings;
@@ -40,19 +39,14 @@ pub struct Show {
 
 /// Where the cycles come from.
 pub enum Material {
-    Generated { backends: Backends, resume: Box<ResumePoint>, earlier: Vec<PlayableCycle> },
+    Generated { pool: Pool, resume: Box<ResumePoint>, earlier: Vec<PlayableCycle> },
     Prepared { cycles: Vec<PlayableCycle>, play: Play },
 }
 
 /// What makes or has the cycles, before the project is opened.
 enum Source {
     Archive(Play),
-    Backends(Backends),
-}
-
-pub struct Backends {
-    pub image: Arc<dyn Backend>,
-    pub video: Arc<dyn Backend>,
+    Generators(Pool),
 }
 
 /// What was asked for, checked as far as that leaves nothing behind.
@@ -68,7 +62,7 @@ pub struct Checked {
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
-pub fn check(options: &LiveOptions) -> Result<Checked> {
+pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     let opened = worqspace::open(&options.worqspace)?;
     let mut config = opened.config;
     let bundle = opened.bundle;
@@ -97,7 +91,7 @@ pub fn check(options: &LiveOptions) -> Result<Checked> {
 
     let source = match options.play {
         Some(play) => Source::Archive(play),
-        None => Source::Backends(backends(&config)?),
+        None => Source::Generators(backends::pool(&config, clock)?),
     };
     let listener = config.live.listen.map(control::bind).transpose()?;
     let config_text = opened.config_text;
@@ -107,12 +101,12 @@ pub fn check(options: &LiveOptions) -> Result<Checked> {
 /// Checks and opens everything that a show needs.
 pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     let Checked { config, config_text, bundle, outputs, params, encoder, source, listener } =
-        check(&options)?;
+        check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
     let material = match source {
         Source::Archive(play) => Material::Prepared { cycles: project.playable()?, play },
-        Source::Backends(backends) => generated(backends, &project)?,
+        Source::Generators(pool) => generated(pool, &project)?,
     };
     let recording = config.live.record.then(|| project.next_recording()).transpose()?;
     if let Some(path) = &recording {
@@ -207,14 +201,7 @@ fn open_project(
     })
 }
 
-fn backends(config: &Config) -> Result<Backends> {
-    Ok(Backends {
-        image: backend(&config.image_backends[0], "image")?,
-        video: backend(&config.video_backends[0], "video")?,
-    })
-}
-
-fn generated(backends: Backends, project: &Project) -> Result<Material> {
+fn generated(pool: Pool, project: &Project) -> Result<Material> {
     let resume = Box::new(project.resume_point()?);
     let earlier = match resume.last_raw {
         Some((CycleId(last), _)) => {
@@ -223,25 +210,7 @@ fn generated(backends: Backends, project: &Project) -> Result<Material> {
         }
         None => Vec::new(),
     };
-    Ok(Material::Generated { backends, resume, earlier })
-}
-
-/// The generator that is set, for `what`: image or video.
-pub(super) fn backend(config: &BackendConfig, what: &str) -> Result<Arc<dyn Backend>> {
-    match config.kind {
-        BackendKind::Mock => Ok(Arc::new(Mock::new(MockOptions {
-            delay: config.mock_delay,
-            fail_rate: config.mock_fail_rate,
-            label: config.mock_label,
-        }))),
-        BackendKind::Comfyui | BackendKind::Diffusers | BackendKind::Replicate => {
-            Err(Error::unavailable(format!(
-                "the {what} backend {} is not in this release; set backend.type: mock, or start \
-                 with -b mock",
-                config.kind.name()
-            )))
-        }
-    }
+    Ok(Material::Generated { pool, resume, earlier })
 }
 
 /// The summary is written last; that it cannot be is better known first.

@@ -1,14 +1,17 @@
 //! `vfaq live --dry-run`: what would run, in lines for people, without starting any of it.
 
+use std::sync::Arc;
+
 use super::LiveOptions;
 use super::prepare_show::{Checked, check, project_folder};
+use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings;
 
-pub fn rehearse(options: &LiveOptions) -> Result<Vec<String>> {
-    let Checked { config, bundle, outputs, encoder, listener, .. } = check(options)?;
+pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<String>> {
+    let Checked { config, bundle, outputs, encoder, listener, .. } = check(options, clock)?;
     let live = &config.live;
     let folder = project_folder(options, &config)?;
     let mut lines = vec![

@@ -156,6 +156,7 @@ impl Reporter {
             encoder_changes: encoding.changes,
             on_air: self.on_air(),
             generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
+            generators: sources.generator.as_ref().map(|g| g.generators()).unwrap_or_default(),
             frames: self.frames(phase),
             motion: self.motion(),
             effort,

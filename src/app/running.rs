@@ -28,6 +28,7 @@ use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, St
 use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
+use crate::cycle::Workshop;
 use crate::media::{Clip, Frame, Origin};
 use crate::param::{self, Smoother};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
@@ -276,8 +277,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         parts::start_preparing(feeder, motion, notice_tx.clone(), ready_tx.clone())?;
     let mut making = None;
     let generator_task = match show.material {
-        Material::Generated { backends, resume, earlier } => {
-            let info = Arc::new(GeneratorInfo::default());
+        Material::Generated { pool, resume, earlier } => {
+            let pool = Arc::new(pool);
+            let info = Arc::new(GeneratorInfo::new(pool.clone()));
+            desk.set_generator(info.clone());
             reporter.set_generator(info.clone());
             making = Some(info.clone());
             // Newest first: that is the one to begin with.
@@ -285,13 +288,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 let _ =
                     preparer.prepare(generator::archived(cycle, &config, Origin::Earlier, false));
             }
-            let workshop = generator::workshop(
-                backends,
-                project.clone(),
-                archive.handle(),
-                Arc::new(GstClipEncoder),
-                clock.clone(),
-            );
+            let workshop = Workshop {
+                project: project.clone(),
+                archive: archive.handle(),
+                pool,
+                encoder: Arc::new(GstClipEncoder),
+                clock: clock.clone(),
+            };
             let generator = Generator {
                 config: config.clone(),
                 bundle,

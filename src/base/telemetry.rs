@@ -168,6 +168,8 @@ pub struct Status {
     pub on_air: OnAir,
     /// The cycle in the making.
     pub generating: Option<Generating>,
+    /// Who makes the cycles; empty where a prepared set is played.
+    pub generators: Vec<GeneratorStatus>,
     pub frames: Frames,
     pub motion: MotionStatus,
     pub effort: EffortStatus,
@@ -217,6 +219,31 @@ pub struct Generating {
     pub elapsed_s: f64,
     /// How long a cycle took lately; `None` before the first.
     pub expected_s: Option<f64>,
+    /// What the generator says that it does.
+    pub progress: Option<String>,
+    /// How much of that is done, 0 to 1.
+    pub done: Option<f32>,
+    /// Cycles in the making; this is the earliest.
+    pub cycles: usize,
+}
+
+/// A generator: a server, a worker, an account, or the built-in one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct GeneratorStatus {
+    pub name: String,
+    /// `mock`, `comfyui`, `diffusers` or `replicate`.
+    pub backend: &'static str,
+    /// It is given jobs.
+    pub usable: bool,
+    /// Why it is not.
+    pub reason: Option<String>,
+    /// Jobs in the making.
+    pub busy: usize,
+    /// Seconds that a picture and a clip take, lately.
+    pub image_s: Option<f64>,
+    pub video_s: Option<f64>,
+    pub made: u64,
+    pub failed: u64,
 }
 
 /// `rendered` = `source` + `interpolated` + `blended` + `held`.

@@ -144,7 +144,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         summary: args.summary,
     };
     if args.dry_run {
-        for line in app::rehearse(&options)? {
+        for line in app::rehearse(&options, Arc::new(clock))? {
             println!("{line}");
         }
         return Ok(());

@@ -6,6 +6,8 @@
 
 #[cfg(feature = "gst")]
 mod assemble;
+#[cfg(feature = "gst")]
+mod backends;
 mod completions;
 mod config;
 #[cfg(feature = "gst")]
@@ -45,6 +47,7 @@ Examples:
   vfaq live                          a live show of ./worqspace on the built-in generator
   vfaq live -n friday --for 1h30m    record a set as the project 'friday'
   vfaq live -n friday --play         play that set again, without a generator
+  vfaq backends                      which generators can be used, and how quick they are
   vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq assemble -n friday            one file of a recording that went on in further parts
   vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
@@ -79,6 +82,9 @@ enum Command {
     /// Run a live show
     #[cfg(feature = "gst")]
     Live(live::LiveArgs),
+    /// Ask the generators that are set what they can do, and whether they can be used
+    #[cfg(feature = "gst")]
+    Backends(backends::BackendsArgs),
     /// List and change the outputs of a running show
     Outputs(outputs::OutputsArgs),
     /// Join the parts of a recording into one file
@@ -130,6 +136,8 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
     match cli.command {
         #[cfg(feature = "gst")]
         Command::Live(args) => live::run(&cli.folders, args, clock)?,
+        #[cfg(feature = "gst")]
+        Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
         #[cfg(feature = "gst")]
         Command::Assemble(args) => assemble::run(&cli.folders, args)?,

@@ -135,6 +135,7 @@ fn ask(at: &str, request: &Request) -> Result<Value> {
         path.extend(&request.path);
     }
     // A proxy is for other machines.
+    crate::web::use_ring();
     let client = Client::builder().no_proxy().timeout(PATIENCE).build().map_err(Error::fault)?;
     let mut asked = client.request(request.method.clone(), url);
     if let Some(body) = &request.body {

@@ -123,6 +123,12 @@ fn making(status: &Status, mut line: Line) -> String {
                 }
                 None => line.piece(Style::Plain, &format!("{:.1} s", g.elapsed_s)),
             }
+            if g.cycles > 1 {
+                line.piece(Style::Plain, &format!("and {} more", g.cycles - 1));
+            }
+            if let Some(progress) = &g.progress {
+                line.piece(Style::Dim, progress);
+            }
         }
         None => line.put(Style::Dim, "nothing"),
     }
@@ -356,6 +362,9 @@ mod tests {
                 stage: "video",
                 elapsed_s: 3.1,
                 expected_s: Some(6.2),
+                progress: None,
+                done: None,
+                cycles: 1,
             }),
             runway_s: Runway { now: 18.4, min: 9.0, mean: 17.0, target: 24.0 },
             render_ms: Percentiles { p50: 2.13, ..Default::default() },
@@ -384,8 +393,13 @@ mod tests {
     fn slow() -> Status {
         let mut status = live();
         status.on_air.replay = true;
-        status.generating =
-            Some(Generating { cycle: 14, stage: "retry", elapsed_s: 21.0, expected_s: Some(18.0) });
+        status.generating = Some(Generating {
+            cycle: 14,
+            stage: "retry",
+            elapsed_s: 21.0,
+            expected_s: Some(18.0),
+            ..Default::default()
+        });
         status.runway_s = Runway { now: 2.1, min: 0.4, mean: 5.0, target: 24.0 };
         status.cycles = Cycles { generated: 14, replayed: 6, failed: 2, ..Default::default() };
         status.frames = Frames { held: 3, late: 7, ..Default::default() };

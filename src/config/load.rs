@@ -444,6 +444,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let source = audio.get(r, "source", "silence", audio_source(worqspace));
     audio.close(r);
     let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
     Live {
@@ -465,6 +466,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         keyframe_seconds,
         audio: source,
         listen,
+        stand_in,
         keep_awake,
     }
 }

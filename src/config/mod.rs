@@ -330,6 +330,8 @@ pub struct Live {
     pub audio: AudioSource,
     /// `None`: no HTTP at all.
     pub listen: Option<std::net::SocketAddr>,
+    /// The built-in generator makes cycles while no other can.
+    pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.
     pub keep_awake: bool,
 }

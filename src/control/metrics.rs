@@ -195,6 +195,10 @@ fn ahead(page: &mut Page, status: &Status) {
     page.known(&[], generating.map(|g| g.elapsed_s));
     page.family("vfaq_generation_expected_seconds", "gauge", "Time a cycle took lately.");
     page.known(&[], generating.and_then(|g| g.expected_s));
+    page.family("vfaq_generator_usable", "gauge", "1 while a generator is given jobs.");
+    for generator in &status.generators {
+        page.known(&[("generator", &generator.name)], Some(flag(generator.usable)));
+    }
 }
 
 fn recording(page: &mut Page, status: &Status) {

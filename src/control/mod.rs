@@ -63,6 +63,9 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// As [`Desk::output`]; `Unavailable`: the show is ending.
     fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus>;
+    /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
+    /// none.
+    fn making_picture(&self) -> Option<Arc<[u8]>>;
     /// The newest preview picture; `None` before the first frame.
     fn preview_jpeg(&self) -> Option<Arc<[u8]>>;
     /// `Err` says in plain words what is wrong.

@@ -28,6 +28,7 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .route("/healthz", get(healthz))
         .route("/metrics", get(prometheus))
         .route("/preview.jpg", get(preview))
+        .route("/making", get(making))
         .route("/api/v1/state", get(state))
         .route("/api/v1/go", post(go))
         .route("/api/v1/params", get(params))
@@ -63,6 +64,16 @@ async fn preview(State(desk): Show) -> Result<Response, Refusal> {
         .ok_or_else(|| Error::unavailable("there is no picture yet; ask again in a moment"))?;
     let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Bytes::from_owner(jpeg)).into_response())
+}
+
+/// What the generator is at, as far as it shows that.
+async fn making(State(desk): Show) -> Result<Response, Refusal> {
+    let picture = desk
+        .making_picture()
+        .ok_or_else(|| Error::not_found("the generator shows no picture in the making"))?;
+    let kind = if picture.starts_with(b"\x89PNG") { "image/png" } else { "image/jpeg" };
+    let headers = [(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Bytes::from_owner(picture)).into_response())
 }
 
 async fn state(State(desk): Show) -> Response {

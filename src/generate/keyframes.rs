@@ -44,15 +44,18 @@ pub struct Keyframes<T> {
     key_is_made: bool,
     next_clip: u32,
     making: usize,
+    /// The first cycle that is not made any more.
+    end: u32,
     /// Clips that wait for an earlier one. `None`: it failed for good.
     done: BTreeMap<u32, Option<T>>,
     next_out: u32,
 }
 
 impl<T> Keyframes<T> {
-    /// Begins with the cycle `first`.
-    pub fn new(first: u32) -> Self {
+    /// Begins with the cycle `first`, ends before `end`.
+    pub fn new(first: u32, end: u32) -> Self {
         Keyframes {
+            end,
             next_key: first,
             key_is_made: true,
             next_clip: first,
@@ -71,9 +74,10 @@ impl<T> Keyframes<T> {
             return Some(Act::Clip(clip));
         }
         // Clip `n` needs keyframes `n` and `n + 1`.
-        let far = self.next_clip + 1 + SPARE_KEYS;
+        let far = self.next_clip.saturating_add(1 + SPARE_KEYS);
         let busy = now.ready_s >= now.target_s && self.next_key > self.next_clip + 1;
-        if self.key_is_made && self.next_key <= far && !busy {
+        // The clip before the end leads to one more picture.
+        if self.key_is_made && self.next_key <= far.min(self.end) && !busy {
             self.key_is_made = false;
             return Some(Act::Key(self.next_key));
         }
@@ -81,7 +85,7 @@ impl<T> Keyframes<T> {
     }
 
     fn clip_can_begin(&self) -> bool {
-        self.next_key >= self.next_clip + 2
+        self.next_clip < self.end && self.next_key >= self.next_clip + 2
     }
 
     /// While a clip is made, the picture uses up as much as that takes; so this much more than the
@@ -117,24 +121,9 @@ impl<T> Keyframes<T> {
         Some((self.next_out - 1, made))
     }
 
-    /// Whether nothing is in the making.
-    pub fn is_idle(&self) -> bool {
-        self.making == 0 && self.key_is_made
-    }
-
-    /// Clips that are being made.
-    pub fn making(&self) -> usize {
-        self.making
-    }
-
-    /// The keyframe that is begun next.
-    pub fn next_key(&self) -> u32 {
-        self.next_key
-    }
-
-    /// The next clip to be begun.
-    pub fn next_clip(&self) -> u32 {
-        self.next_clip
+    /// Whether every clip before the end was handed out.
+    pub fn is_over(&self) -> bool {
+        self.next_out >= self.end
     }
 }
 
@@ -155,7 +144,7 @@ mod tests {
             seed in any::<u64>(), slots in 1usize..9, steps in 50usize..400,
         ) {
             let mut random = fastrand::Rng::with_seed(seed);
-            let mut plan = Keyframes::new(5);
+            let mut plan = Keyframes::new(5, 100);
             let (mut keys, mut key_busy) = (5u32, false);
             let mut making: Vec<u32> = Vec::new();
             let (mut begun, mut out) = (BTreeSet::new(), Vec::new());
@@ -176,7 +165,11 @@ mod tests {
                     }
                 }
                 prop_assert!(making.len() <= slots + 1);
-                prop_assert!(key_busy || !making.is_empty() || ready_s + 3.0 * begun.len() as f64 > 20.0);
+                prop_assert!(begun.iter().all(|clip| *clip < 100));
+                prop_assert!(
+                    key_busy || !making.is_empty() || ready_s + 3.0 * begun.len() as f64 > 20.0
+                        || plan.is_over()
+                );
                 if key_busy && random.bool() {
                     key_busy = false;
                     if random.u8(..) < 230 { keys += 1; plan.key_made() } else { plan.key_failed() }

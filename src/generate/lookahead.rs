@@ -35,7 +35,12 @@ impl LookAhead {
 
     /// Whether the next cycle is to be begun at `now`, `ahead_s` seconds being ready or made.
     pub fn should_start(&self, now: Duration, ahead_s: f64) -> bool {
-        now >= self.not_before && ahead_s < self.target_s
+        self.may_start(now) && ahead_s < self.target_s
+    }
+
+    /// Whether nothing keeps a cycle from being begun: none has failed just now.
+    pub fn may_start(&self, now: Duration) -> bool {
+        now >= self.not_before
     }
 
     /// A cycle was made.

@@ -192,6 +192,7 @@ impl Show {
                 }
             });
         }
+        vfaq::web::use_ring();
         let http = reqwest::blocking::Client::builder().timeout(SOON).build().expect("a client");
         let clock = SystemClock::new();
         let (log, url, ended) = (Vec::new(), String::new(), None);

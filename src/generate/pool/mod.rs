@@ -29,6 +29,7 @@ use self::server::{Condition, History};
 use super::{Backend, Capabilities, Health, ImageRequest, OnProgress, Progress, VideoRequest};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
+use crate::base::telemetry::GeneratorStatus;
 use crate::media::Frame;
 
 /// How often what waits is looked at again, for a server that takes longer than expected.
@@ -95,24 +96,6 @@ impl Server {
             JobKind::Video => self.member.videos,
         }
     }
-}
-
-/// What the status shows of a server.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ServerStatus {
-    pub name: String,
-    pub backend: &'static str,
-    /// It is given jobs.
-    pub usable: bool,
-    /// Why it is not.
-    pub reason: Option<String>,
-    /// Jobs in the making.
-    pub busy: usize,
-    /// Seconds that a picture and a clip take, lately.
-    pub image_s: Option<f64>,
-    pub video_s: Option<f64>,
-    pub made: u64,
-    pub failed: u64,
 }
 
 pub struct Pool {
@@ -278,10 +261,10 @@ impl Pool {
         }
     }
 
-    pub fn status(&self) -> Vec<ServerStatus> {
+    pub fn status(&self) -> Vec<GeneratorStatus> {
         let status = |server: &Server| {
             let state = server.lock();
-            ServerStatus {
+            GeneratorStatus {
                 name: server.member.name.clone(),
                 backend: server.member.backend.name(),
                 usable: state.condition.is_usable(),

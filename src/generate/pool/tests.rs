@@ -346,7 +346,7 @@ async fn show(servers: usize, video_s: f64, show_s: f64, consumes: f64) -> Show 
     let servers: Vec<_> = (0..servers).map(|_| Simulated::new(1.0, video_s)).collect();
     let pool = pool(&servers, false);
     let clock = RuntimeClock::new();
-    let mut plan = Keyframes::new(0);
+    let mut plan = Keyframes::new(0, u32::MAX);
     let (mut ready_s, mut clips, mut last) = (0.0f64, 0, 0.0);
     let (mut lowest_s, mut full) = (f64::INFINITY, false);
     let mut jobs = FuturesUnordered::new();

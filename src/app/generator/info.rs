@@ -1,0 +1,124 @@
+//! What the generating half says of itself, for the status and the page.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::base::telemetry::{Counter, Generating, GeneratorStatus};
+use crate::cycle::Stage;
+use crate::generate::Progress;
+use crate::generate::pool::Pool;
+
+pub struct GeneratorInfo {
+    pool: Arc<Pool>,
+    pub generated: Counter,
+    pub failed: Counter,
+    paused: AtomicBool,
+    /// By cycle.
+    making: Mutex<BTreeMap<u32, Making>>,
+    preview: Mutex<Option<Arc<[u8]>>>,
+    expected_ms: AtomicU64,
+}
+
+struct Making {
+    stage: &'static str,
+    since: Duration,
+    progress: Option<String>,
+    done: Option<f32>,
+}
+
+impl GeneratorInfo {
+    pub fn new(pool: Arc<Pool>) -> Self {
+        GeneratorInfo {
+            pool,
+            generated: Counter::default(),
+            failed: Counter::default(),
+            paused: AtomicBool::new(false),
+            making: Mutex::default(),
+            preview: Mutex::default(),
+            expected_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Who makes the cycles.
+    pub fn generators(&self) -> Vec<GeneratorStatus> {
+        self.pool.status()
+    }
+
+    /// The earliest cycle in the making.
+    pub fn generating(&self, now: Duration) -> Option<Generating> {
+        let making = self.making();
+        let (cycle, first) = making.iter().next()?;
+        Some(Generating {
+            cycle: *cycle,
+            stage: first.stage,
+            elapsed_s: now.saturating_sub(first.since).as_secs_f64(),
+            expected_s: self.expected_s(),
+            progress: first.progress.clone(),
+            done: first.done,
+            cycles: making.len(),
+        })
+    }
+
+    /// What a cycle takes, lately.
+    pub fn expected_s(&self) -> Option<f64> {
+        match self.expected_ms.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(ms as f64 / 1000.0),
+        }
+    }
+
+    pub(super) fn expect(&self, cycle: Duration) {
+        self.expected_ms.store(cycle.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Begin no cycle for the time being.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// The newest look at a picture in the making: a JPEG or PNG file.
+    pub fn preview(&self) -> Option<Arc<[u8]>> {
+        self.preview.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A cycle has come to this stage.
+    pub(super) fn stage(&self, cycle: u32, stage: &Stage, now: Duration) {
+        if let Stage::Progress(Progress::Preview(picture)) = stage {
+            *self.preview.lock().unwrap_or_else(PoisonError::into_inner) = Some(picture.clone());
+            return;
+        }
+        let mut making = self.making();
+        let entry = making.entry(cycle).or_insert(Making {
+            stage: "image",
+            since: now,
+            progress: None,
+            done: None,
+        });
+        if let Some(name) = stage.name() {
+            entry.stage = name;
+            (entry.progress, entry.done) = (None, None);
+        }
+        if let Stage::Progress(progress) = stage {
+            entry.progress = Some(progress.to_string());
+            entry.done = match progress {
+                Progress::Working { done, .. } => *done,
+                _ => None,
+            };
+        }
+    }
+
+    /// A cycle is not in the making any more.
+    pub(super) fn ended(&self, cycle: u32) {
+        self.making().remove(&cycle);
+    }
+
+    fn making(&self) -> MutexGuard<'_, BTreeMap<u32, Making>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

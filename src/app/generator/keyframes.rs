@@ -1,0 +1,157 @@
+//! Keyframe mode: a chain of pictures, and clips between them that are made at the same time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::{Chain, Generator, RETRY_DELAY, TICK};
+use crate::base::error::Result;
+use crate::cycle::{self, Key, Made, Order, Previous, Settings};
+use crate::generate::LookAhead;
+use crate::generate::keyframes::{Act, Keyframes, Situation};
+use crate::generate::pool::JobKind;
+use crate::media::CycleId;
+
+enum Done {
+    Key(u32, Result<Key>),
+    Clip(u32, Duration, Result<Made>),
+    /// A clip is archived, or (with why) not.
+    Archived(Option<String>),
+}
+
+impl Generator {
+    /// As [`Generator::chain`], for backends that lead from one picture to another.
+    pub(super) async fn keyframes(&self, chain: Chain) {
+        let Chain { base_seed, mut previous, cycle } = chain;
+        let clock = &self.workshop.clock;
+        let generation = &self.config.generation;
+        let clip_s = f64::from(generation.video_frames) * generation.video_fps.frame_seconds();
+        let end = match self.config.cycle.max_cycles {
+            0 => u32::MAX,
+            most => cycle.0.saturating_add(most),
+        };
+        let mut plan: Keyframes<Made> = Keyframes::new(cycle.0, end);
+        let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
+        // Stills that a clip is still to begin or end with.
+        let mut keys: BTreeMap<u32, Arc<Key>> = BTreeMap::new();
+        let mut jobs: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
+        while !plan.is_over() {
+            let situation = Situation {
+                ready_s: self.runway.seconds() + self.preparer.waiting_seconds(),
+                target_s: self.config.live.buffer_seconds,
+                clip_s,
+                expected_s: look_ahead.expected().map_or(clip_s, |e| e.as_secs_f64()),
+                slots: self.workshop.pool.slots(JobKind::Video).max(1),
+            };
+            let may_begin = !self.info.is_paused() && look_ahead.may_start(clock.now());
+            while may_begin && let Some(act) = plan.next(situation) {
+                match act {
+                    Act::Key(number) => {
+                        let previous = previous.clone();
+                        jobs.push(Box::pin(async move {
+                            Done::Key(number, self.key(number, base_seed, previous.as_ref()).await)
+                        }));
+                    }
+                    Act::Clip(number) => {
+                        let pair = keys.remove(&number).zip(keys.get(&(number + 1)).cloned());
+                        // The plan begins a clip only when both are there.
+                        let Some((from, to)) = pair else { continue };
+                        let began = clock.now();
+                        jobs.push(Box::pin(async move {
+                            let made = self.between(number, base_seed, &from, &to).await;
+                            Done::Clip(number, clock.now() - began, made)
+                        }));
+                    }
+                }
+            }
+            tokio::select! {
+                Some(done) = jobs.next() => match done {
+                    Done::Key(number, Ok(key)) => {
+                        previous = Some(Previous {
+                            briq: Some(key.briq.clone()),
+                            raw: self.workshop.project.raw_clip(CycleId(number)),
+                            frame: key.still.clone(),
+                        });
+                        keys.insert(number, Arc::new(key));
+                        plan.key_made();
+                    }
+                    Done::Key(number, Err(error)) => {
+                        self.info.ended(number);
+                        plan.key_failed();
+                        if self.gives_up(&error, &mut look_ahead) {
+                            return;
+                        }
+                    }
+                    Done::Clip(number, took, made) => {
+                        self.info.ended(number);
+                        if let Err(error) = &made
+                            && self.gives_up(error, &mut look_ahead)
+                        {
+                            return;
+                        }
+                        if made.is_ok() {
+                            look_ahead.made(took);
+                            self.info.expect(look_ahead.expected().unwrap_or_default());
+                        }
+                        plan.clip_done(number, made.ok());
+                    }
+                    Done::Archived(fault) => {
+                        if fault.is_some() {
+                            self.notice(fault);
+                        }
+                    }
+                },
+                () = tokio::time::sleep(TICK) => {}
+            }
+            while self.preparer.has_room()
+                && let Some((_, made)) = plan.take()
+            {
+                let Some(made) = made else { continue };
+                self.notice(None);
+                self.info.generated.add(1);
+                self.on_its_way(&made);
+                jobs.push(Box::pin(async move {
+                    let finished = cycle::finish(&self.workshop, made, &self.config.looping).await;
+                    Done::Archived(finished.err().map(|e| super::missing_video(&e)))
+                }));
+            }
+        }
+        while jobs.next().await.is_some() {}
+        self.notice(Some(self.enough()));
+    }
+
+    async fn key(&self, number: u32, base_seed: i64, previous: Option<&Previous>) -> Result<Key> {
+        let patience = || self.patience();
+        let order = self.order(number, base_seed, previous, &patience);
+        cycle::make_key(&self.workshop, &order, &|stage| self.on_stage(number, &stage)).await
+    }
+
+    async fn between(&self, number: u32, base_seed: i64, from: &Key, to: &Key) -> Result<Made> {
+        let patience = || self.patience();
+        let order = self.order(number, base_seed, None, &patience);
+        let (from, next) = (from.clone(), to.still.clone());
+        let on_stage = |stage| self.on_stage(number, &stage);
+        cycle::make_between(&self.workshop, &order, from, next, &on_stage).await
+    }
+
+    fn order<'a>(
+        &'a self,
+        number: u32,
+        base_seed: i64,
+        previous: Option<&'a Previous>,
+        patience: &'a (dyn Fn() -> Duration + Send + Sync),
+    ) -> Order<'a> {
+        Order {
+            cycle: CycleId(number),
+            bundle: &self.bundle,
+            settings: Settings::from(&self.config),
+            base_seed,
+            previous,
+            retry_delay: RETRY_DELAY,
+            patience,
+        }
+    }
+}
