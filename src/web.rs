@@ -322,3 +322,6 @@ pub fn words(bytes: &[u8]) -> String {
     let line: String = line.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect();
     crate::base::redact::hide(&line).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

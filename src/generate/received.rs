@@ -360,3 +360,6 @@ async fn blocking<T: Send + 'static>(
         Err(Error::new(Kind::Internal, "a worker ended by a fault").with_source(e))
     })
 }
+
+#[cfg(test)]
+mod tests;
