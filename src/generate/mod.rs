@@ -1,6 +1,7 @@
 //! Generators of pictures and clips, and the scheduler that keeps them ahead of the picture.
 
 mod backend;
+pub mod comfyui;
 pub mod convert;
 mod lookahead;
 pub mod mock;
