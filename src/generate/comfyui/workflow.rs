@@ -304,3 +304,16 @@ fn wrong<'a>(
         super::workflow_validate::nearest(name, known)
     ))
 }
+
+/// What the file is for, by what it saves and loads.
+pub fn guess_role(path: &Path) -> Result<Role> {
+    let clip = Workflow::load(path, Role::Video, &[])?;
+    let saved = clip.found.outputs.first().map(|id| clip.class(id)).unwrap_or_default();
+    let frames = clip.takes(Input::Frames) || super::workflow_find::saves_clips(saved);
+    Ok(match frames {
+        true if clip.takes_last_image() => Role::Morph,
+        true => Role::Video,
+        false if clip.takes_first_image() => Role::Img2img,
+        false => Role::Image,
+    })
+}

@@ -77,6 +77,10 @@ impl Found {
     }
 }
 
+pub fn saves_clips(class: &str) -> bool {
+    CLIP_SAVERS.contains(&class)
+}
+
 /// Nodes that save or show something, best first.
 pub fn outputs(graph: &Graph, role: Role) -> Vec<String> {
     let rank = |class: &str| {
@@ -363,7 +367,8 @@ fn size<'a>(
     }
     if role.is_clip() {
         let known = FRAMES.iter().any(|f| value(graph, Input::Frames, id, f, found));
-        if !known && class == "EmptyLatentImage" {
+        let clip = found.outputs.first().is_some_and(|id| saves_clips(graph.class(id)));
+        if !known && clip && class == "EmptyLatentImage" {
             value(graph, Input::Frames, id, "batch_size", found);
         }
     }
