@@ -120,3 +120,30 @@ fn object_info(path: &Path) -> Result<ObjectInfo> {
     })?;
     ObjectInfo::from_value(value, &name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_workflow_is_checked_with_the_mappings_of_its_worqspace() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/comfyui");
+        let folders = Folders { worqspace: folder.path().to_path_buf(), output: None, verbose: 0 };
+        let check = |info: Option<&str>| {
+            let args = CheckArgs {
+                file: data.join("graphs/wan_i2v.json"),
+                role: None,
+                object_info: info.map(|name| data.join(name)),
+                json: false,
+            };
+            run(&folders, &WorkflowCommand::Check(args))
+        };
+        check(Some("object_info_0.33.0.json")).unwrap();
+        let text = "backend: {type: comfyui, workflow_map: {video: {prompt: 6.txt}}}\n";
+        std::fs::write(folder.path().join("config.yaml"), text).unwrap();
+        let error = check(None).unwrap_err();
+        assert_eq!(error.kind.exit_code(), 64);
+        assert!(error.to_string().starts_with("workflow_map.video.prompt: 6.txt: "), "{error}");
+    }
+}

@@ -447,4 +447,26 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn nor_is_a_workflow_with_something_odd_in_it(
+        values in any_values(), odd in any_json(), which in any::<prop::sample::Index>(),
+    ) {
+        for (name, role) in GRAPHS {
+            let mut graph = json_of(&format!("graphs/{name}.json"));
+            let mut fields = Vec::new();
+            for (id, node) in graph.as_object().unwrap() {
+                let inputs = node["inputs"].as_object().unwrap();
+                fields.extend(inputs.keys().map(|field| (id.clone(), field.clone())));
+            }
+            let (id, field) = which.get(&fields);
+            graph[id]["inputs"][field] = odd.clone();
+            if let Ok(workflow) = of(graph, role, &[]) {
+                let loras = vec![Lora { name: "l".into(), strength: 1.0 }];
+                workflow.fill(&Values { loras, ..values.clone() });
+                let _ = workflow.report().to_string();
+                let _ = workflow.validate(&info("0.33.0"));
+            }
+        }
+    }
 }
