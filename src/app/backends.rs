@@ -1,6 +1,5 @@
 //! From the settings to the generators of a show.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::speeds::{self, Speed};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::config::{BackendConfig, BackendKind, Config};
+use crate::generate::comfyui::{Comfyui, Uses};
 use crate::generate::mock::{Mock, MockOptions};
 use crate::generate::pool::{Member, Pool};
 use crate::generate::{Backend, Capabilities, Health, ImageRequest, Init, Reader, VideoRequest};
@@ -66,8 +66,9 @@ fn name(config: &BackendConfig) -> String {
 pub fn pool(config: &Config, clock: Arc<dyn Clock>) -> Result<Pool> {
     let maker = Maker::new(clock.clone());
     let mut members = Vec::new();
-    for Server { config, name, images, videos } in servers(config) {
-        let backend = maker.backend(config)?;
+    for server in servers(config) {
+        let backend = maker.backend(&server)?;
+        let Server { config, name, images, videos } = server;
         let slots = config.jobs as usize;
         members.push(Member { backend, name, slots, timeout: config.timeout, images, videos });
     }
@@ -103,7 +104,7 @@ pub fn report(
     let maker = Maker::new(clock.clone());
     let mut asked = Vec::new();
     for server in servers(config) {
-        asked.push((maker.backend(server.config), server));
+        asked.push((maker.backend(&server), server));
     }
     let work = async {
         let all = asked.into_iter().map(|(backend, server)| {
@@ -232,15 +233,20 @@ impl Maker {
 
     /// The generator that is set. Its files (workflows, certificates, keys) are read, nobody is
     /// asked.
-    pub fn backend(&self, config: &BackendConfig) -> Result<Arc<dyn Backend>> {
-        let _ = (&self.reader, &self.clock, Path::new(""));
+    pub fn backend(&self, server: &Server<'_>) -> Result<Arc<dyn Backend>> {
+        let Server { config, images, videos, .. } = *server;
         match config.kind {
             BackendKind::Mock => Ok(Arc::new(Mock::new(MockOptions {
                 delay: config.mock_delay,
                 fail_rate: config.mock_fail_rate,
                 label: config.mock_label,
             }))),
-            BackendKind::Comfyui | BackendKind::Diffusers | BackendKind::Replicate => {
+            BackendKind::Comfyui => {
+                let uses = Uses { images, videos };
+                let (reader, clock) = (self.reader.clone(), self.clock.clone());
+                Ok(Arc::new(Comfyui::new(config, uses, reader, clock)?))
+            }
+            BackendKind::Diffusers | BackendKind::Replicate => {
                 Err(Error::unavailable(format!("{} is not there yet", config.kind.name())))
             }
         }

@@ -297,7 +297,7 @@ impl Doctor<'_> {
         for server in servers.iter().filter(|s| s.config.kind != BackendKind::Mock) {
             let (name, kind) = (server.name.clone(), server.config.kind.name());
             let checked = maker
-                .backend(server.config)
+                .backend(server)
                 .and_then(|backend| runtime()?.block_on(backends::check(&*backend)));
             self.found(match checked {
                 Ok(health) => {
@@ -511,12 +511,13 @@ async fn one_cycle(
 ) -> Result<Duration> {
     let maker = backends::Maker::new(Arc::new(SystemClock::new()));
     let ready = |backend: &config::BackendConfig| {
-        let backend = config::BackendConfig {
+        let config = config::BackendConfig {
             mock_delay: Duration::ZERO,
             mock_fail_rate: 0.0,
             ..backend.clone()
         };
-        maker.backend(&backend)
+        let name = String::new();
+        maker.backend(&backends::Server { config: &config, name, images: true, videos: true })
     };
     let (painter, animator) =
         (ready(&config.image_backends[0])?, ready(&config.video_backends[0])?);

@@ -27,6 +27,7 @@ pub mod status;
 pub mod terminal;
 #[cfg(feature = "gst")]
 mod window;
+mod workflow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ Examples:
   vfaq assemble -n friday            one file of a recording that went on in further parts
   vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
   vfaq config check                  check config.yaml and the prompt files, and start nothing
+  vfaq workflow check clip.json      where prompt, seed and pictures go in a ComfyUI workflow
   vfaq doctor                        can this machine do a show?"
 )]
 struct Cli {
@@ -96,6 +98,9 @@ enum Command {
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look into workflows for ComfyUI
+    #[command(subcommand)]
+    Workflow(workflow::WorkflowCommand),
     /// Say whether this machine can do a show, and what to install
     #[cfg(feature = "gst")]
     Doctor(doctor::DoctorArgs),
@@ -144,6 +149,7 @@ fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
         #[cfg(feature = "gst")]
         Command::Interpolate(args) => return interpolate::run(args, clock),
         Command::Config(command) => config::run(&cli.folders, &command)?,
+        Command::Workflow(command) => workflow::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),
         Command::Completions(args) => completions::run(&args),

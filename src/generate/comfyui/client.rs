@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use image::{ImageFormat, RgbImage};
+use serde_json::Value;
 
 use super::job::{Graph, execute};
 use super::server::Server;
-use super::{ObjectInfo, Role, Values, Workflow};
+use super::{Checkpoints, ObjectInfo, Role, Values, Workflow};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::config::{BackendConfig, Lora};
@@ -53,16 +54,16 @@ pub struct Uses {
 
 /// The user's own workflows.
 struct Workflows {
-    image: Option<Workflow>,
-    img2img: Option<Workflow>,
-    video: Option<Workflow>,
-    morph: Option<Workflow>,
+    image: Option<Arc<Workflow>>,
+    img2img: Option<Arc<Workflow>>,
+    video: Option<Arc<Workflow>>,
+    morph: Option<Arc<Workflow>>,
 }
 
 impl Workflows {
     fn load(config: &BackendConfig) -> Result<Self> {
         let load = |path: &Option<std::path::PathBuf>, role: Role| {
-            let read = |path: &Path| Workflow::load(path, role, &config.workflow_map);
+            let read = |path: &Path| Workflow::load(path, role, &config.workflow_map).map(Arc::new);
             path.as_deref().map(read).transpose()
         };
         Ok(Workflows {
@@ -73,7 +74,7 @@ impl Workflows {
         })
     }
 
-    fn of(&self, role: Role) -> Option<&Workflow> {
+    fn of(&self, role: Role) -> Option<&Arc<Workflow>> {
         match role {
             Role::Image => self.image.as_ref(),
             Role::Img2img => self.img2img.as_ref(),
@@ -141,7 +142,8 @@ impl Comfyui {
         if let Some(info) = known {
             return Ok(info);
         }
-        let info = Arc::new(ObjectInfo::parse(self.server.object_info().await?)?);
+        let found = self.server.object_info().await?;
+        let info = Arc::new(ObjectInfo::from_value(found, self.server.web.shown())?);
         *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(info.clone());
         Ok(info)
     }
@@ -150,23 +152,24 @@ impl Comfyui {
         *self.info.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The workflow for `role`, validated against what the server has.
-    fn workflow(&self, role: Role, info: &ObjectInfo) -> Result<Workflow> {
-        let workflow = match self.workflows.of(role) {
-            Some(own) => own.clone(),
+    fn workflow(&self, role: Role, info: &ObjectInfo) -> Result<Arc<Workflow>> {
+        match self.workflows.of(role) {
+            Some(own) => Ok(own.clone()),
             None if self.workflows.is_built_in(role) => {
                 let (sdxl, svd) = &self.checkpoints;
-                Workflow::builtin(role, sdxl, svd, info)?
+                let checkpoints = Checkpoints { sdxl, svd };
+                Workflow::builtin(role, checkpoints, Some(info)).map(Arc::new)
             }
-            None => {
-                return Err(Error::usage(format!(
-                    "there is no workflow for this; set backend.{}",
-                    role.key()
-                )));
-            }
-        };
-        workflow.validate(info, &self.loras).map_err(|e| e.context(self.server.web.shown()))?;
-        Ok(workflow)
+            None => Err(Error::usage(format!(
+                "there is no workflow for this; set backend.workflow_{}",
+                role.key()
+            ))),
+        }
+    }
+
+    /// Whether the server has all that the workflow needs, with these values in it.
+    fn validate(&self, workflow: &Workflow, info: &ObjectInfo, values: &Values) -> Result<()> {
+        workflow.validate_filled(info, values).map_err(|e| e.context(self.server.web.shown()))
     }
 
     async fn upload(&self, image: &RgbImage, what: &str) -> Result<String> {
@@ -192,12 +195,13 @@ impl Comfyui {
         let workflow = self.workflow(role, info)?;
         let mut unique = uuid::Uuid::new_v4().simple().to_string();
         unique.truncate(12);
-        values.prefix = format!("vfaq/{}-{unique}", self.session);
+        values.filename_prefix = Some(format!("vfaq/{}-{unique}", self.session));
         values.loras.clone_from(&self.loras);
+        self.validate(&workflow, info, &values).inspect_err(|_| self.forget_info())?;
         let graph = Graph {
             nodes: workflow.fill(&values),
             outputs: workflow.outputs().to_vec(),
-            wants_clip: matches!(role, Role::Video | Role::Morph),
+            wants_clip: role.is_clip(),
         };
         let made = execute(&self.server, &graph, on_progress).await;
         if matches!(&made, Err(error) if error.kind == Kind::Usage) {
@@ -220,8 +224,12 @@ impl Backend for Comfyui {
 
     fn capabilities(&self) -> Capabilities {
         let own = |role: Role| self.workflows.of(role);
-        let takes_first = own(Role::Video).map_or(true, Workflow::takes_first_image);
-        let prompted = |role| own(role).is_some_and(Workflow::takes_prompt);
+        let takes_first = own(Role::Video).is_none_or(|workflow| workflow.takes_first_image());
+        let prompted = |role| own(role).is_some_and(|workflow| workflow.takes_prompt());
+        let steps = |role| own(role).map_or(8, |w: &Arc<Workflow>| w.size_step());
+        let size_step = self.roles().map(steps).max().unwrap_or(1);
+        let clips = self.roles().filter(|role| role.is_clip()).filter_map(own);
+        let frame_step = clips.map(|workflow| workflow.frame_step()).max().unwrap_or(1);
         Capabilities {
             text_to_image: self.has(Role::Image),
             image_to_image: self.has(Role::Img2img),
@@ -229,7 +237,8 @@ impl Backend for Comfyui {
             text_to_video: self.has(Role::Video) && !takes_first,
             first_last_frame: self.has(Role::Morph),
             text_conditioned_video: prompted(Role::Video) || prompted(Role::Morph),
-            size_step: 8,
+            size_step,
+            frame_step,
             ..Capabilities::NONE
         }
     }
@@ -242,7 +251,10 @@ impl Backend for Comfyui {
         let info = self.info().await?;
         let mut models = Vec::new();
         for role in self.roles() {
-            models.extend(self.workflow(role, &info)?.models());
+            let workflow = self.workflow(role, &info)?;
+            let values = Values { loras: self.loras.clone(), ..Values::default() };
+            self.validate(&workflow, &info, &values)?;
+            models.extend(models_in(&workflow.fill(&values)));
         }
         models.sort();
         models.dedup();
@@ -264,22 +276,22 @@ impl Backend for Comfyui {
     ) -> Result<RgbImage> {
         let info = self.info().await?;
         let mut values = Values {
-            prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone(),
-            seed: request.seed,
-            width: request.width,
-            height: request.height,
-            steps: request.steps,
-            cfg: request.cfg_scale,
-            sampler: request.sampler.clone(),
-            denoise: 1.0,
+            prompt: Some(request.prompt.clone()),
+            negative_prompt: Some(request.negative_prompt.clone()),
+            seed: Some(request.seed),
+            width: Some(request.width),
+            height: Some(request.height),
+            steps: Some(request.steps),
+            cfg: Some(request.cfg_scale),
+            sampler: Some(request.sampler.clone()),
+            denoise: Some(1.0),
             ..Values::default()
         };
         let role = match &request.init {
             Some(init) => {
                 on_progress(Progress::Working { what: "uploading".into(), done: None });
                 values.first_image = Some(self.upload(&init.image, "first").await?);
-                values.denoise = init.strength;
+                values.denoise = Some(init.strength);
                 Role::Img2img
             }
             None => Role::Image,
@@ -297,19 +309,18 @@ impl Backend for Comfyui {
         let info = self.info().await?;
         on_progress(Progress::Working { what: "uploading".into(), done: None });
         let mut values = Values {
-            prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone(),
-            seed: request.seed,
-            width: request.width,
-            height: request.height,
-            steps: request.steps,
-            cfg: request.cfg_scale,
-            sampler: request.sampler.clone(),
-            denoise: 1.0,
-            frames: request.frames,
-            fps: request.fps.as_f64(),
-            motion_bucket_id: request.motion_bucket_id,
-            noise_aug_strength: request.noise_aug_strength,
+            prompt: Some(request.prompt.clone()),
+            negative_prompt: Some(request.negative_prompt.clone()),
+            seed: Some(request.seed),
+            width: Some(request.width),
+            height: Some(request.height),
+            steps: Some(request.steps),
+            cfg: Some(request.cfg_scale),
+            sampler: Some(request.sampler.clone()),
+            frames: Some(request.frames),
+            fps: Some(request.fps.as_f64()),
+            motion_bucket_id: Some(request.motion_bucket_id),
+            noise_aug_strength: Some(request.noise_aug_strength),
             ..Values::default()
         };
         if let Some(first) = &request.first {
@@ -325,4 +336,13 @@ impl Backend for Comfyui {
         let files = self.make(role, &info, values, on_progress).await?;
         self.reader.video(files, request, &self.from()).await
     }
+}
+
+/// Files of models that a graph names.
+fn models_in(graph: &Value) -> Vec<String> {
+    const ENDINGS: [&str; 6] = [".safetensors", ".ckpt", ".pt", ".pth", ".gguf", ".sft"];
+    let nodes = graph.as_object().into_iter().flatten();
+    let inputs = nodes.filter_map(|(_, node)| node.get("inputs")?.as_object()).flatten();
+    let names = inputs.filter_map(|(_, value)| value.as_str());
+    names.filter(|name| ENDINGS.iter().any(|e| name.ends_with(e))).map(str::to_owned).collect()
 }
