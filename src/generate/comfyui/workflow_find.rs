@@ -216,7 +216,13 @@ fn sampler(graph: &Graph, role: Role, id: &str, found: &mut Found) {
         .any(|id| graph.literal(id, "cfg").and_then(Value::as_f64).is_some_and(|cfg| cfg <= 1.0));
     for part in parts {
         let named = graph.describe(part);
-        if shares {
+        // Distilled models are made for a few steps; more cost time and picture.
+        let few = graph.literal(part, "steps").and_then(Value::as_f64).is_some_and(|n| n <= 12.0);
+        if few && without_guidance {
+            found.notes.push(format!(
+                "node {named}: steps stay as they are, because the model is made for few"
+            ));
+        } else if shares {
             if graph.input(part, "steps").is_some() {
                 found.notes.push(format!(
                     "node {named}: steps stay as they are, because samplers share them"

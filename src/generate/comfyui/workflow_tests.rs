@@ -321,6 +321,15 @@ fn odd_workflows() {
 }
 
 #[test]
+fn a_distilled_model_keeps_its_settings() {
+    let mut graph = json_of("graphs/sdxl_txt2img.json");
+    graph["3"]["inputs"]["cfg"] = json!(1.0);
+    let found = places(&of(graph, Role::Image, &[]).unwrap());
+    let kept = ["cfg", "steps", "sampler", "scheduler"];
+    assert!(!found.iter().any(|f| kept.iter().any(|k| f.starts_with(k))), "{found:?}");
+}
+
+#[test]
 fn sizes_and_lengths_are_made_to_fit() {
     let workflow = recorded("wan_i2v", Role::Video);
     let (width, frames) = (Some(1000), Some(24));
