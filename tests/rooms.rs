@@ -96,6 +96,7 @@ const ROOMS: &[Room] = &[
         &[TOKIO],
         "its threads must not wait, and it knows media, not shows",
     ),
+    room("web", Only(&["base"]), &[GSTREAMER], "it asks servers, whoever wants to know"),
     room(
         "window",
         Only(&["base", "media", "render"]),

@@ -8,8 +8,6 @@ mod inject;
 mod job;
 mod object_info;
 mod outputs;
-#[cfg(test)]
-mod real;
 mod refusal;
 mod samplers;
 mod server;
