@@ -170,6 +170,18 @@ impl Generator {
         )
     }
 
+    /// A cycle was made: nothing is wrong, but for who made it.
+    fn made_again(&self) {
+        let pool = &self.workshop.pool;
+        let gone = pool.is_standing_in().then(|| {
+            let reasons = pool.status().into_iter().filter_map(|s| Some((s.name, s.reason?)));
+            let reasons: Vec<_> =
+                reasons.map(|(name, reason)| format!("{name}: {reason}")).collect();
+            format!("the built-in generator stands in; {}", reasons.join("; "))
+        });
+        self.notice(gone);
+    }
+
     fn on_stage(&self, cycle: u32, stage: &Stage) {
         self.info.stage(cycle, stage, self.workshop.clock.now());
     }
@@ -186,7 +198,7 @@ impl Generator {
         let number = order.cycle.0;
         let on_stage = |stage| self.on_stage(number, &stage);
         let made = cycle::make(&self.workshop, order, &on_stage).await?;
-        self.notice(None);
+        self.made_again();
         let next = made.previous(self.config.chaining.frame);
         self.on_its_way(&made);
         if let Err(error) = cycle::finish(&self.workshop, made, &self.config.looping).await {

@@ -110,7 +110,7 @@ impl Generator {
                 && let Some((_, made)) = plan.take()
             {
                 let Some(made) = made else { continue };
-                self.notice(None);
+                self.made_again();
                 self.info.generated.add(1);
                 self.on_its_way(&made);
                 jobs.push(Box::pin(async move {

@@ -17,7 +17,7 @@ use super::outputs::result_files;
 use super::refusal::node_name;
 use super::server::{Past, Place, RemoteFile, Server};
 use super::socket::{Event, Socket};
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::generate::{OnProgress, Progress};
 
 /// Between two looks at the history while events come.
@@ -34,6 +34,9 @@ const LOST_LOOKS: u32 = 3;
 const RESUBMITS: u32 = 2;
 /// Longest wait for a job to be cancelled.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A job is not held up longer than this for want of a socket.
+const SOCKET_FIRST: Duration = Duration::from_secs(1);
 
 /// A graph that is ready to be submitted.
 pub struct Graph {
@@ -67,6 +70,12 @@ impl Drop for Cancel {
     }
 }
 
+/// What came of the socket.
+enum Heard {
+    Event(Option<Event>),
+    Connected(Option<Socket>),
+}
+
 /// How a round of a job ended.
 enum Ending {
     Files(Vec<RemoteFile>),
@@ -85,9 +94,12 @@ pub async fn execute(
         if round > 0 {
             tracing::info!("{} has lost a job; it is given to it again", server.web.shown());
         }
-        let Ending::Files(files) = follow(server, graph, &nodes, on_progress).await? else {
-            continue;
-        };
+        let ending = follow(server, graph, &nodes, on_progress).await.map_err(|e| match round {
+            0 => e,
+            // What was uploaded may be gone as well: with another try it is uploaded anew.
+            _ => Error::unavailable("given to the server again").with_source(e),
+        })?;
+        let Ending::Files(files) = ending else { continue };
         if files.is_empty() {
             return Err(Error::usage(format!(
                 "{}: the workflow has run, and left no picture or clip; does it end in a node that \
@@ -98,7 +110,10 @@ pub async fn execute(
         match fetch(server, &files).await? {
             Some(contents) => return Ok(contents),
             // A result of before, whose file somebody has deleted.
-            None => defeat_cache(&mut nodes),
+            None => {
+                tracing::info!("{} has lost a file; it is made again", server.web.shown());
+                defeat_cache(&mut nodes, &graph.outputs);
+            }
         }
     }
     Err(Error::unavailable(format!(
@@ -127,11 +142,14 @@ async fn fetch(server: &Server, files: &[RemoteFile]) -> Result<Option<Vec<Vec<u
     Ok(Some(contents))
 }
 
-/// Makes the server take every output node for a new one: an input that no node knows is ignored,
-/// but counts for the cache.
-fn defeat_cache(nodes: &mut Value) {
+/// Makes the server take the output nodes for new ones: an input that no node knows is ignored, but
+/// counts for the cache.
+fn defeat_cache(nodes: &mut Value, outputs: &[String]) {
     let unique = Uuid::new_v4().to_string();
-    for node in nodes.as_object_mut().into_iter().flat_map(|nodes| nodes.values_mut()) {
+    for (id, node) in nodes.as_object_mut().into_iter().flatten() {
+        if !outputs.is_empty() && !outputs.contains(id) {
+            continue;
+        }
         if let Some(inputs) = node.get_mut("inputs").and_then(Value::as_object_mut) {
             inputs.insert("vfaq_again".to_owned(), Value::String(unique.clone()));
         }
@@ -145,46 +163,67 @@ async fn follow(
     on_progress: OnProgress<'_>,
 ) -> Result<Ending> {
     let client = Uuid::new_v4().to_string();
-    let mut socket = Socket::connect(server, &client).await.ok();
-    let ours = Uuid::new_v4().to_string();
-    // It may be in the queue before the answer is here.
-    let mut cancel = Cancel { server: server.clone(), id: ours.clone(), armed: true };
-    let id = match server.submit(nodes, &client, &ours, &graph.outputs).await {
-        Ok(id) => id,
-        Err(error) => {
-            cancel.armed = error.kind != Kind::Usage;
-            return Err(error);
+    let connect = || Box::pin(Socket::connect(server, &client));
+    // Without a socket before the job begins, its first events are lost; but it is not waited for
+    // when something swallows it.
+    let mut connecting = Some(connect());
+    let mut socket = match tokio::time::timeout(SOCKET_FIRST, async {
+        match &mut connecting {
+            Some(connecting) => connecting.await.ok(),
+            None => None,
         }
+    })
+    .await
+    {
+        Ok(socket) => {
+            connecting = None;
+            socket
+        }
+        Err(_) => None,
     };
+    let ours = Uuid::new_v4().to_string();
+    // It may be in the queue before the answer is here, or although the answer is a refusal.
+    let mut cancel = Cancel { server: server.clone(), id: ours.clone(), armed: true };
+    let id = server.submit(nodes, &client, &ours, &graph.outputs).await?;
     cancel.id.clone_from(&id);
     let mut reckoning = Reckoning::new(nodes);
     let (mut silent, mut lost) = (0, 0);
     let mut eager = 0;
+    let mut look = Box::pin(tokio::time::sleep(ALERT));
     loop {
-        let pause = match (eager, &socket) {
-            (1.., _) => EAGER,
-            (0, Some(_)) if reckoning.begun => CALM,
-            _ => ALERT,
-        };
         let event = async {
-            match &mut socket {
-                Some(socket) => socket.next(&id).await,
-                None => std::future::pending().await,
+            match (&mut socket, &mut connecting) {
+                (Some(socket), _) => Heard::Event(socket.next(&id).await),
+                (None, Some(connecting)) => Heard::Connected(connecting.await.ok()),
+                (None, None) => std::future::pending().await,
             }
         };
         tokio::select! {
-            event = event => match event {
-                Some(Event::Succeeded | Event::Ended | Event::Failed) => eager = eager.max(1),
-                Some(event) => {
+            heard = event => match heard {
+                Heard::Event(Some(Event::Succeeded | Event::Ended | Event::Failed)) => {
+                    eager = eager.max(1);
+                }
+                Heard::Event(Some(event)) => {
                     if let Some(progress) = reckoning.note(event) {
                         on_progress(progress);
                     }
                     continue;
                 }
-                None => socket = None,
+                Heard::Event(None) => socket = None,
+                Heard::Connected(connected) => {
+                    socket = connected;
+                    connecting = None;
+                    continue;
+                }
             },
-            () = tokio::time::sleep(pause) => {}
+            () = &mut look => {}
         }
+        let pause = match (eager, &socket) {
+            (1.., _) => EAGER,
+            (0, Some(_)) if reckoning.begun => CALM,
+            _ => ALERT,
+        };
+        look = Box::pin(tokio::time::sleep(pause));
         match server.past(&id).await {
             Ok(Past::Done(outputs)) => {
                 cancel.armed = false;
@@ -200,7 +239,7 @@ async fn follow(
                 if silent >= SILENT_LOOKS {
                     return Err(error);
                 }
-                tokio::time::sleep(ALERT).await;
+                look = Box::pin(tokio::time::sleep(ALERT));
                 continue;
             }
         }
@@ -224,8 +263,8 @@ async fn follow(
             }
             Err(_) => silent += 1,
         }
-        if socket.is_none() {
-            socket = Socket::connect(server, &client).await.ok();
+        if socket.is_none() && connecting.is_none() {
+            connecting = Some(connect());
         }
     }
 }

@@ -15,6 +15,7 @@ mod server;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -101,6 +102,8 @@ impl Server {
 pub struct Pool {
     servers: Vec<Server>,
     stand_in: Option<Arc<dyn Backend>>,
+    /// What was made last, it made.
+    standing_in: AtomicBool,
     clock: Arc<dyn Clock>,
     queue: Mutex<Queue>,
     /// Something has changed: a job came, ended or was given up, a server failed or came back.
@@ -215,6 +218,7 @@ impl Pool {
         Pool {
             servers: members.into_iter().map(server).collect(),
             stand_in,
+            standing_in: AtomicBool::new(false),
             clock,
             queue: Mutex::default(),
             changed: Notify::new(),
@@ -259,6 +263,11 @@ impl Pool {
             (image, video) if image == video => image.to_owned(),
             (image, video) => format!("{image}+{video}"),
         }
+    }
+
+    /// Whether the built-in generator stands in for all others.
+    pub fn is_standing_in(&self) -> bool {
+        self.standing_in.load(Ordering::Relaxed)
     }
 
     pub fn status(&self) -> Vec<GeneratorStatus> {
@@ -386,6 +395,9 @@ impl Pool {
                 Some((index, result)) = attempts.next() => match result {
                     Ok(value) => {
                         let member = &self.servers[index].member;
+                        if self.standing_in.swap(false, Ordering::Relaxed) {
+                            tracing::info!("{} takes over from the built-in generator", member.name);
+                        }
                         let (backend, by) = (member.backend.name(), member.name.clone());
                         return Ok(Made { value, backend, by });
                     }
@@ -474,7 +486,9 @@ impl Pool {
     ) -> Result<Made<J::Value>> {
         let reason = failed.unwrap_or_else(|| self.nobody(J::KIND));
         let Some(stand_in) = &self.stand_in else { return Err(reason) };
-        tracing::warn!("the built-in generator stands in: {reason}");
+        if !self.standing_in.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the built-in generator stands in: {reason}");
+        }
         let value = job.begin(&**stand_in, on_progress).await?;
         let by = "the built-in generator".to_owned();
         Ok(Made { value, backend: stand_in.name(), by })
