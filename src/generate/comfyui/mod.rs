@@ -12,6 +12,11 @@ mod refusal;
 mod samplers;
 mod server;
 mod socket;
+#[cfg(test)]
+#[path = "../../../tests/support/comfyui.rs"]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod workflow;
 mod workflow_find;
 mod workflow_input;

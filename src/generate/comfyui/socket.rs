@@ -50,7 +50,7 @@ pub enum Event {
 }
 
 pub struct Socket {
-    stream: WebSocketStream<reqwest::Upgraded>,
+    pub(super) stream: WebSocketStream<reqwest::Upgraded>,
 }
 
 impl Socket {
