@@ -352,6 +352,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         task.abort();
     }
     let last = running.finish();
+    if let Some(generator) = &running.generator {
+        super::speeds::remember(&generator.generators(), &*clock);
+    }
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
