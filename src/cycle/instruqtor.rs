@@ -303,7 +303,7 @@ mod tests {
         let begin = with_suggestion(NegativeSource::None, None);
         assert_eq!(
             (&*begin.prompt, &*begin.negative_prompt),
-            ("a glass forest.", "text, watermark")
+            ("a glass forest", "text, watermark")
         );
     }
 

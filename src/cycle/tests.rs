@@ -400,7 +400,7 @@ async fn three_prompts(answers: Option<bool>) -> (Vec<String>, Vec<Ask>) {
 #[tokio::test]
 async fn a_language_model_in_time_writes_the_next_prompt() {
     let (prompts, asks) = three_prompts(Some(true)).await;
-    assert_eq!(prompts[0], "a glass forest.");
+    assert_eq!(prompts[0], "a glass forest");
     assert_eq!(prompts[1], "a glass forest, change for 1");
     assert_eq!(prompts[2], "a glass forest, change for 1, change for 2");
     let second = &asks[1];
