@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod cycle;
 pub mod generate;
+pub mod llm;
 pub mod media;
 pub mod param;
 pub mod playout;

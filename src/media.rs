@@ -12,7 +12,7 @@ use crate::base::error::Result;
 use crate::base::time::FrameRate;
 
 /// The number of a cycle within its project, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CycleId(pub u32);
 
 impl fmt::Display for CycleId {

@@ -155,8 +155,13 @@ impl Web {
 
     /// The answer as JSON, whatever its status.
     pub async fn json(&self, response: Response, what: &str) -> Result<Value> {
+        self.json_within(response, JSON_LIMIT, what).await
+    }
+
+    /// As [`Self::json`], of at most `limit` bytes.
+    pub async fn json_within(&self, response: Response, limit: usize, what: &str) -> Result<Value> {
         let is_page = is_page(response.headers());
-        let bytes = self.bytes(response, JSON_LIMIT, what).await?;
+        let bytes = self.bytes(response, limit, what).await?;
         serde_json::from_slice(&bytes).map_err(|e| {
             if is_page || bytes.trim_ascii_start().starts_with(b"<") {
                 return self.is_a_page(what);

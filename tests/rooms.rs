@@ -85,6 +85,12 @@ const ROOMS: &[Room] = &[
         &[GSTREAMER],
         "generators are slow; nothing of them may reach the picture but finished clips",
     ),
+    room(
+        "llm",
+        Never(&["playout", "control", "generate"]),
+        &[GSTREAMER],
+        "it writes texts, and nobody waits for it",
+    ),
     room("prepare", Never(&[]), &[GSTREAMER, NETWORK], "it decodes through the trait in `media`"),
     room("ring", Never(&[]), &[NETWORK, FILES, GSTREAMER], "the render thread uses one end of it"),
     room("playout", Never(&["generate"]), &[ASYNC, FILES, NETWORK], "it runs on the render thread"),

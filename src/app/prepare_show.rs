@@ -12,6 +12,7 @@ use crate::config::OutputSpec;
 use crate::config::{Config, preset};
 use crate::control;
 use crate::generate::pool::Pool;
+use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::Values;
 use crate::stream::encoding::EncodeSettings;
@@ -39,14 +40,22 @@ pub struct Show {
 
 /// Where the cycles come from.
 pub enum Material {
-    Generated { pool: Pool, resume: Box<ResumePoint>, earlier: Vec<PlayableCycle> },
-    Prepared { cycles: Vec<PlayableCycle>, play: Play },
+    Generated {
+        pool: Pool,
+        writer: Option<Arc<dyn Writer>>,
+        resume: Box<ResumePoint>,
+        earlier: Vec<PlayableCycle>,
+    },
+    Prepared {
+        cycles: Vec<PlayableCycle>,
+        play: Play,
+    },
 }
 
 /// What makes or has the cycles, before the project is opened.
 enum Source {
     Archive(Play),
-    Generators(Pool),
+    Generators(Pool, Option<Arc<dyn Writer>>),
 }
 
 /// What was asked for, checked as far as that leaves nothing behind.
@@ -91,7 +100,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
 
     let source = match options.play {
         Some(play) => Source::Archive(play),
-        None => Source::Generators(backends::pool(&config, clock)?),
+        None => Source::Generators(backends::pool(&config, clock)?, llm::writer(&config.llm)?),
     };
     let listener = config.live.listen.map(control::bind).transpose()?;
     let config_text = opened.config_text;
@@ -106,7 +115,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
     let material = match source {
         Source::Archive(play) => Material::Prepared { cycles: project.playable()?, play },
-        Source::Generators(pool) => generated(pool, &project)?,
+        Source::Generators(pool, writer) => generated(pool, writer, &project)?,
     };
     let recording = config.live.record.then(|| project.next_recording()).transpose()?;
     if let Some(path) = &recording {
@@ -201,7 +210,7 @@ fn open_project(
     })
 }
 
-fn generated(pool: Pool, project: &Project) -> Result<Material> {
+fn generated(pool: Pool, writer: Option<Arc<dyn Writer>>, project: &Project) -> Result<Material> {
     let resume = Box::new(project.resume_point()?);
     let earlier = match resume.last_raw {
         Some((CycleId(last), _)) => {
@@ -210,7 +219,7 @@ fn generated(pool: Pool, project: &Project) -> Result<Material> {
         }
         None => Vec::new(),
     };
-    Ok(Material::Generated { pool, resume, earlier })
+    Ok(Material::Generated { pool, writer, resume, earlier })
 }
 
 /// The summary is written last; that it cannot be is better known first.

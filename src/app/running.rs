@@ -29,6 +29,7 @@ use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
 use crate::cycle::Workshop;
+use crate::llm::Ahead;
 use crate::media::{Clip, Frame, Origin};
 use crate::param::{self, Smoother};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
@@ -277,7 +278,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         parts::start_preparing(feeder, motion, notice_tx.clone(), ready_tx.clone())?;
     let mut making = None;
     let generator_task = match show.material {
-        Material::Generated { pool, resume, earlier } => {
+        Material::Generated { pool, writer, resume, earlier } => {
             let pool = Arc::new(pool);
             let info = Arc::new(GeneratorInfo::new(pool.clone()));
             desk.set_generator(info.clone());
@@ -294,6 +295,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 pool,
                 encoder: Arc::new(GstClipEncoder),
                 clock: clock.clone(),
+                writer: writer.map(|writer| Arc::new(Ahead::new(writer, config.llm.timeout))),
             };
             let generator = Generator {
                 config: config.clone(),

@@ -5,9 +5,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::error::{Error, Result};
 
 /// Shorter ones would blank out ordinary words, and guard nothing.
 const SHORTEST_CHARS: usize = 4;
@@ -56,6 +61,42 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// Bytes that a file of one secret may have.
+const FILE_LIMIT: u64 = 16 << 10;
+
+/// The secret in a file that its owner alone may read.
+pub fn secret_file(path: &Path) -> Result<Secret> {
+    let shown = path.display();
+    let unread = |e| Error::io(format!("cannot read the secret in {shown}"), e);
+    // Opening a pipe would wait for somebody at its other end.
+    let meta = std::fs::metadata(path).map_err(unread)?;
+    if !meta.is_file() {
+        return Err(Error::usage(format!("{shown} is no file; name one that holds the secret")));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = meta.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(Error::usage(format!(
+                "{shown} can be read or changed by others (mode {mode:o}); run chmod 600 {shown}"
+            )));
+        }
+    }
+    let mut text = String::new();
+    let file = File::open(path).map_err(unread)?;
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(unread)?;
+    if text.len() as u64 > FILE_LIMIT {
+        return Err(Error::usage(format!(
+            "{shown} is larger than the {FILE_LIMIT} bytes that a secret may have"
+        )));
+    }
+    match text.trim() {
+        "" => Err(Error::usage(format!("{shown} is empty; write the secret into it"))),
+        secret => Ok(Secret::new(secret)),
     }
 }
 
@@ -134,6 +175,29 @@ mod tests {
         }
         remember("it's yaml");
         assert_eq!(hide("key: 'it''s yaml'"), "key: '***'");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let mode = |mode| {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let fault = || secret_file(&path).unwrap_err().to_string();
+        assert!(fault().contains("cannot read"));
+        std::fs::write(&path, " file-secret-1\n").unwrap();
+        mode(0o640);
+        assert!(fault().contains("mode 640") && fault().contains("chmod 600"), "{}", fault());
+        mode(0o600);
+        assert_eq!(secret_file(&path).unwrap().reveal(), "file-secret-1");
+        std::fs::write(&path, "  \n").unwrap();
+        assert!(fault().contains("is empty"));
+        std::fs::write(&path, "x".repeat(20_000)).unwrap();
+        assert!(fault().contains("larger than"));
+        assert!(secret_file(folder.path()).unwrap_err().to_string().contains("is no file"));
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub async fn inspect(
     .await?;
     briq.looped_video_path = Some(project.recorded_path(&path));
     let next = instruqtor::suggestion(CycleId(briq.cycle_index + 1));
-    briq.evolution_suggestion = Some(next.into());
+    // A language model's reason stays.
+    briq.evolution_suggestion.get_or_insert_with(|| next.into());
     briq.suggested_prompt_delta = Some(next.into());
     Ok(seconds)
 }

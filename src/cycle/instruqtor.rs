@@ -1,7 +1,8 @@
 //! The InstruQtor: from the performer's brief and the cycle before to the next briq.
 //!
 //! Holds: for equal input the briq is equal, but for its id. The prompt is the brief's own words,
-//! always whole, and at most three small changes behind them, so it never grows without bound.
+//! always whole (or as a language model rewrote them for this cycle), and at most three small
+//! changes behind them, so it never grows without bound.
 
 use std::time::SystemTime;
 
@@ -9,8 +10,9 @@ use super::briq::join;
 use super::{Briq, Previous, Settings, Spec};
 use crate::archive::random_hex;
 use crate::base::clock::iso8601;
+use crate::llm::Suggestion;
 use crate::media::CycleId;
-use crate::worqspace::{Mode, PromptBundle};
+use crate::worqspace::{Mode, NegativeSource, PromptBundle};
 
 /// Changes that a prompt bears at once: with the built-in rotation one colour, one mood and one
 /// effect, of which each cycle replaces the oldest.
@@ -68,15 +70,24 @@ pub struct Instruction<'a> {
     pub base_seed: i64,
     /// `None`: the cycle begins from the brief.
     pub previous: Option<&'a Previous>,
+    /// What a language model wrote for this cycle; without one the prompt evolves by itself.
+    pub suggestion: Option<&'a Suggestion>,
     pub now: SystemTime,
 }
 
 /// Writes the briq of a cycle.
 pub fn instruct(instruction: &Instruction<'_>) -> Briq {
-    let Instruction { cycle, bundle, settings, base_seed, previous, now } = *instruction;
+    let Instruction { cycle, bundle, settings, base_seed, previous, suggestion, now } =
+        *instruction;
     let generation = settings.generation;
-    let evolution = previous.map_or_else(Vec::new, |previous| evolve(previous, cycle));
-    let words = bundle.prompt.split_whitespace().collect::<Vec<_>>().join(" ");
+    // A show begins with the brief as it is.
+    let suggestion = suggestion.filter(|_| previous.is_some());
+    let evolution = previous.map_or_else(Vec::new, |previous| {
+        evolve(previous, suggestion.map(|suggestion| &*suggestion.prompt_delta), cycle)
+    });
+    let rewritten = suggestion.and_then(|suggestion| suggestion.prompt.as_deref());
+    let words =
+        rewritten.unwrap_or(&bundle.prompt).split_whitespace().collect::<Vec<_>>().join(" ");
     let prompt = join(std::iter::once(&words).chain(&evolution));
     let (mode, base_image) = match (previous, bundle.mode) {
         (Some(_), _) => ("video", None),
@@ -90,7 +101,7 @@ pub fn instruct(instruction: &Instruction<'_>) -> Briq {
         created_at: iso8601(now),
         mode: mode.into(),
         prompt,
-        negative_prompt: bundle.negative_prompt.clone(),
+        negative_prompt: negative(bundle, suggestion).to_owned(),
         style_tags: phrases(&bundle.style_hints),
         quality_tags: settings.quality_tags.to_vec(),
         style_hints: bundle.style_hints.clone(),
@@ -113,10 +124,27 @@ pub fn instruct(instruction: &Instruction<'_>) -> Briq {
             ..Default::default()
         },
         evolution,
+        evolution_suggestion: suggestion
+            .map(|new| new.evolution_suggestion.as_ref().unwrap_or(&new.prompt_delta).clone()),
         ..Default::default()
     };
-    briq.video_prompt = join([&briq.full_prompt(), &briq.motion_hint]);
+    briq.video_prompt = suggestion
+        .and_then(|suggestion| suggestion.video_prompt.clone())
+        .unwrap_or_else(|| join([&briq.full_prompt(), &briq.motion_hint]));
     briq
+}
+
+/// A negative prompt that the performer wrote is not to be replaced.
+fn negative<'a>(bundle: &'a PromptBundle, suggestion: Option<&'a Suggestion>) -> &'a str {
+    let suggested = suggestion.and_then(|suggestion| suggestion.negative_prompt.as_deref());
+    match bundle.negative_source {
+        NegativeSource::Config | NegativeSource::None => {
+            suggested.unwrap_or(&bundle.negative_prompt)
+        }
+        NegativeSource::FrontMatter | NegativeSource::File | NegativeSource::Section => {
+            &bundle.negative_prompt
+        }
+    }
 }
 
 /// The change that belongs to a cycle: colour, mood and effect in turn, each list in a circle.
@@ -128,12 +156,15 @@ pub fn suggestion(cycle: CycleId) -> &'static str {
     list[index / 3 % list.len()]
 }
 
-/// The changes before, and the one that the InspeQtor suggested; without one, the rotation's.
-fn evolve(previous: &Previous, cycle: CycleId) -> Vec<String> {
+/// The changes before, and the one that the language model wrote; without one, the InspeQtor's;
+/// without that, the rotation's.
+fn evolve(previous: &Previous, written: Option<&str>, cycle: CycleId) -> Vec<String> {
     let briq = previous.briq.as_ref();
-    let suggested = briq
-        .and_then(|briq| briq.suggested_prompt_delta.as_deref())
-        .filter(|delta| !delta.trim().is_empty())
+    let inspected = briq.and_then(|briq| briq.suggested_prompt_delta.as_deref());
+    let suggested = [written, inspected]
+        .into_iter()
+        .flatten()
+        .find(|delta| !delta.trim().is_empty())
         .unwrap_or_else(|| suggestion(cycle));
     let change = suggested.split_whitespace().collect::<Vec<_>>().join(" ");
     let change: String = change.chars().take(CHANGE_CHARS).collect();
@@ -186,6 +217,7 @@ mod tests {
                     settings,
                     base_seed: 1000,
                     previous: before.as_ref(),
+                    suggestion: None,
                     now: SystemTime::UNIX_EPOCH,
                 });
                 tweak(&mut briq);
@@ -221,6 +253,58 @@ mod tests {
             assert_eq!(b.mode, "video");
         }
         assert_eq!(chain(200, |_| {}).last().unwrap().prompt, briqs.last().unwrap().prompt);
+    }
+
+    fn with_suggestion(source: NegativeSource, before: Option<&Previous>) -> Briq {
+        let suggestion = Suggestion {
+            prompt_delta: "thin rain".into(),
+            prompt: Some("a glass desert".into()),
+            video_prompt: Some("dunes of glass, drifting".into()),
+            negative_prompt: Some("people".into()),
+            evolution_suggestion: Some("to dry out".into()),
+        };
+        let bundle = PromptBundle { negative_source: source, ..bundle() };
+        let mut briq = None;
+        with_settings(|settings| {
+            briq = Some(instruct(&Instruction {
+                cycle: CycleId(1),
+                bundle: &bundle,
+                settings,
+                base_seed: 1000,
+                previous: before,
+                suggestion: Some(&suggestion),
+                now: SystemTime::UNIX_EPOCH,
+            }));
+        });
+        briq.unwrap()
+    }
+
+    #[test]
+    fn what_a_language_model_wrote_wins_but_for_the_performers_negative_prompt() {
+        let mut first = chain(1, |_| {}).remove(0);
+        first.suggested_prompt_delta = Some("smoke".into());
+        let before = previous(first);
+        let briq = with_suggestion(NegativeSource::Config, Some(&before));
+        assert_eq!(briq.prompt, "a glass desert, thin rain");
+        assert_eq!(briq.evolution, ["thin rain"]);
+        assert_eq!(briq.video_prompt, "dunes of glass, drifting");
+        assert_eq!(briq.evolution_suggestion.as_deref(), Some("to dry out"));
+        // The next cycle is not to make the same change again.
+        assert_eq!(briq.suggested_prompt_delta, None);
+        for (source, negative) in [
+            (NegativeSource::Config, "people"),
+            (NegativeSource::None, "people"),
+            (NegativeSource::FrontMatter, "text, watermark"),
+            (NegativeSource::File, "text, watermark"),
+            (NegativeSource::Section, "text, watermark"),
+        ] {
+            assert_eq!(with_suggestion(source, Some(&before)).negative_prompt, negative);
+        }
+        let begin = with_suggestion(NegativeSource::None, None);
+        assert_eq!(
+            (&*begin.prompt, &*begin.negative_prompt),
+            ("a glass forest", "text, watermark")
+        );
     }
 
     #[test]

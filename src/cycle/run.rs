@@ -23,6 +23,7 @@ use crate::config::{ChainFrame, Chaining, Config, Generation, Looping};
 use crate::generate::Progress;
 use crate::generate::convert::frame_to_rgb;
 use crate::generate::pool::Pool;
+use crate::llm::{Ahead, Ask};
 use crate::media::{ClipEncoder, CycleId};
 use crate::worqspace::PromptBundle;
 
@@ -34,6 +35,8 @@ pub struct Workshop {
     pub pool: Arc<Pool>,
     pub encoder: Arc<dyn ClipEncoder>,
     pub clock: Arc<dyn Clock>,
+    /// Writes prompts; without one they evolve by themselves.
+    pub writer: Option<Arc<Ahead>>,
 }
 
 /// The parts of the configuration that a cycle is made by.
@@ -236,17 +239,22 @@ impl Workshop {
     }
 }
 
-/// Writes the briq of the cycle and enters it in the state.
+/// Writes the briq of the cycle and enters it in the state. Asks for the next one's prompt.
 fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
-    let Workshop { project, archive, clock, .. } = workshop;
+    let Workshop { project, archive, clock, writer, .. } = workshop;
+    let suggestion = writer.as_ref().and_then(|writer| writer.take(order.cycle));
     let mut briq = instruct(&Instruction {
         cycle: order.cycle,
         bundle: order.bundle,
         settings: &order.settings,
         base_seed: order.base_seed,
         previous: order.previous,
+        suggestion: suggestion.as_ref(),
         now: clock.wall(),
     });
+    if let Some(writer) = writer {
+        writer.begin(ask(order, &briq));
+    }
     briq.base_video_path = order.previous.map(|previous| project.recorded_path(&previous.raw));
     briq.backend_used = workshop.pool.names();
     archive.save_briq(&briq);
@@ -256,6 +264,23 @@ fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
         state.base_seed = Some(order.base_seed);
     });
     briq
+}
+
+/// What a language model is asked for the cycle after this one.
+fn ask(order: &Order<'_>, briq: &Briq) -> Ask {
+    let Order { bundle, previous, .. } = order;
+    let before = previous.and_then(|previous| previous.briq.as_ref());
+    Ask {
+        cycle: CycleId(briq.cycle_index.saturating_add(1)),
+        seed: briq.seed.wrapping_add(order.settings.chaining.seed_step),
+        title: bundle.title.clone(),
+        prompt: bundle.prompt.clone(),
+        negative_prompt: briq.negative_prompt.clone(),
+        style_hints: bundle.style_hints.clone(),
+        motion_prompt: bundle.motion_prompt.clone(),
+        history: briq.evolution.clone(),
+        last_prompts: before.into_iter().chain([briq]).map(|briq| briq.prompt.clone()).collect(),
+    }
 }
 
 fn source(order: &Order<'_>, briq: &Briq) -> Source {

@@ -20,6 +20,7 @@ use crate::config::{ChainFrame, Chaining, Generation, Keyframes, LoopMethod, Loo
 use crate::generate::convert::rgb_to_frame;
 use crate::generate::pool::Pool;
 use crate::generate::{Backend, Capabilities, Health, ImageRequest, OnProgress, VideoRequest};
+use crate::llm::{Ahead, Ask, Suggestion, Writer};
 use crate::media::{ClipEncoder, CycleId, Frame};
 use crate::worqspace::{Mode, NegativeSource, PromptBundle};
 
@@ -183,6 +184,7 @@ impl Studio {
             pool,
             encoder: Arc::new(FakeEncoder),
             clock,
+            writer: None,
         };
         Studio { folder, archive, workshop, backend, bundle: bundle(), loop_method: None }
     }
@@ -355,6 +357,65 @@ async fn a_stopped_show_goes_on_where_it_was() {
     assert_eq!(resume.next_cycle, CycleId(1));
     assert_eq!(resume.last_raw, Some((CycleId(0), first.built.clip.path.clone())));
     assert_eq!((resume.base_seed, resume.last_briq), (Some(7), Some(first.briq)));
+}
+
+/// Writes at once, or never.
+struct FakeWriter {
+    answers: bool,
+    asks: Mutex<Vec<Ask>>,
+}
+
+#[async_trait]
+impl Writer for FakeWriter {
+    fn name(&self) -> &str {
+        "fake"
+    }
+
+    async fn write(&self, ask: &Ask) -> Result<Suggestion> {
+        self.asks.lock().unwrap().push(ask.clone());
+        if !self.answers {
+            std::future::pending::<()>().await;
+        }
+        let prompt_delta = format!("change for {}", ask.cycle.0);
+        Ok(Suggestion { prompt_delta, ..Suggestion::default() })
+    }
+}
+
+/// The prompts of three cycles, and what was asked meanwhile.
+async fn three_prompts(answers: Option<bool>) -> (Vec<String>, Vec<Ask>) {
+    let mut stage = Studio::new(0);
+    let writer = Arc::new(FakeWriter { answers: answers == Some(true), asks: Mutex::default() });
+    stage.workshop.writer =
+        answers.map(|_| Arc::new(Ahead::new(writer.clone(), Duration::from_secs(3600))));
+    let (mut prompts, mut previous) = (Vec::new(), None);
+    for cycle in 0..3 {
+        let made = stage.run(cycle, previous.as_ref()).await.0.unwrap();
+        prompts.push(made.briq.prompt.clone());
+        previous = Some(made.previous(ChainFrame::Last));
+    }
+    let asks = writer.asks.lock().unwrap().clone();
+    (prompts, asks)
+}
+
+#[tokio::test]
+async fn a_language_model_in_time_writes_the_next_prompt() {
+    let (prompts, asks) = three_prompts(Some(true)).await;
+    assert_eq!(prompts[0], "a glass forest");
+    assert_eq!(prompts[1], "a glass forest, change for 1");
+    assert_eq!(prompts[2], "a glass forest, change for 1, change for 2");
+    let second = &asks[1];
+    assert_eq!((second.cycle, second.seed), (CycleId(2), 11));
+    assert_eq!(second.prompt, "a glass\nforest.");
+    assert_eq!(second.history, ["change for 1"]);
+    assert_eq!(second.last_prompts, prompts[..2]);
+}
+
+#[tokio::test]
+async fn a_language_model_that_is_late_or_absent_changes_nothing() {
+    let (alone, _) = three_prompts(None).await;
+    let (late, asks) = three_prompts(Some(false)).await;
+    assert_eq!(late, alone);
+    assert!(!asks.is_empty());
 }
 
 /// As the scheduler will run it: on another thread.
