@@ -5,12 +5,19 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::error::{Error, Result};
+
 /// Shorter ones would blank out ordinary words, and guard nothing.
 const SHORTEST_CHARS: usize = 4;
+/// Bytes of a file with a secret; whatever is larger holds something else.
+const LARGEST_FILE: u64 = 64 << 10;
 
 /// All spellings of all secrets, the longest first. It only grows: a show has a handful.
 static SPELLINGS: RwLock<Vec<String>> = RwLock::new(Vec::new());
@@ -56,6 +63,42 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
+    }
+}
+
+/// What a file holds, without the space around it. Nobody but its owner may read the file.
+pub fn secret_file(path: &Path) -> Result<Secret> {
+    let shown = path.display();
+    let unreadable = |e| Error::io(format!("cannot read {shown}"), e);
+    let file = File::open(path).map_err(unreadable)?;
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(Error::usage(format!("{shown} is no file; it has to hold the secret alone")));
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = about.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(Error::usage(format!(
+                "others may read {shown} (its mode is {mode:o}); run: chmod 600 '{shown}'"
+            )));
+        }
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(Error::usage(format!(
+            "{shown} is larger than {} kB; it has to hold the secret alone",
+            LARGEST_FILE >> 10
+        )));
+    }
+    match std::str::from_utf8(&bytes).map(str::trim) {
+        Ok("") => Err(Error::usage(format!("{shown} is empty; it has to hold the secret"))),
+        Ok(text) if !text.chars().any(char::is_control) => Ok(Secret::new(text)),
+        _ => Err(Error::usage(format!(
+            "{shown} is not one line of text; it has to hold the secret alone"
+        ))),
     }
 }
 
@@ -150,6 +193,36 @@ mod tests {
         remember("");
         let text = "abc äöü nothing of that is kept back";
         assert!(matches!(hide(text), Cow::Borrowed(same) if same == text));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_with_a_secret_is_its_owners_alone() {
+        use std::fs::{Permissions, set_permissions, write};
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let read = |content: &[u8], mode| {
+            write(&path, content).unwrap();
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            secret_file(&path).map_err(|e| e.to_string())
+        };
+        assert_eq!(read(b" file-token\r\n", 0o600).unwrap().reveal(), "file-token");
+        assert_eq!(hide("<file-token>"), "<***>");
+        for (content, mode, said) in [
+            (&b"file-token"[..], 0o640, "chmod 600"),
+            (b"file-token", 0o604, "chmod 600"),
+            (b" \n", 0o600, "is empty"),
+            (b"one\ntwo", 0o600, "not one line"),
+            (b"\xff\xfe", 0o600, "not one line"),
+            (&[b'x'; 70_000], 0o600, "larger than 64 kB"),
+        ] {
+            let error = read(content, mode).unwrap_err();
+            assert!(error.contains(said) && error.contains("token"), "{error}");
+        }
+        assert!(secret_file(folder.path()).unwrap_err().to_string().contains("no file"));
+        let missing = secret_file(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(missing.contains("cannot read"), "{missing}");
     }
 
     proptest! {
