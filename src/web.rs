@@ -115,6 +115,16 @@ impl Web {
         self.client.request(method, url)
     }
 
+    /// The same client, with the same headers, for the server of `url`.
+    pub fn elsewhere(&self, url: &Url) -> Web {
+        let mut base = url.clone();
+        base.set_path("/");
+        base.set_query(None);
+        base.set_fragment(None);
+        let shown = shown(&base).trim_end_matches('/').into();
+        Web { client: self.client.clone(), base, shown }
+    }
+
     /// Whether `url` is on this server (scheme, host and port).
     pub fn is_own(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()

@@ -8,6 +8,7 @@ mod lookahead;
 pub mod mock;
 pub mod pool;
 mod received;
+pub mod replicate;
 
 pub use backend::{
     Backend, Capabilities, Health, ImageRequest, Init, OnProgress, Progress, VideoRequest,

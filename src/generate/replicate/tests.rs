@@ -1,0 +1,1 @@
+//! Replicate, played by a server of our own.
