@@ -52,8 +52,8 @@ SAMPLERS = {
     "dpmsolversinglestep": ("DPMSolverSinglestepScheduler", {}),
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
-    "pndm": ("PNDMScheduler", {}),
-    "plms": ("PNDMScheduler", {}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "plms": ("PNDMScheduler", {"skip_prk_steps": True}),
     "deis": ("DEISMultistepScheduler", {}),
     "deismultistep": ("DEISMultistepScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
@@ -271,6 +271,7 @@ class Models:
     def __init__(self, machine, jobs, pipe):
         import diffusers
 
+        diffusers.utils.logging.disable_progress_bar()
         self.diffusers = diffusers
         self.machine = machine
         self.jobs = jobs

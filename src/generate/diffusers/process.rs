@@ -179,6 +179,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    #[cfg(test)]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The error of a process whose pipes are closed.
     async fn ended(&mut self) -> Error {
         let status = timeout(END_PATIENCE, self.child.wait()).await;

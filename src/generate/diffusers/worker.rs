@@ -20,14 +20,15 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::generate::{OnProgress, Progress};
 
-/// How long a worker has to let go of a cancelled job before it is killed.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
-/// The same while it loads a model.
+/// How long a worker that loads a model has to let go of a cancelled job.
 const LOADING_PATIENCE: Duration = Duration::from_secs(900);
 /// Longest pause after a worker that keeps dying.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 pub struct Supervisor {
+    /// How long a worker has to let go of a cancelled job before it is killed.
+    pub cancel_patience: Duration,
     launch: Arc<Launch>,
     clock: Arc<dyn Clock>,
     slot: Arc<AsyncMutex<Slot>>,
@@ -77,6 +78,7 @@ struct Running {
     /// `None` only after the end.
     held: Option<(OwnedMutexGuard<Slot>, TempDir)>,
     id: u64,
+    patience: Duration,
     clock: Arc<dyn Clock>,
 }
 
@@ -87,9 +89,9 @@ impl Drop for Running {
             slot.process = None;
             return;
         };
-        let (id, clock) = (self.id, self.clock.clone());
+        let (id, patience, clock) = (self.id, self.patience, self.clock.clone());
         runtime.spawn(async move {
-            if let Err(error) = cancel(&mut slot, id).await {
+            if let Err(error) = cancel(&mut slot, id, patience).await {
                 tracing::warn!("{error}; it is killed, and started anew by the next job");
                 slot.lost(&error, clock.now());
             }
@@ -99,10 +101,10 @@ impl Drop for Running {
 }
 
 /// Waits until the worker is free of the job.
-async fn cancel(slot: &mut Slot, id: u64) -> Result<()> {
+async fn cancel(slot: &mut Slot, id: u64, patience: Duration) -> Result<()> {
     let Some(process) = slot.process.as_mut() else { return Ok(()) };
     process.send(&Command::Cancel { id }).await?;
-    let mut deadline = Instant::now() + CANCEL_PATIENCE;
+    let mut deadline = Instant::now() + patience;
     loop {
         let event = timeout_at(deadline, process.next()).await.unwrap_or_else(|_| {
             Err(Error::unavailable("the diffusers worker does not let go of a cancelled job"))
@@ -113,7 +115,7 @@ async fn cancel(slot: &mut Slot, id: u64) -> Result<()> {
             }
             // It works again.
             Event::Progress { id: its, .. } if its == id => {
-                deadline = deadline.min(Instant::now() + CANCEL_PATIENCE);
+                deadline = deadline.min(Instant::now() + patience);
             }
             Event::Done { id: its, .. } if its == id => return Ok(()),
             Event::Failed(failure) if failure.id == Some(id) => return Ok(()),
@@ -125,6 +127,7 @@ async fn cancel(slot: &mut Slot, id: u64) -> Result<()> {
 impl Supervisor {
     pub fn new(launch: Launch, clock: Arc<dyn Clock>) -> Self {
         Supervisor {
+            cancel_patience: CANCEL_PATIENCE,
             launch: Arc::new(launch),
             clock,
             slot: Arc::default(),
@@ -145,6 +148,11 @@ impl Supervisor {
             Some(hello) => Ok(hello),
             None => Ok(self.started(self.slot.clone().lock_owned().await).await?.1),
         }
+    }
+
+    #[cfg(test)]
+    pub async fn process_id(&self) -> Option<u32> {
+        self.slot.lock().await.process.as_ref().and_then(Process::id)
     }
 
     /// The slot with a worker in it.
@@ -213,8 +221,12 @@ impl Supervisor {
         }
         let (slot, _) = self.started(slot).await?;
         job.id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let mut running =
-            Running { held: Some((slot, folder)), id: job.id, clock: self.clock.clone() };
+        let mut running = Running {
+            held: Some((slot, folder)),
+            id: job.id,
+            patience: self.cancel_patience,
+            clock: self.clock.clone(),
+        };
         let made = running.follow(&job, on_progress).await;
         let Some((mut slot, folder)) = running.held.take() else {
             return Err(Error::internal("a diffusers job has lost its worker"));
