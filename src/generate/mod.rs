@@ -3,6 +3,7 @@
 mod backend;
 pub mod comfyui;
 pub mod convert;
+pub mod diffusers;
 pub mod keyframes;
 mod lookahead;
 pub mod mock;
