@@ -10,8 +10,10 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::config::{BackendConfig, BackendKind, Config};
 use crate::generate::comfyui::{Comfyui, Uses};
+use crate::generate::diffusers::Diffusers;
 use crate::generate::mock::{Mock, MockOptions};
 use crate::generate::pool::{Member, Pool};
+use crate::generate::replicate::{Replicate, Spending};
 use crate::generate::{Backend, Capabilities, Health, ImageRequest, Init, Reader, VideoRequest};
 use crate::media::CycleId;
 use crate::stream::clip::GstClipDecoder;
@@ -224,11 +226,17 @@ pub async fn check(backend: &dyn Backend) -> Result<Health> {
 pub struct Maker {
     reader: Reader,
     clock: Arc<dyn Clock>,
+    /// One account book for the whole show.
+    spending: Arc<Spending>,
 }
 
 impl Maker {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Maker { reader: Reader::new(Arc::new(GstClipDecoder)), clock }
+        Maker {
+            reader: Reader::new(Arc::new(GstClipDecoder)),
+            clock,
+            spending: Arc::new(Spending::default()),
+        }
     }
 
     /// The generator that is set. Its files (workflows, certificates, keys) are read, nobody is
@@ -246,8 +254,14 @@ impl Maker {
                 let (reader, clock) = (self.reader.clone(), self.clock.clone());
                 Ok(Arc::new(Comfyui::new(config, uses, reader, clock)?))
             }
-            BackendKind::Diffusers | BackendKind::Replicate => {
-                Err(Error::unavailable(format!("{} is not there yet", config.kind.name())))
+            BackendKind::Replicate => {
+                let (reader, clock) = (self.reader.clone(), self.clock.clone());
+                let spending = self.spending.clone();
+                Ok(Arc::new(Replicate::new(config, reader, spending, clock)?))
+            }
+            BackendKind::Diffusers => {
+                let (reader, clock) = (self.reader.clone(), self.clock.clone());
+                Ok(Arc::new(Diffusers::new(config, reader, clock)?))
             }
         }
     }
