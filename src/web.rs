@@ -48,6 +48,11 @@ impl Web {
     /// `base` may have a path, which stands before every other. `key` names the setting that it
     /// comes from.
     pub fn new(base: &str, key: &str, options: &Options) -> Result<Web> {
+        Web::patient(base, key, options, READ_PATIENCE)
+    }
+
+    /// As [`Self::new`], for a server that may be silent for as long as `patience`.
+    pub fn patient(base: &str, key: &str, options: &Options, patience: Duration) -> Result<Web> {
         let mut base = Url::parse(base.trim()).map_err(|e| {
             Error::usage(format!("{key}: this is no address such as http://127.0.0.1:8188"))
                 .with_source(e)
@@ -75,7 +80,7 @@ impl Web {
             .default_headers(headers)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_PATIENCE)
-            .read_timeout(READ_PATIENCE)
+            .read_timeout(patience)
             .tcp_nodelay(true)
             .user_agent(concat!("visual-faqtory/", env!("CARGO_PKG_VERSION")));
         if let Some(file) = &options.ca_file {

@@ -289,6 +289,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 let _ =
                     preparer.prepare(generator::archived(cycle, &config, Origin::Earlier, false));
             }
+            if let Some(writer) = &writer {
+                tracing::info!("prompts are written by {}", writer.name());
+            }
             let workshop = Workshop {
                 project: project.clone(),
                 archive: archive.handle(),

@@ -42,6 +42,8 @@ pub struct Ahead {
 #[derive(Default)]
 struct State {
     open: Option<Question>,
+    /// The number of the newest question: a cycle that is made again is asked for again.
+    newest: u64,
     counters: Counters,
     /// Asks since the last answer that brought nothing.
     in_vain: u32,
@@ -51,6 +53,7 @@ struct State {
 }
 
 struct Question {
+    number: u64,
     cycle: CycleId,
     answer: Answer,
     task: Option<AbortHandle>,
@@ -83,7 +86,8 @@ impl Ahead {
             }
             state.skipped = 0;
         }
-        let cycle = ask.cycle;
+        state.newest += 1;
+        let (number, cycle) = (state.newest, ask.cycle);
         let (writer, timeout, shared) = (self.writer.clone(), self.timeout, self.state.clone());
         // The state stays locked until the question is entered, so that no answer comes before it.
         let task = tokio::spawn(async move {
@@ -95,10 +99,10 @@ impl Ahead {
                     timeout.as_secs_f64()
                 )))
             });
-            lock(&shared).enter(cycle, answer);
+            lock(&shared).enter(number, answer);
         });
         let task = Some(task.abort_handle());
-        state.open = Some(Question { cycle, answer: Answer::Awaited, task });
+        state.open = Some(Question { number, cycle, answer: Answer::Awaited, task });
     }
 
     /// The answer for this cycle, if it is there now. If not it is too late.
@@ -141,8 +145,8 @@ impl State {
     }
 
     /// An answer came; nobody wants one to a question that is closed.
-    fn enter(&mut self, cycle: CycleId, answer: Result<Suggestion>) {
-        let Some(open) = self.open.as_mut().filter(|open| open.cycle == cycle) else { return };
+    fn enter(&mut self, number: u64, answer: Result<Suggestion>) {
+        let Some(open) = self.open.as_mut().filter(|open| open.number == number) else { return };
         open.task = None;
         match answer {
             Ok(suggestion) => {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::ask::{INSTRUCTIONS, google_schema};
 use super::key::{Env, key};
-use super::{ANSWER_LIMIT, Ask, Suggestion, WHAT, Writer, refused, reported, unusable};
+use super::{ANSWER_LIMIT, Ask, Suggestion, WHAT, Writer, refused, reported, silence, unusable};
 use crate::base::error::{Error, Result};
 use crate::config::Llm;
 use crate::web::{Options, Web, words};
@@ -27,7 +27,8 @@ impl Google {
         let key = key(llm, "GEMINI_API_KEY", env)?;
         let headers = key.map(|key| ("x-goog-api-key".to_owned(), key)).into_iter().collect();
         let options = Options { headers, ..Options::default() };
-        let web = Web::new(llm.api_url.as_deref().unwrap_or(API), "llm.api_url", &options)?;
+        let base = llm.api_url.as_deref().unwrap_or(API);
+        let web = Web::patient(base, "llm.api_url", &options, silence(llm))?;
         let model = llm.model.as_deref().unwrap_or(MODEL);
         let model = model.strip_prefix("models/").unwrap_or(model);
         // It becomes a part of the address.
@@ -42,7 +43,7 @@ impl Google {
     }
 
     /// What the model wrote, without its thoughts.
-    fn text(&self, answer: &Value) -> Result<String> {
+    pub(super) fn text(&self, answer: &Value) -> Result<String> {
         if let Some(error) = reported(&self.web, answer) {
             return Err(error);
         }

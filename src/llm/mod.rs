@@ -14,6 +14,7 @@ mod suggestion;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::StatusCode;
@@ -57,6 +58,12 @@ pub fn writer(llm: &Llm) -> Result<Option<Arc<dyn Writer>>> {
             )));
         }
     }))
+}
+
+/// How long a server may be silent. An answer comes as a whole, so that is its deadline; a little
+/// more, so that whoever keeps the deadline says so.
+fn silence(llm: &Llm) -> Duration {
+    llm.timeout + Duration::from_secs(5)
 }
 
 /// What an answer with an error's status means, with the setting that helps. `said` is its body.

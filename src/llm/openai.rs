@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::ask::{INSTRUCTIONS, schema};
 use super::key::{Env, key};
-use super::{ANSWER_LIMIT, Ask, Suggestion, WHAT, Writer, refused, reported, unusable};
+use super::{ANSWER_LIMIT, Ask, Suggestion, WHAT, Writer, refused, reported, silence, unusable};
 use crate::base::error::Result;
 use crate::config::Llm;
 use crate::web::{Options, Web};
@@ -34,7 +34,8 @@ impl OpenAi {
     pub fn new(llm: &Llm, env: Env<'_>) -> Result<Self> {
         let bearer = key(llm, "OPENAI_API_KEY", env)?;
         let options = Options { bearer, ..Options::default() };
-        let web = Web::new(llm.api_url.as_deref().unwrap_or(API), "llm.api_url", &options)?;
+        let base = llm.api_url.as_deref().unwrap_or(API);
+        let web = Web::patient(base, "llm.api_url", &options, silence(llm))?;
         let model = llm.model.clone().unwrap_or_else(|| MODEL.into());
         let name = format!("openai {model}");
         Ok(OpenAi { web, model, name, form: AtomicUsize::new(0) })
@@ -63,7 +64,7 @@ impl OpenAi {
     }
 
     /// What the model wrote.
-    fn text(&self, answer: &Value) -> Result<String> {
+    pub(super) fn text(&self, answer: &Value) -> Result<String> {
         if let Some(error) = reported(&self.web, answer) {
             return Err(error);
         }

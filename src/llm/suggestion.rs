@@ -144,7 +144,7 @@ fn bad(what: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -203,7 +203,23 @@ mod tests {
         }
     }
 
-    fn any_json() -> impl Strategy<Value = Value> {
+    /// What answers of the providers are wrapped in.
+    const ENVELOPE: &[&str] = &[
+        "choices",
+        "message",
+        "content",
+        "refusal",
+        "finish_reason",
+        "candidates",
+        "parts",
+        "text",
+        "thought",
+        "finishReason",
+        "promptFeedback",
+        "error",
+    ];
+
+    pub fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -212,6 +228,7 @@ mod tests {
         ];
         let key = prop_oneof![
             prop::sample::select(FIELDS.iter().map(|f| f.name.to_owned()).collect::<Vec<_>>()),
+            prop::sample::select(ENVELOPE).prop_map(str::to_owned),
             ".{0,8}",
         ];
         leaf.prop_recursive(3, 24, 6, move |inner| {

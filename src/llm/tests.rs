@@ -214,6 +214,31 @@ async fn a_server_that_does_not_answer_keeps_nobody_waiting() {
     }
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn any_json_from_a_server_is_a_text_or_an_error(value in suggestion::tests::any_json()) {
+        let llm = settings("openai", Some("http://127.0.0.1:1".into()));
+        let env = |_: &str| None;
+        static OPENAI: std::sync::OnceLock<openai::OpenAi> = std::sync::OnceLock::new();
+        static GOOGLE: std::sync::OnceLock<google::Google> = std::sync::OnceLock::new();
+        let openai = OPENAI.get_or_init(|| openai::OpenAi::new(&llm, &env).unwrap());
+        let google = GOOGLE.get_or_init(|| google::Google::new(&llm, &env).unwrap());
+        for value in [
+            json!({"choices": [value]}),
+            json!({"choices": [{"message": value}]}),
+            json!({"candidates": [value]}),
+            json!({"candidates": [{"content": {"parts": value}}]}),
+            value,
+        ] {
+            for read in [openai.text(&value), google.text(&value)] {
+                proptest::prop_assert!(read.is_err() || !read.unwrap().trim().is_empty());
+            }
+        }
+    }
+}
+
 #[test]
 fn only_a_provider_makes_a_writer() {
     let mut llm = settings("mock", None);
