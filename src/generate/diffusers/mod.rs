@@ -59,7 +59,8 @@ impl Diffusers {
         script: &str,
     ) -> Result<Self> {
         let unwritten = |e| Error::io("cannot write the diffusers worker to a temporary folder", e);
-        let home = tempfile::Builder::new().prefix("vfaq-diffusers-").tempdir().map_err(unwritten)?;
+        let home =
+            tempfile::Builder::new().prefix("vfaq-diffusers-").tempdir().map_err(unwritten)?;
         let path = home.path().join("diffusers_worker.py");
         std::fs::write(&path, script).map_err(unwritten)?;
         let model = config.model_id.clone().unwrap_or_else(|| IMAGE_MODEL.to_owned());

@@ -33,7 +33,8 @@ const KEPT_CHARS: usize = 500;
 /// Lines of stderr that go into an error.
 const TOLD_LINES: usize = 6;
 
-pub const SETUP: &str = "run scripts/diffusers-setup, or set backend.python to a Python that has it";
+pub const SETUP: &str =
+    "run scripts/diffusers-setup, or set backend.python to a Python that has it";
 
 /// How the process is started.
 pub struct Launch {
@@ -306,8 +307,9 @@ impl<R: AsyncBufReadExt + Unpin> Lines<R> {
             // A pipe that breaks has ended.
             let Ok(read) = self.reader.fill_buf().await else { return Ok(None) };
             if read.is_empty() {
-                return Ok((self.cuts && !self.line.is_empty())
-                    .then(|| std::mem::take(&mut self.line)));
+                return Ok(
+                    (self.cuts && !self.line.is_empty()).then(|| std::mem::take(&mut self.line))
+                );
             }
             let end = read.iter().position(|&byte| byte == b'\n');
             let part = &read[..end.unwrap_or(read.len())];

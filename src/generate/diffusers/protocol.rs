@@ -42,17 +42,8 @@ pub struct Job {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobKind {
-    Image {
-        sampler: String,
-        strength: f64,
-        loras: Vec<Adapter>,
-    },
-    Video {
-        frames: u32,
-        fps: f64,
-        motion_bucket_id: u32,
-        noise_aug_strength: f64,
-    },
+    Image { sampler: String, strength: f64, loras: Vec<Adapter> },
+    Video { frames: u32, fps: f64, motion_bucket_id: u32, noise_aug_strength: f64 },
 }
 
 #[derive(Clone, Serialize)]
@@ -72,7 +63,9 @@ pub enum Event {
         done: Option<f32>,
     },
     /// The job is cancelled as soon as the model is loaded, which the next job needs anyway.
-    Loading { id: u64 },
+    Loading {
+        id: u64,
+    },
     Done {
         id: u64,
         /// In the order in which they are shown.

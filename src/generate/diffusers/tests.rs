@@ -234,10 +234,8 @@ async fn jobs_wait_for_each_other() {
     let heard = Mutex::new(Vec::new());
     let listen = |progress| heard.lock().unwrap().push(progress);
     let (slow, fine) = (image("slow"), image("fine"));
-    let (first, second) = tokio::join!(
-        fake.generate_image(&slow, &quiet),
-        fake.generate_image(&fine, &listen)
-    );
+    let (first, second) =
+        tokio::join!(fake.generate_image(&slow, &quiet), fake.generate_image(&fine, &listen));
     first.unwrap();
     second.unwrap();
     assert_eq!(heard.lock().unwrap()[0], Progress::Queued(1));

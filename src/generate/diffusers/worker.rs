@@ -234,7 +234,8 @@ impl Supervisor {
         match made {
             Ok(Ok(files)) => {
                 slot.deaths = 0;
-                let files = files.iter().map(|name| inside(&folder, name)).collect::<Result<_>>()?;
+                let files =
+                    files.iter().map(|name| inside(&folder, name)).collect::<Result<_>>()?;
                 Ok((files, folder))
             }
             Ok(Err(error)) => Err(error),
