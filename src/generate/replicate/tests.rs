@@ -148,6 +148,24 @@ async fn patience_that_is_asked_for_is_had() {
 }
 
 #[tokio::test]
+async fn what_may_have_run_is_counted_and_what_never_ran_is_free() {
+    let answers: [(fn(&Asked) -> Response, (u32, f64)); 4] = [
+        (|_| refusal(500, "boom"), (1, 0.0)),
+        (|_| refusal(422, "invalid"), (0, 0.0)),
+        (|_| created(&json!({"status": "failed", "metrics": {"predict_time": 3}})), (1, 6.0)),
+        (|_| created(&json!({"status": "aborted", "metrics": {"total_time": 3}})), (1, 0.0)),
+    ];
+    for (answer, counted) in answers {
+        let fake = refusing(answer).await;
+        let (spending, clock) = (Arc::new(Spending::default()), Arc::new(ManualClock::default()));
+        let settings = [("max_cost", "10"), ("cost_per_second", "2")];
+        let backend = backend_in(&fake, &settings, spending.clone(), clock).unwrap();
+        paint(&backend).await.unwrap_err();
+        assert_eq!(spending.so_far(), counted);
+    }
+}
+
+#[tokio::test]
 async fn a_model_that_fails_says_why() {
     let states: [(Value, &[&str]); 5] = [
         (
