@@ -149,7 +149,8 @@ async fn patience_that_is_asked_for_is_had() {
 
 #[tokio::test]
 async fn what_may_have_run_is_counted_and_what_never_ran_is_free() {
-    let answers: [(fn(&Asked) -> Response, (u32, f64)); 4] = [
+    type Answer = fn(&Asked) -> Response;
+    let answers: [(Answer, (u32, f64)); 4] = [
         (|_| refusal(500, "boom"), (1, 0.0)),
         (|_| refusal(422, "invalid"), (0, 0.0)),
         (|_| created(&json!({"status": "failed", "metrics": {"predict_time": 3}})), (1, 6.0)),
