@@ -40,6 +40,9 @@ pub const FIRST: &[&str] = &[
     "image_path",
     "img",
 ];
+/// The last frame of a clip.
+pub const LAST: &[&str] =
+    &["last_frame_image", "end_image", "last_frame", "last_image", "end_frame", "tail_image"];
 const STRENGTH: &[&str] = &["prompt_strength", "strength", "denoising_strength", "denoise"];
 const SEED: &[&str] = &["seed", "noise_seed"];
 const STEPS: &[&str] =
@@ -201,7 +204,7 @@ impl<'i> Fill<'i> {
                 self.set(name, json!([address]));
             }
             Some((name, _)) => self.set(name, json!(address)),
-            None if self.inputs.0.is_none() => self.set("image", json!(address)),
+            None if self.inputs.0.is_none() && names != LAST => self.set("image", json!(address)),
             None => return false,
         }
         true
@@ -389,6 +392,26 @@ mod tests {
             "resolution": {"type": "string", "enum": ["480p", "720p"]}});
         let expected = json!({"aspect_ratio": "16:9", "resolution": "480p", "duration": 5});
         assert_eq!(filled(seconds), expected);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_schema_may_say_anything(a in "[a-z]{0,8}", b in proptest::num::f64::ANY, seed: i64) {
+            for odd in [json!(a), json!(b), json!([a]), json!({"enum": [a, b, null]}),
+                json!({"type": "integer", "minimum": b, "maximum": -b, "multipleOf": b}),
+                json!({"allOf": [{"$ref": a}, b], "type": [a]})] {
+                let properties = ["seed", "width", "height", "num_frames", "resolution", "image"];
+                let all: Map<String, Value> =
+                    properties.iter().map(|name| ((*name).to_owned(), odd.clone())).collect();
+                let inputs = inputs(Value::Object(all));
+                let mut fill = Fill::new(&inputs);
+                fill.seed(seed);
+                fill.size(1024, 576);
+                fill.length(25, b);
+                fill.picture(PICTURE, "data:x");
+                fill.finish();
+            }
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ use image::{ImageFormat, RgbImage};
 use serde_json::Value;
 
 use self::api::{Api, Pace};
-use self::inputs::{FIRST, Fill, Inputs, NEGATIVE, PICTURE, PROMPT};
+use self::inputs::{FIRST, Fill, Inputs, LAST, NEGATIVE, PICTURE, PROMPT};
 use self::model::{About, Model};
 use self::spend::{Limits, Ticket};
 use crate::base::clock::Clock;
@@ -331,6 +331,11 @@ impl Backend for Replicate {
             }
             on_progress(Progress::Working { what: "uploading".into(), done: None });
             fill.picture(FIRST, &uploads.address(first).await?);
+        }
+        if let Some(last) = &request.last
+            && inputs.has(LAST)
+        {
+            fill.picture(LAST, &uploads.address(last).await?);
         }
         fill.seed(request.seed);
         fill.size(request.width, request.height);
