@@ -70,6 +70,7 @@ pub struct RuntimeClock {
 
 #[cfg(test)]
 impl RuntimeClock {
+    #[expect(clippy::new_without_default, reason = "it starts now, which is no default")]
     pub fn new() -> Self {
         RuntimeClock { start: tokio::time::Instant::now() }
     }

@@ -73,7 +73,7 @@ impl Drop for Cancel {
 /// What came of the socket.
 enum Heard {
     Event(Option<Event>),
-    Connected(Option<Socket>),
+    Connected(Option<Box<Socket>>),
 }
 
 /// How a round of a job ended.
@@ -194,7 +194,7 @@ async fn follow(
         let event = async {
             match (&mut socket, &mut connecting) {
                 (Some(socket), _) => Heard::Event(socket.next(&id).await),
-                (None, Some(connecting)) => Heard::Connected(connecting.await.ok()),
+                (None, Some(connecting)) => Heard::Connected(connecting.await.ok().map(Box::new)),
                 (None, None) => std::future::pending().await,
             }
         };
@@ -211,7 +211,7 @@ async fn follow(
                 }
                 Heard::Event(None) => socket = None,
                 Heard::Connected(connected) => {
-                    socket = connected;
+                    socket = connected.map(|connected| *connected);
                     connecting = None;
                     continue;
                 }

@@ -116,7 +116,7 @@ mod tests {
                 json!({"1": {"images": text.clone(), "gifs": [number, {"filename": number}]}}),
                 json!({"1": {"images": [[text.clone()]], "animated": number}}),
             ] {
-                let _ = result_files(&value, &[text.clone()], number % 2 == 0);
+                let _ = result_files(&value, std::slice::from_ref(&text), number % 2 == 0);
             }
         }
     }
