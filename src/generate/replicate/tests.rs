@@ -51,6 +51,7 @@ async fn a_clip_is_followed_to_its_end() {
             Some(created(&json!({"status": "succeeded", "output": {"video": url}})))
         }
         ("GET /files/clip.mp4", 0) => Some(StatusCode::BAD_GATEWAY.into_response()),
+        ("GET /files/clip.mp4", 1) => Some(StatusCode::NOT_FOUND.into_response()),
         ("GET /files/clip.mp4", _) => Some(b"\0\0\0\x18ftypmp42".to_vec().into_response()),
         _ => None,
     })
@@ -149,7 +150,8 @@ async fn patience_that_is_asked_for_is_had() {
 
 #[tokio::test]
 async fn what_may_have_run_is_counted_and_what_never_ran_is_free() {
-    let answers: [(fn(&Asked) -> Response, (u32, f64)); 4] = [
+    type Answer = fn(&Asked) -> Response;
+    let answers: [(Answer, (u32, f64)); 4] = [
         (|_| refusal(500, "boom"), (1, 0.0)),
         (|_| refusal(422, "invalid"), (0, 0.0)),
         (|_| created(&json!({"status": "failed", "metrics": {"predict_time": 3}})), (1, 6.0)),
