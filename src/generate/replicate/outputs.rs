@@ -107,9 +107,9 @@ async fn download(api: &Api, url: &Url, limit: usize) -> Result<Vec<u8>> {
             "{WHAT}: {} sends one on a second time, which is not followed",
             web.shown()
         ))),
-        // Results are deleted after an hour.
+        // Results are deleted after an hour; a new one may take a moment to be everywhere.
         status if status == 404 || status == 410 => {
-            Err(Error::usage(format!("{WHAT}: it is gone from {} ({status})", web.shown())))
+            Err(Error::unavailable(format!("{WHAT}: it is gone from {} ({status})", web.shown())))
         }
         _ => Err(web.refusal(response, WHAT).await),
     }

@@ -51,6 +51,7 @@ async fn a_clip_is_followed_to_its_end() {
             Some(created(&json!({"status": "succeeded", "output": {"video": url}})))
         }
         ("GET /files/clip.mp4", 0) => Some(StatusCode::BAD_GATEWAY.into_response()),
+        ("GET /files/clip.mp4", 1) => Some(StatusCode::NOT_FOUND.into_response()),
         ("GET /files/clip.mp4", _) => Some(b"\0\0\0\x18ftypmp42".to_vec().into_response()),
         _ => None,
     })
