@@ -72,7 +72,8 @@ pub fn pool(config: &Config, clock: Arc<dyn Clock>) -> Result<Pool> {
         let backend = maker.backend(&server)?;
         let Server { config, name, images, videos } = server;
         let slots = config.jobs as usize;
-        members.push(Member { backend, name, slots, timeout: config.timeout, images, videos });
+        let (timeout, helps_late) = (config.timeout, config.kind != BackendKind::Replicate);
+        members.push(Member { backend, name, slots, timeout, images, videos, helps_late });
     }
     // The built-in generator needs nobody to stand in for it.
     let is_real = members.iter().any(|member| member.backend.name() != "mock");
@@ -166,6 +167,7 @@ async fn measure_one(
             timeout: Duration::from_secs(3600),
             images: true,
             videos: true,
+            helps_late: false,
         }],
         None,
         clock.clone(),

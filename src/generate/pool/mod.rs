@@ -49,6 +49,8 @@ pub struct Member {
     pub timeout: Duration,
     pub images: bool,
     pub videos: bool,
+    /// Whether it may be given a late job of another one: not where each job costs money.
+    pub helps_late: bool,
 }
 
 /// What a job made, and who did it.
@@ -234,6 +236,7 @@ impl Pool {
             timeout: Duration::from_secs(86_400),
             images: true,
             videos: true,
+            helps_late: true,
         };
         Pool::new(vec![member], None, clock)
     }
@@ -563,7 +566,9 @@ impl Pool {
         let now = self.clock.now();
         let loads: Vec<Load> = self.servers.iter().map(|server| load(server, now)).collect();
         let busy = |index: usize| loads[index].free_in.iter().any(|free| *free > 0.0);
-        let not_on = (0..loads.len()).filter(|i| not_on.contains(i) || busy(*i)).collect();
+        let helps = |index: usize| self.servers[index].member.helps_late;
+        let unfit = |index: &usize| not_on.contains(index) || busy(*index) || !helps(*index);
+        let not_on = (0..loads.len()).filter(unfit).collect();
         let wish = self.wish(&Wanted { kind, not_on });
         let server = assign(&loads, &[wish]).first().copied().flatten()?;
         self.take(server, kind)

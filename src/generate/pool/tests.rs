@@ -186,6 +186,7 @@ fn pool(servers: &[Arc<Simulated>], stand_in: bool) -> Arc<Pool> {
         timeout: Duration::from_secs(120),
         images: true,
         videos: true,
+        helps_late: true,
     };
     let stand_in = stand_in.then(|| Arc::new(StandIn) as Arc<dyn Backend>);
     let members = servers.iter().enumerate().map(member).collect();
