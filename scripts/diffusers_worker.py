@@ -237,17 +237,23 @@ def loading_failed(model, key, error):
             f"{key}: there is no folder {model}, and it is no id on the Hugging Face hub"
             " (OWNER/NAME)",
         )
-    if "GatedRepoError" in names or "gated" in text.lower():
+    if "GatedRepoError" in names:
         return Failed(
             "model",
             f"{key}: {model} is gated: accept its licence on https://huggingface.co/{model}, then"
             " run `hf auth login`, or set HF_TOKEN",
         )
-    if "RepositoryNotFoundError" in names or "401" in text or "404" in text:
+    if "RepositoryNotFoundError" in names:
         return Failed(
             "model",
             f"{key}: there is no {model} on the Hugging Face hub, or it is private (then run `hf"
             " auth login`, or set HF_TOKEN); check the name",
+        )
+    if names & {"EntryNotFoundError", "RemoteEntryNotFoundError"}:
+        return Failed(
+            "model",
+            f"{key}: {model} is not saved for diffusers (it has no model_index.json, or not all"
+            f" that this names): {first_line(error)}",
         )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return Failed(
