@@ -271,6 +271,10 @@ def loading_failed(model, key, error):
     return Failed("model", f"{key}: {model} does not load: {first_line(error)}")
 
 
+def is_svd(pipeline):
+    return type(pipeline).__name__ == "StableVideoDiffusionPipeline"
+
+
 class Models:
     """The pipelines that are loaded."""
 
@@ -389,6 +393,10 @@ class Models:
                     )
                 pipeline = other.from_pipe(pipeline)
                 pipeline.set_progress_bar_config(disable=True)
+            if is_svd(pipeline) and self.machine.dtype_name == "bfloat16":
+                # Its pipeline mixes bfloat16 with float32, which torch refuses.
+                torch = self.machine.torch
+                pipeline.to(torch.float16 if self.machine.kind == "cuda" else torch.float32)
             self.video = {True: pipeline}
         self._place(self.video[True], job)
         return self.video[True]
@@ -516,9 +524,8 @@ class Maker:
 
     def _video(self, job):
         pipeline = self.models.for_video(job)
-        is_svd = type(pipeline).__name__ == "StableVideoDiffusionPipeline"
         # Its U-Net halves the sides three times and cannot mend an odd one.
-        values = self._common(job, pipeline, 64 if is_svd else 32)
+        values = self._common(job, pipeline, 64 if is_svd(pipeline) else 32)
         values.update(
             num_inference_steps=max(1, job["steps"]),
             num_frames=job["frames"],
@@ -656,7 +663,8 @@ def main():
         machine = greet(options, pipe)
     except Failed as failed:
         pipe.say("failed", id=None, kind=failed.kind, message=str(failed))
-        return
+        # An ordinary end would wait for the thread at stdin.
+        os._exit(1)
     maker = Maker(machine, jobs, pipe)
     while True:
         job = jobs.waiting.get()
