@@ -237,17 +237,23 @@ def loading_failed(model, key, error):
             f"{key}: there is no folder {model}, and it is no id on the Hugging Face hub"
             " (OWNER/NAME)",
         )
-    if "GatedRepoError" in names or "gated" in text.lower():
+    if "GatedRepoError" in names:
         return Failed(
             "model",
             f"{key}: {model} is gated: accept its licence on https://huggingface.co/{model}, then"
             " run `hf auth login`, or set HF_TOKEN",
         )
-    if "RepositoryNotFoundError" in names or "401" in text or "404" in text:
+    if "RepositoryNotFoundError" in names:
         return Failed(
             "model",
             f"{key}: there is no {model} on the Hugging Face hub, or it is private (then run `hf"
             " auth login`, or set HF_TOKEN); check the name",
+        )
+    if names & {"EntryNotFoundError", "RemoteEntryNotFoundError"}:
+        return Failed(
+            "model",
+            f"{key}: {model} is not saved for diffusers (it has no model_index.json, or not all"
+            f" that this names): {first_line(error)}",
         )
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return Failed(
@@ -263,6 +269,10 @@ def loading_failed(model, key, error):
             f" answer; run `hf download {model}` where there is a network, or name a local folder",
         )
     return Failed("model", f"{key}: {model} does not load: {first_line(error)}")
+
+
+def is_svd(pipeline):
+    return type(pipeline).__name__ == "StableVideoDiffusionPipeline"
 
 
 class Models:
@@ -383,6 +393,10 @@ class Models:
                     )
                 pipeline = other.from_pipe(pipeline)
                 pipeline.set_progress_bar_config(disable=True)
+            if is_svd(pipeline) and self.machine.dtype_name == "bfloat16":
+                # Its pipeline mixes bfloat16 with float32, which torch refuses.
+                torch = self.machine.torch
+                pipeline.to(torch.float16 if self.machine.kind == "cuda" else torch.float32)
             self.video = {True: pipeline}
         self._place(self.video[True], job)
         return self.video[True]
@@ -510,9 +524,8 @@ class Maker:
 
     def _video(self, job):
         pipeline = self.models.for_video(job)
-        is_svd = type(pipeline).__name__ == "StableVideoDiffusionPipeline"
         # Its U-Net halves the sides three times and cannot mend an odd one.
-        values = self._common(job, pipeline, 64 if is_svd else 32)
+        values = self._common(job, pipeline, 64 if is_svd(pipeline) else 32)
         values.update(
             num_inference_steps=max(1, job["steps"]),
             num_frames=job["frames"],
@@ -650,7 +663,8 @@ def main():
         machine = greet(options, pipe)
     except Failed as failed:
         pipe.say("failed", id=None, kind=failed.kind, message=str(failed))
-        return
+        # An ordinary end would wait for the thread at stdin.
+        os._exit(1)
     maker = Maker(machine, jobs, pipe)
     while True:
         job = jobs.waiting.get()

@@ -6,13 +6,14 @@
 //! job; one that keeps dying is given more and more time.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::sleep;
 
 use super::process::{Launch, Process, failed};
 use super::protocol::{Command, Event, Hello, Job};
@@ -104,18 +105,26 @@ impl Drop for Running {
 async fn cancel(slot: &mut Slot, id: u64, patience: Duration) -> Result<()> {
     let Some(process) = slot.process.as_mut() else { return Ok(()) };
     process.send(&Command::Cancel { id }).await?;
-    let mut deadline = Instant::now() + patience;
+    let mut alarm = pin!(sleep(patience));
+    let mut loading = false;
     loop {
-        let event = timeout_at(deadline, process.next()).await.unwrap_or_else(|_| {
-            Err(Error::unavailable("the diffusers worker does not let go of a cancelled job"))
-        })?;
+        let event = tokio::select! {
+            event = process.next() => event?,
+            () = &mut alarm => {
+                return Err(Error::unavailable(
+                    "the diffusers worker does not let go of a cancelled job",
+                ));
+            }
+        };
         match event {
             Event::Loading { id: its } if its == id => {
-                deadline = Instant::now() + LOADING_PATIENCE;
+                loading = true;
+                alarm.set(sleep(LOADING_PATIENCE));
             }
-            // It works again.
-            Event::Progress { id: its, .. } if its == id => {
-                deadline = deadline.min(Instant::now() + patience);
+            // The model is there.
+            Event::Progress { id: its, .. } if its == id && loading => {
+                loading = false;
+                alarm.set(sleep(patience));
             }
             Event::Done { id: its, .. } if its == id => return Ok(()),
             Event::Failed(failure) if failure.id == Some(id) => return Ok(()),
