@@ -24,7 +24,7 @@ import traceback
 PROTOCOL = 1
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "safetensors", "PIL", "numpy")
 # GPUs with less memory than this keep only the part of a model there that is at work.
-SMALL_GPU_GB = 16
+SMALL_GPU_GB = 17
 
 # Sampler, as it is written most plainly: the class of its scheduler, and how that is set up.
 EULER_A = ("EulerAncestralDiscreteScheduler", {})

@@ -195,8 +195,9 @@ async fn measure_one(
     if report.videos {
         let request = VideoRequest {
             cycle: CycleId(0),
-            first: can.image_to_video.then_some(image),
-            last: None,
+            last: (can.first_last_frame && !can.image_to_video && !can.text_to_video)
+                .then(|| image.clone()),
+            first: (can.image_to_video || can.first_last_frame).then_some(image),
             prompt: bundle.prompt.clone(),
             negative_prompt: bundle.negative_prompt.clone(),
             seed: bundle.seed.unwrap_or(1),

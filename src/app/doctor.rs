@@ -308,7 +308,7 @@ impl Doctor<'_> {
                     Finding::new(GROUP, kind, Mark::Ok, format!("{name}: {text}"))
                 }
                 Err(error) => Finding::new(GROUP, kind, Mark::Warn, format!("{name}: {error}"))
-                    .advice("a show begins all the same, on the built-in generator"),
+                    .advice("a generator that does not answer is stood in for by the built-in one"),
             });
         }
         if servers.iter().any(|server| server.config.kind != BackendKind::Mock) {

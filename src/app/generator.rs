@@ -78,10 +78,12 @@ impl Generator {
 
     fn makes_keyframes(&self) -> bool {
         let pool = &self.workshop.pool;
-        let can = pool.capabilities(JobKind::Video).first_last_frame;
+        let clips = pool.capabilities(JobKind::Video);
+        let can = clips.first_last_frame;
+        let only = can && !clips.image_to_video && !clips.text_to_video;
         match self.config.chaining.keyframes {
             Keyframes::Off => false,
-            Keyframes::Auto => can && pool.slots(JobKind::Video) > 1,
+            Keyframes::Auto => only || can && pool.slots(JobKind::Video) > 1,
             Keyframes::On if can => true,
             Keyframes::On => {
                 self.notice(Some(

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::LiveOptions;
 use super::prepare_show::{Checked, check, project_folder};
+use super::{LiveOptions, backends};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
+use crate::config::Config;
 use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings;
@@ -22,6 +23,8 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
             live.canvas.0, live.canvas.1, live.fps, live.bitrate_kbps, live.keyframe_seconds
         ),
         format!("encoder    {} ({})", encoder.factory(), encoder.why),
+        format!("cycles     {}", makers(&config)),
+        format!("prompts    {}", config.llm.provider.as_deref().unwrap_or("evolve by themselves")),
         format!("recording  {}", if live.record { "into the project" } else { "off" }),
         match listener.and_then(|listener| listener.local_addr().ok()) {
             Some(address) => format!("page       http://{address}"),
@@ -41,6 +44,19 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
     }
     lines.push("all right; nothing was started".to_owned());
     Ok(lines)
+}
+
+/// Who makes the cycles.
+fn makers(config: &Config) -> String {
+    let servers = backends::servers(config).into_iter().map(|server| {
+        let what = match (server.images, server.videos) {
+            (true, true) => "pictures and clips",
+            (true, false) => "pictures",
+            _ => "clips",
+        };
+        format!("{} ({what})", server.name)
+    });
+    servers.collect::<Vec<_>>().join(", ")
 }
 
 /// What an output is and where it goes.

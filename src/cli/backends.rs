@@ -30,7 +30,10 @@ pub struct BackendsArgs {
 }
 
 pub fn run(folders: &Folders, args: &BackendsArgs, clock: SystemClock) -> Result<()> {
-    let opened = worqspace::open(&folders.worqspace)?;
+    let mut opened = worqspace::open(&folders.worqspace)?;
+    if let Some(kind) = opened.bundle.backend {
+        opened.config.use_backend(kind);
+    }
     let reports = backends::report(&opened.config, &opened.bundle, args.measure, Arc::new(clock))?;
     if args.json {
         let all: Vec<_> = reports.iter().map(as_json).collect();
@@ -43,7 +46,8 @@ pub fn run(folders: &Folders, args: &BackendsArgs, clock: SystemClock) -> Result
         return Ok(());
     }
     Err(Error::unavailable(format!(
-        "{broken} of {} generators cannot be used; a show would begin on the built-in one",
+        "{broken} of {} generators cannot be used; what does not answer is stood in for by the built-in one, what \
+         is set wrongly stops the start",
         reports.len()
     )))
 }

@@ -14,7 +14,7 @@ use crate::config::Llm;
 use crate::web::{Options, Web, words};
 
 const API: &str = "https://generativelanguage.googleapis.com/v1beta";
-const MODEL: &str = "gemini-2.0-flash";
+const MODEL: &str = "gemini-flash-latest";
 
 pub struct Google {
     web: Web,

@@ -84,7 +84,7 @@ async fn each_provider_is_asked_by_schema_with_the_key_in_a_header_alone() {
         ("openai", "/base/chat/completions", "authorization", format!("Bearer {KEY}")),
         (
             "google",
-            "/base/models/gemini-2.0-flash:generateContent",
+            "/base/models/gemini-flash-latest:generateContent",
             "x-goog-api-key",
             KEY.to_owned(),
         ),
@@ -245,7 +245,7 @@ fn only_a_provider_makes_a_writer() {
     assert_eq!(writer(&llm).unwrap().unwrap().name(), "mock");
     llm.provider = Some("google".into());
     llm.api_url = Some("http://127.0.0.1:1".into());
-    assert_eq!(writer(&llm).unwrap().unwrap().name(), "google gemini-2.0-flash");
+    assert_eq!(writer(&llm).unwrap().unwrap().name(), "google gemini-flash-latest");
     for model in ["a/../b", "a?key=b", "..", "models/"] {
         llm.model = Some(model.into());
         assert!(writer(&llm).err().unwrap().to_string().contains("llm.model"), "{model}");
