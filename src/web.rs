@@ -271,7 +271,8 @@ impl Web {
             source = cause.source();
         }
         let causes_text = causes.join(": ");
-        let tls = ["certificate", "tls", "TLS", "Unknown CA", "InvalidContentType", "handshake"];
+        // Not every word of TLS: a connection that was cut off has one, too.
+        let tls = ["certificate", "InvalidContentType", "HandshakeFailure", "ProtocolVersion"];
         if tls.iter().any(|word| causes_text.contains(word)) {
             let why = causes.last().cloned().unwrap_or_default();
             return Error::usage(format!(

@@ -111,20 +111,21 @@ fn it_needs_no_worqspace() {
 }
 
 #[test]
-fn a_port_in_use_and_a_generator_of_the_future_are_warned_about() {
+fn a_port_in_use_and_a_generator_that_does_not_answer_are_warned_about() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let config = GOOD.replace("listen: off", &format!("listen: '{address}'"));
-    let folder = worqspace(&format!("{config}backend: {{type: comfyui}}\n"));
+    let folder =
+        worqspace(&format!("{config}backend: {{type: comfyui, api_url: 'http://127.0.0.1:1'}}\n"));
     let output = doctor(folder.path(), &[]);
     let text = screen(&output);
     assert_eq!(output.status.code(), Some(0), "{text}");
     let port = line(&text, "port");
     assert!(port.contains("warn") && port.contains(&address), "{text}");
-    let image = line(&text, "image");
-    assert!(image.contains("warn") && image.contains("comfyui"), "{text}");
-    assert!(text.contains("-b mock"), "{text}");
-    assert!(verdict(&text).contains("with 3 warnings: image, video, port."), "{text}");
+    let comfyui = line(&text, "comfyui");
+    assert!(comfyui.contains("warn") && comfyui.contains("127.0.0.1:1"), "{text}");
+    assert!(text.contains("stood in for by the built-in one"), "{text}");
+    assert!(verdict(&text).contains("with 2 warnings: comfyui, port."), "{text}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn a_server_that_dies_is_not_noticed_on_screen() {
     let (first, second) =
         runtime.block_on(async { (Comfy::start("0.3.64").await, Comfy::start("0.33.0").await) });
     for comfy in [&first, &second] {
-        comfy.job_time(Duration::from_millis(500));
+        comfy.job_time(Duration::from_millis(300));
     }
     let both = json!([server(&first, "old"), server(&second, "new")]);
     let stage = Stage::new(&with(small(), json!({"backends": {"image": both, "video": both}})));

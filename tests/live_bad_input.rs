@@ -164,7 +164,6 @@ fn a_command_line_that_is_wrong() {
     let port = taken.local_addr().unwrap().to_string();
     let cases: &[(&[&str], i32, &[&str])] = &[
         (&["-b", "dall-e"], 64, &["dall-e", "mock"]),
-        (&["-b", "diffusers"], 69, &["diffusers", "-b mock"]),
         (&["--preset", "disco"], 64, &["disco", "neon"]),
         (&["--preset", "../disco"], 64, &["../disco"]),
         (&["--to", "rtmp://live.example/s3cret"], 64, &["--to", "without a stream key"]),

@@ -219,7 +219,8 @@ async fn measure_one(
 
 /// Asks a generator whether it can be used; not for longer than a person waits.
 pub async fn check(backend: &dyn Backend) -> Result<Health> {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    /// A diffusers worker that starts takes minutes.
+    const PATIENCE: Duration = Duration::from_secs(190);
     tokio::time::timeout(PATIENCE, backend.check()).await.unwrap_or_else(|_| {
         Err(Error::unavailable(format!("it does not answer within {} s", PATIENCE.as_secs())))
     })

@@ -74,15 +74,18 @@ impl Generator {
             () = self.workshop.pool.watch() => {}
             () = work => {}
         }
+        self.info.idle();
     }
 
     fn makes_keyframes(&self) -> bool {
         let pool = &self.workshop.pool;
         let clips = pool.capabilities(JobKind::Video);
-        let can = clips.first_last_frame;
-        let only = can && !clips.image_to_video && !clips.text_to_video;
+        // Without a still there is no picture to lead to.
+        let needs_none = clips.text_to_video && !clips.image_to_video;
+        let can = clips.first_last_frame && !needs_none;
+        let only = can && !clips.image_to_video;
         match self.config.chaining.keyframes {
-            Keyframes::Off => false,
+            Keyframes::Off => only,
             Keyframes::Auto => only || can && pool.slots(JobKind::Video) > 1,
             Keyframes::On if can => true,
             Keyframes::On => {

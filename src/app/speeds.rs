@@ -28,8 +28,9 @@ pub type Speeds = BTreeMap<String, Speed>;
 
 fn file() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
-    Some(cache.join("vfaq").join("speeds.json"))
+    let cache = || set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
+    let folder = set("VFAQ_CACHE").or_else(|| Some(cache()?.join("vfaq")))?;
+    Some(folder.join("speeds.json"))
 }
 
 pub fn read() -> Speeds {

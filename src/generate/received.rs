@@ -313,27 +313,17 @@ fn animation(file: &[u8], kind: FileKind, size: (u32, u32)) -> Result<Raw> {
 
 /// The clip at `fps`, as long as it was: each frame is the one that is shown at its time.
 fn at_rate(raw: Raw, fps: FrameRate) -> Vec<Frame> {
-    let Raw { mut frames, fps: own } = raw;
+    let Raw { frames, fps: own } = raw;
     let Some(own) = own else { return frames };
     let ratio = own.as_f64() / fps.as_f64();
     // Delays in milliseconds do not say 8.333 fps exactly.
     if (ratio - 1.0).abs() < 0.05 || frames.len() < 2 {
         return frames;
     }
-    let count = ((frames.len() as f64 / ratio).round() as usize).max(2);
-    if ratio < 1.0 {
-        // Showing frames twice adds nothing: the picture makes what lies between.
-        return frames;
-    }
+    let count = ((frames.len() as f64 / ratio).round() as usize).clamp(2, MOST_FRAMES);
     let last = frames.len() - 1;
-    let places = (0..count).map(|i| ((i as f64 * ratio).round() as usize).min(last));
-    let kept: Vec<usize> = places.collect();
-    let mut index = 0;
-    frames.retain(|_| {
-        index += 1;
-        kept.binary_search(&(index - 1)).is_ok()
-    });
-    frames
+    let place = |i: usize| ((i as f64 * ratio).floor() as usize).min(last);
+    (0..count).map(|i| frames[place(i)].clone()).collect()
 }
 
 /// The frames at the size asked for.

@@ -89,7 +89,7 @@ impl Stage {
     pub fn vfaq(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vfaq"));
         command.args(arguments).current_dir(self.folder.path());
-        command.env("XDG_CACHE_HOME", self.folder.path().join("cache"));
+        command.env("VFAQ_CACHE", self.folder.path().join("cache"));
         command.env_remove("RUST_LOG").stdin(Stdio::null());
         command
     }

@@ -118,6 +118,11 @@ impl GeneratorInfo {
         self.making().remove(&cycle);
     }
 
+    /// Nothing is in the making any more.
+    pub(super) fn idle(&self) {
+        self.making().clear();
+    }
+
     fn making(&self) -> MutexGuard<'_, BTreeMap<u32, Making>> {
         self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,7 +17,7 @@ use super::outputs::result_files;
 use super::refusal::node_name;
 use super::server::{Past, Place, RemoteFile, Server};
 use super::socket::{Event, Socket};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Kind, Result};
 use crate::generate::{OnProgress, Progress};
 
 /// Between two looks at the history while events come.
@@ -27,11 +27,13 @@ const ALERT: Duration = Duration::from_millis(500);
 /// Right after the server has said that it is done: the history can lag.
 const EAGER: Duration = Duration::from_millis(20);
 /// Looks in a row without an answer from the server, after which it is gone.
-const SILENT_LOOKS: u32 = 4;
+const SILENT_LOOKS: u32 = 8;
 /// Looks in a row for which the server does not know the job, after which it is lost.
 const LOST_LOOKS: u32 = 3;
 /// How often a job that was lost is given to the server again.
 const RESUBMITS: u32 = 2;
+/// How often a file is asked for.
+const FETCHES: u32 = 4;
 /// Longest wait for a job to be cancelled.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -128,7 +130,16 @@ async fn fetch(server: &Server, files: &[RemoteFile]) -> Result<Option<Vec<Vec<u
     let mut contents = Vec::with_capacity(files.len());
     let mut bytes = 0;
     for file in files {
-        let Some(content) = server.view(file).await? else { return Ok(None) };
+        let mut tries = 1;
+        let content = loop {
+            match server.view(file).await {
+                // The work of minutes is not thrown away for a hiccup.
+                Err(error) if error.kind == Kind::Unavailable && tries < FETCHES => tries += 1,
+                other => break other?,
+            }
+            tokio::time::sleep(ALERT).await;
+        };
+        let Some(content) = content else { return Ok(None) };
         bytes += content.len();
         if bytes > crate::generate::LARGEST_FILE {
             return Err(Error::unavailable(format!(
@@ -209,7 +220,11 @@ async fn follow(
                     }
                     continue;
                 }
-                Heard::Event(None) => socket = None,
+                Heard::Event(None) => {
+                    socket = None;
+                    look = Box::pin(tokio::time::sleep(ALERT));
+                    continue;
+                }
                 Heard::Connected(connected) => {
                     socket = connected.map(|connected| *connected);
                     connecting = None;

@@ -172,6 +172,7 @@ impl Supervisor {
         if let Some(process) = slot.process.as_mut() {
             if process.is_alive() {
                 let hello = process.hello.clone();
+                *self.hello.lock().unwrap_or_else(PoisonError::into_inner) = Some(hello.clone());
                 return Ok((slot, hello));
             }
             tracing::warn!("the diffusers worker has ended between two jobs; it is started anew");

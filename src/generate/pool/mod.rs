@@ -35,8 +35,10 @@ use crate::media::Frame;
 
 /// How often what waits is looked at again, for a server that takes longer than expected.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// Longest wait for the answer to a check.
-const CHECK_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for the answer to a check; a diffusers worker that starts takes minutes.
+const CHECK_PATIENCE: Duration = Duration::from_secs(190);
+/// The place in the queue of a job that is late.
+const FIRST: u8 = 0;
 
 /// A server to be put into a pool.
 pub struct Member {
@@ -169,7 +171,7 @@ trait Job: Sync {
 impl Job for ImageRequest {
     type Value = RgbImage;
     const KIND: JobKind = JobKind::Image;
-    const PRIORITY: u8 = 0;
+    const PRIORITY: u8 = 1;
 
     fn can_be_made_by(&self, can: Capabilities) -> bool {
         if self.init.is_some() { can.image_to_image } else { can.text_to_image }
@@ -187,7 +189,7 @@ impl Job for ImageRequest {
 impl Job for VideoRequest {
     type Value = Vec<Frame>;
     const KIND: JobKind = JobKind::Video;
-    const PRIORITY: u8 = 1;
+    const PRIORITY: u8 = 2;
 
     fn can_be_made_by(&self, can: Capabilities) -> bool {
         match (&self.first, &self.last) {
@@ -384,19 +386,31 @@ impl Pool {
         }
         let mut failed: Option<Error> = None;
         let mut attempts = FuturesUnordered::new();
+        // What is in the making, and since when.
+        let mut running: Vec<(usize, Duration)> = Vec::new();
         let mut late = Duration::MAX;
+        // A second place for a job that is late.
+        let mut second: Option<BoxFuture<'_, Option<Lease<'_>>>> = None;
         loop {
             if attempts.is_empty() {
-                let Some(lease) = self.lease(J::KIND, &not_on, until).await else {
+                let Some(lease) = self.lease(J::KIND, J::PRIORITY, &not_on, until).await else {
                     return self.stand_in(job, failed, on_progress).await;
                 };
                 late = self.late(&lease, J::KIND);
+                running.push((lease.server, self.clock.now()));
                 attempts.push(self.attempt(job, lease, on_progress));
             }
             let wait = late.saturating_sub(self.clock.now());
+            let place = async {
+                match &mut second {
+                    Some(second) => second.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 Some((index, result)) = attempts.next() => match result {
                     Ok(value) => {
+                        self.lost_the_race(J::KIND, index, &running);
                         let member = &self.servers[index].member;
                         if self.standing_in.swap(false, Ordering::Relaxed) {
                             tracing::info!("{} takes over from the built-in generator", member.name);
@@ -406,9 +420,17 @@ impl Pool {
                     }
                     Err(error) => {
                         not_on.push(index);
+                        running.retain(|(server, _)| *server != index);
+                        second = None;
                         let error = error.context(&self.servers[index].member.name);
-                        // It is made elsewhere, if there is an elsewhere.
-                        if attempts.is_empty() && not_on.len() == self.servers.len() {
+                        // Of several errors one after which it is worth to try again.
+                        let error = match failed.take() {
+                            Some(before) if error.kind == Kind::Usage => before,
+                            _ => error,
+                        };
+                        if attempts.is_empty() && !self.is_any_usable(J::KIND, &not_on) {
+                            // Another try may find it well again; that is quicker than to wait
+                            // here for servers that are gone.
                             if self.clock.now() < until || self.stand_in.is_none() {
                                 return Err(error);
                             }
@@ -418,22 +440,51 @@ impl Pool {
                         failed = Some(error);
                     }
                 },
-                () = tokio::time::sleep(wait), if attempts.len() == 1 && late != Duration::MAX => {
-                    // The second attempt must go elsewhere; the first goes on.
-                    match self.idle(J::KIND, &not_on) {
+                lease = place => {
+                    second = None;
+                    match lease {
                         Some(lease) => {
                             tracing::info!(
                                 "a job is late; {} tries it too",
                                 self.servers[lease.server].member.name
                             );
+                            running.push((lease.server, self.clock.now()));
                             attempts.push(self.attempt(job, lease, &|_| ()));
-                            late = Duration::MAX;
                         }
                         None => late = self.clock.now() + LOOK_AGAIN,
                     }
                 }
+                () = tokio::time::sleep(wait), if attempts.len() == 1 && late != Duration::MAX => {
+                    late = Duration::MAX;
+                    // Elsewhere, where it costs nothing, and before whatever waits: clips are shown
+                    // in order, so others are of no use before this one.
+                    let mut not_there = not_on.clone();
+                    not_there.extend(running.iter().map(|(server, _)| *server));
+                    let costs = |(index, server): (usize, &Server)| {
+                        (!server.member.helps_late).then_some(index)
+                    };
+                    not_there.extend(self.servers.iter().enumerate().filter_map(costs));
+                    let now = self.clock.now();
+                    second = Some(Box::pin(async move {
+                        self.lease(J::KIND, FIRST, &not_there, now).await
+                    }));
+                }
             }
         }
+    }
+
+    /// Whoever was slower is known to be at least that slow.
+    fn lost_the_race(&self, kind: JobKind, winner: usize, running: &[(usize, Duration)]) {
+        let now = self.clock.now();
+        for (server, since) in running.iter().filter(|(server, _)| *server != winner) {
+            self.servers[*server].lock().history(kind).add(now - *since);
+        }
+    }
+
+    fn is_any_usable(&self, kind: JobKind, not_on: &[usize]) -> bool {
+        self.servers.iter().enumerate().any(|(index, server)| {
+            server.makes(kind) && !not_on.contains(&index) && server.lock().condition.is_usable()
+        })
     }
 
     async fn attempt<J: Job>(
@@ -510,13 +561,15 @@ impl Pool {
 
     /// Waits for a slot where the job is finished soonest. `None`: all servers that it may go to
     /// are gone, and still were at the time `until`.
-    async fn lease(&self, kind: JobKind, not_on: &[usize], until: Duration) -> Option<Lease<'_>> {
+    async fn lease(
+        &self,
+        kind: JobKind,
+        priority: u8,
+        not_on: &[usize],
+        until: Duration,
+    ) -> Option<Lease<'_>> {
         let ticket = {
             let mut queue = self.queue();
-            let priority = match kind {
-                JobKind::Image => ImageRequest::PRIORITY,
-                JobKind::Video => VideoRequest::PRIORITY,
-            };
             let key = (priority, queue.next_ticket);
             queue.next_ticket += 1;
             queue.waiting.insert(key, Wanted { kind, not_on: not_on.to_vec() });
@@ -529,11 +582,7 @@ impl Pool {
             if let Some(lease) = self.begin(&ticket) {
                 return Some(lease);
             }
-            let gone = !self.servers.iter().enumerate().any(|(index, server)| {
-                server.makes(kind)
-                    && !not_on.contains(&index)
-                    && server.lock().condition.is_usable()
-            });
+            let gone = !self.is_any_usable(kind, not_on);
             if gone && self.clock.now() >= until {
                 return None;
             }
@@ -554,23 +603,6 @@ impl Pool {
         let place = queue.waiting.keys().position(|key| *key == ticket.key)?;
         let server = assign(&loads, &waiting).get(place).copied().flatten()?;
         let kind = queue.waiting.get(&ticket.key)?.kind;
-        self.take(server, kind)
-    }
-
-    /// A slot on a server where nothing else would be begun: for a second attempt.
-    fn idle(&self, kind: JobKind, not_on: &[usize]) -> Option<Lease<'_>> {
-        let queue = self.queue();
-        if !queue.waiting.is_empty() {
-            return None;
-        }
-        let now = self.clock.now();
-        let loads: Vec<Load> = self.servers.iter().map(|server| load(server, now)).collect();
-        let busy = |index: usize| loads[index].free_in.iter().any(|free| *free > 0.0);
-        let helps = |index: usize| self.servers[index].member.helps_late;
-        let unfit = |index: &usize| not_on.contains(index) || busy(*index) || !helps(*index);
-        let not_on = (0..loads.len()).filter(unfit).collect();
-        let wish = self.wish(&Wanted { kind, not_on });
-        let server = assign(&loads, &[wish]).first().copied().flatten()?;
         self.take(server, kind)
     }
 

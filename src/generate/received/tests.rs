@@ -93,6 +93,10 @@ async fn clips_of_every_kind_keep_their_speed() {
     assert_eq!((frames.len(), frames[0].width, frames[0].height), (8, 32, 16));
     let frames = reader().video(vec![gif(8, 120)], &request(64, 32), "test").await.unwrap();
     assert_eq!(frames.len(), 8);
+    // Slower ones show each frame twice: the same time, the same speed.
+    let frames = reader().video(vec![gif(4, 250)], &request(64, 32), "test").await.unwrap();
+    assert_eq!(frames.len(), 8);
+    assert!(frames[0] == frames[1] && frames[1] != frames[2]);
     // A video beside a picture of it counts alone; every second of its frames is kept.
     let files = vec![encoded(image::ImageFormat::Png), b"\x1a\x45\xdf\xa3webm".to_vec()];
     let frames = reader().video(files, &request(32, 32), "test").await.unwrap();
