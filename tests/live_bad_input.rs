@@ -106,9 +106,9 @@ fn settings_that_are_missing_or_wrong() {
             &["w/config.yaml:", "backend.type", "dall-e", "mock, comfyui"],
         ),
         (
-            json!({"backend": {"type": "comfyui"}}),
-            69,
-            &["comfyui", "backend.type: mock", "-b mock"],
+            json!({"backend": {"type": "comfyui", "workflow_image": "missing.json"}}),
+            74,
+            &["w/missing.json"],
         ),
         (
             json!({"live": {"encoder_preference": ["h265"]}}),
