@@ -71,6 +71,7 @@ fn is_up(server: &Server) -> bool {
     std::net::TcpStream::connect(("127.0.0.1", server.port)).is_ok()
 }
 
+#[expect(clippy::disallowed_methods, reason = "nobody tells when another program listens")]
 fn wait_for(server: &Server) {
     for _ in 0..600 {
         if is_up(server) {
