@@ -13,11 +13,11 @@ use image::{DynamicImage, ImageDecoder, ImageEncoder, ImageReader, RgbImage};
 
 use super::{Briq, Stage};
 use crate::archive::Project;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
 use crate::generate::convert::frame_to_rgb;
 use crate::generate::pool::{JobKind, Pool};
-use crate::generate::{ImageRequest, Init, VideoRequest, fit};
+use crate::generate::{ImageRequest, Init, VideoRequest, blocking, fit};
 use crate::media::{Clip, ClipEncoder, Frame, VideoFormat};
 
 /// What a cycle's still is made of.
@@ -177,15 +177,6 @@ pub async fn make_clip(
     let prompt = briq.prompt.as_str().into();
     let clip = Clip { cycle, path, format, frames: frames.len() as u32, prompt };
     Ok(Built { clip, frames })
-}
-
-/// Runs `work` on the blocking pool.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
-        Err(Error::new(Kind::Internal, "a worker ended by a fault").with_source(e))
-    })
 }
 
 /// Reads a picture, turned upright as its camera says, scaled and cropped to the size.

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use super::construqtor::{Built, blocking};
+use super::construqtor::Built;
 use super::{Briq, instruqtor};
 use crate::archive::Project;
 use crate::base::error::Result;
 use crate::base::fsio::link_or_copy;
 use crate::base::time::FrameRate;
 use crate::config::{LoopMethod, Looping};
+use crate::generate::blocking;
 use crate::media::{ClipEncoder, CycleId, Frame};
 
 /// Writes `cycleNNNN_video.mp4`: looped as configured, or the raw clip itself under a second name.

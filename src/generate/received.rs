@@ -14,10 +14,10 @@ use image::codecs::webp::WebPDecoder;
 use image::imageops::FilterType;
 use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-use super::VideoRequest;
 use super::convert::rgb_to_frame;
+use super::{VideoRequest, blocking};
 use crate::base::effort::PresentEffort;
-use crate::base::error::{Error, Kind, Result};
+use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
 use crate::media::{ClipDecoder, Frame};
@@ -340,15 +340,6 @@ fn fitted(frames: Vec<Frame>, (width, height): (u32, u32)) -> Vec<Frame> {
         scaled
     };
     frames.into_iter().map(scale).collect()
-}
-
-/// Runs `work` on the blocking pool.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
-        Err(Error::new(Kind::Internal, "a worker ended by a fault").with_source(e))
-    })
 }
 
 #[cfg(test)]

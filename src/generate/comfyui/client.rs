@@ -4,13 +4,12 @@
 //! a file name prefix of its own, so that nothing that two programs, or two servers on one disk,
 //! make is ever mixed up, and no result of before is taken for a new one.
 
-use std::io::Cursor;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use serde_json::Value;
 
 use super::job::{Graph, execute};
@@ -21,6 +20,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::config::{BackendConfig, Lora};
 use crate::generate::{
     Backend, Capabilities, Health, ImageRequest, OnProgress, Progress, Reader, VideoRequest,
+    encode_png,
 };
 use crate::media::Frame;
 use crate::web::{Options, Web};
@@ -175,12 +175,7 @@ impl Comfyui {
     async fn upload(&self, image: &RgbImage, what: &str) -> Result<String> {
         let number = self.uploads.fetch_add(1, Ordering::Relaxed) % UPLOADS;
         let name = format!("{}-{number}-{what}.png", self.session);
-        let image = image.clone();
-        let png = tokio::task::spawn_blocking(move || {
-            let mut png = Vec::new();
-            image.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).map(|()| png)
-        });
-        let png = png.await.map_err(Error::fault)?.map_err(Error::fault)?;
+        let png = encode_png(image).await?;
         self.server.upload(&name, png).await
     }
 

@@ -25,6 +25,7 @@ use crate::base::error::{Error, Result};
 use crate::config::BackendConfig;
 use crate::generate::{
     Backend, Capabilities, Health, ImageRequest, LARGEST_FILE, OnProgress, Reader, VideoRequest,
+    blocking,
 };
 use crate::media::Frame;
 
@@ -280,13 +281,6 @@ impl Backend for Diffusers {
         let files = self.make(job, folder, on_progress).await?;
         self.reader.video(files, request, "diffusers").await
     }
-}
-
-/// Runs `work` on the blocking pool.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(Error::fault)?
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use image::{Delay, Rgb, Rgba, RgbaImage};
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::error::Kind;
 use crate::media::{CycleId, DecodedClip, VideoFormat};
 
 /// Stands for GStreamer: "decodes" frames of luma 100 to 107 at 16 fps out of anything.

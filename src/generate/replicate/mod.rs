@@ -16,14 +16,13 @@ mod spend;
 #[cfg(test)]
 mod tests;
 
-use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use serde_json::Value;
 
 use self::api::{Api, Pace};
@@ -36,6 +35,7 @@ use crate::base::redact::{Secret, secret_file};
 use crate::config::BackendConfig;
 use crate::generate::{
     Backend, Capabilities, Health, ImageRequest, OnProgress, Progress, Reader, VideoRequest,
+    encode_png,
 };
 use crate::media::Frame;
 use crate::web::{Options, Web, words};
@@ -105,12 +105,7 @@ struct Uploads {
 impl Uploads {
     /// What a model is to be given for this picture.
     async fn address(&mut self, picture: &RgbImage) -> Result<String> {
-        let picture = picture.clone();
-        let png = tokio::task::spawn_blocking(move || {
-            let mut png = Vec::new();
-            picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).map(|()| png)
-        });
-        let png = png.await.map_err(Error::fault)?.map_err(Error::fault)?;
+        let png = encode_png(picture).await?;
         if png.len() <= LARGEST_INLINE {
             return Ok(format!("data:image/png;base64,{}", STANDARD.encode(png)));
         }

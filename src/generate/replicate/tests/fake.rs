@@ -174,8 +174,8 @@ pub fn picture(shade: u8) -> RgbImage {
 }
 
 pub fn png(picture: &RgbImage) -> Vec<u8> {
-    let mut file = Cursor::new(Vec::new());
-    picture.write_to(&mut file, ImageFormat::Png).unwrap();
+    let mut file = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut file, image::ImageFormat::Png).unwrap();
     file.into_inner()
 }
 
