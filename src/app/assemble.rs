@@ -65,7 +65,7 @@ pub fn assemble(options: &AssembleOptions, on_step: &mut dyn FnMut(Step<'_>)) ->
     let folder = folder(options)?;
     let mut recordings = match options.dry_run {
         true => Recordings::read(&folder)?,
-        false => Recordings::open(&folder)?,
+        false => Recordings::open(&folder, "vfaq assemble")?,
     };
     let wanted = wanted(&recordings, options.recording.as_deref())?;
     if wanted.is_empty() {

@@ -206,6 +206,7 @@ fn open_project(
         fresh: options.fresh,
         must_exist: options.play.is_some(),
         config_text,
+        who: "vfaq live",
         now: clock.wall(),
     })
 }

@@ -89,13 +89,30 @@ impl Holdings {
         highest.map_or(0, |highest| highest + 1)
     }
 
+    /// Every cycle that a file or briq bears the number of, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        let both: BTreeSet<u32> = self.files.keys().chain(self.briqs.keys()).copied().collect();
+        both.into_iter()
+    }
+
+    /// The briqs of a cycle, and what is wrong with those that cannot be read.
+    pub fn read_briqs(&self, cycle: u32) -> (Vec<Briq>, Vec<Error>) {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for path in self.briqs.get(&cycle).into_iter().flatten() {
+            match read_json(path) {
+                Ok(briq) => good.push(briq),
+                Err(error) => bad.push(error),
+            }
+        }
+        (good, bad)
+    }
+
     fn briqs_of(&self, cycle: u32) -> Vec<Briq> {
-        let read = |path: &PathBuf| {
-            read_json::<Briq>(path)
-                .inspect_err(|e| tracing::warn!("{e}; it is left out, its files are not"))
-                .ok()
-        };
-        self.briqs.get(&cycle).into_iter().flatten().filter_map(read).collect()
+        let (good, bad) = self.read_briqs(cycle);
+        for error in bad {
+            tracing::warn!("{error}; it is left out, its files are not");
+        }
+        good
     }
 
     /// Where a file that a briq or the state names is now: under its bare name in this project,
@@ -113,7 +130,7 @@ impl Holdings {
     }
 
     /// Every file that may be the cycle's raw clip, best first.
-    fn raws(&self, cycle: u32, briqs: &[Briq]) -> Vec<PathBuf> {
+    pub fn raws(&self, cycle: u32, briqs: &[Briq]) -> Vec<PathBuf> {
         let recorded = briqs.iter().filter_map(|briq| self.locate(briq.raw_video_path.as_ref()?));
         self.with_role(cycle, Role::Raw)
             .chain(self.with_role(cycle, Role::BackendClip))
@@ -122,7 +139,7 @@ impl Holdings {
     }
 
     /// Every file that may be the cycle's video, best first.
-    fn videos(&self, cycle: u32, briqs: &[Briq], state: &FactoryState) -> Vec<PathBuf> {
+    pub fn videos(&self, cycle: u32, briqs: &[Briq], state: &FactoryState) -> Vec<PathBuf> {
         let recorded =
             briqs.iter().filter_map(|briq| self.locate(briq.looped_video_path.as_ref()?));
         let listed = state
@@ -131,6 +148,12 @@ impl Holdings {
             .filter(|path| listed_cycle(path) == Some(cycle))
             .filter_map(|path| self.locate(path));
         self.with_role(cycle, Role::CycleVideo).chain(recorded).chain(listed).collect()
+    }
+
+    /// The still that the cycle's clip starts from.
+    pub fn image(&self, cycle: u32, briqs: &[Briq]) -> Option<PathBuf> {
+        let recorded = briqs.iter().filter_map(|b| self.locate(b.source_image_path.as_ref()?));
+        recorded.chain(self.with_role(cycle, Role::Image)).next()
     }
 }
 
@@ -151,9 +174,7 @@ impl Project {
     /// The still that the cycle's clip starts from, wherever it is.
     pub fn find_source_image(&self, cycle: CycleId) -> Result<Option<PathBuf>> {
         let holdings = self.holdings()?;
-        let briqs = holdings.briqs_of(cycle.0);
-        let recorded = briqs.iter().filter_map(|b| holdings.locate(b.source_image_path.as_ref()?));
-        Ok(recorded.chain(holdings.with_role(cycle.0, Role::Image)).next())
+        Ok(holdings.image(cycle.0, &holdings.briqs_of(cycle.0)))
     }
 
     /// The cycles that can be aired without a generator, in order. One whose files are missing,
@@ -175,8 +196,7 @@ impl Project {
     pub fn playable_in(&self, range: RangeInclusive<CycleId>) -> Result<Vec<PlayableCycle>> {
         let holdings = self.holdings()?;
         let listed = self.state().cycle_video_paths.iter().filter_map(|path| listed_cycle(path));
-        let mut numbers: Vec<u32> =
-            holdings.files.keys().chain(holdings.briqs.keys()).copied().chain(listed).collect();
+        let mut numbers: Vec<u32> = holdings.numbers().chain(listed).collect();
         numbers.retain(|number| range.contains(&CycleId(*number)));
         numbers.sort_unstable();
         numbers.dedup();
@@ -214,8 +234,7 @@ impl Project {
         let first = self.state().first_cycle;
         let mut next_cycle = first;
         let mut last = None;
-        let numbers: BTreeSet<u32> =
-            holdings.files.keys().chain(holdings.briqs.keys()).copied().collect();
+        let numbers: BTreeSet<u32> = holdings.numbers().collect();
         for number in numbers.range(first..).rev().copied() {
             let briqs = holdings.briqs_of(number);
             let listed = &self.state().completed_briqs;
@@ -283,7 +302,7 @@ fn parse_name(name: &str) -> Option<(u32, Role)> {
 }
 
 /// The cycle of a `cycleNNNN_video.mp4` in the state's list.
-fn listed_cycle(path: &str) -> Option<u32> {
+pub(super) fn listed_cycle(path: &str) -> Option<u32> {
     parse_name(path.rsplit(['/', '\\']).next()?).map(|(cycle, _)| cycle)
 }
 

@@ -13,13 +13,16 @@ mod mp4;
 mod project;
 mod recordings;
 mod state;
+pub mod survey;
 mod writer;
 
+use holdings::listed_cycle;
 pub use holdings::{PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};
 pub use project::{Open, Project, named_folder, recording_part};
 pub use recordings::Recordings;
-pub use state::{FactoryState, FailedCycle, Recording, RecordingKind};
+pub use state::{BaseMaster, FactoryState, FailedCycle, Recording, RecordingKind};
+pub use survey::Survey;
 pub use writer::{Archive, Handle};
 
 /// `digits` (at most 16) random hexadecimal digits, for names that must not meet by chance.

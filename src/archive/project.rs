@@ -19,6 +19,7 @@ pub(super) const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
 /// What every temporary file's name begins with.
 const TEMPORARY: &str = ".vfaq-";
+const LOCK: &str = ".lock";
 const RECORDING: &str = "final_60fps_1080p";
 
 /// The folder of the project `name` in a worqspace. A name is one plain folder name.
@@ -47,6 +48,8 @@ pub struct Open<'a> {
     /// The configuration as the user wrote it, `${ENV}` unexpanded. It has been read: secrets that
     /// are written in it are known, and hidden in the project.
     pub config_text: &'a str,
+    /// The command that opens it, `vfaq live`: told to another that finds it in use.
+    pub who: &'a str,
     pub now: SystemTime,
 }
 
@@ -76,7 +79,7 @@ impl Project {
         for part in [&folder, &briqs, &folder.join("images"), &folder.join("videos")] {
             make_writable(part)?;
         }
-        let lock = lock(&folder)?;
+        let lock = lock(&folder, options.who)?;
         for part in [&folder, &briqs, &folder.join("images"), &folder.join("videos")] {
             sweep(part);
         }
@@ -232,8 +235,30 @@ pub(super) fn sweep(folder: &Path) {
     }
 }
 
-pub(super) fn lock(folder: &Path) -> Result<File> {
-    let path = folder.join(".lock");
+/// Who has the project open at present, if anybody has. Makes nothing.
+pub(super) fn holder(folder: &Path) -> Option<String> {
+    let mut file = File::open(folder.join(LOCK)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Some(holder_in(&mut file)),
+        _ => None,
+    }
+}
+
+/// `vfaq run (process 4711)`.
+fn holder_in(file: &mut File) -> String {
+    let mut text = String::new();
+    let known = file.read_to_string(&mut text).is_ok();
+    match text.trim().split_once(' ').unwrap_or((text.trim(), "")) {
+        ("", _) => "another program".into(),
+        _ if !known => "another program".into(),
+        (process, "") => format!("process {process}"),
+        (process, what) => format!("{what} (process {process})"),
+    }
+}
+
+/// `who` is told to whoever finds it locked.
+pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
+    let path = folder.join(LOCK);
     let failed = |e| Error::io(format!("cannot lock {}", path.display()), e);
     let mut file = OpenOptions::new()
         .read(true)
@@ -245,13 +270,11 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            let who = if known { format!("process {}", holder.trim()) } else { "another".into() };
             return Err(Error::unavailable(format!(
-                "the project {} is in use by {who}; end that show first, or choose another \
-                 project with -n or -o",
-                folder.display()
+                "the project {} is in use by {}; end that first, or choose another project with \
+                 -n or -o",
+                folder.display(),
+                holder_in(&mut file)
             )));
         }
         // Some network file systems have no locks; a show there is worth more than the lock.
@@ -261,7 +284,8 @@ pub(super) fn lock(folder: &Path) -> Result<File> {
         Err(TryLockError::Error(e)) => return Err(failed(e)),
     }
     file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-    write!(file, "{}", std::process::id()).and_then(|()| file.flush()).map_err(failed)?;
+    let holder = format!("{} {who}", std::process::id());
+    write!(file, "{holder}").and_then(|()| file.flush()).map_err(failed)?;
     Ok(file)
 }
 

@@ -36,10 +36,10 @@ impl Recordings {
     ///
     /// # Errors
     /// A show has the project (`Unavailable`), or those of [`Recordings::read`].
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub fn open(folder: &Path, who: &str) -> Result<Self> {
         // Before anything is made there.
         Self::read(folder)?;
-        let lock = lock(folder)?;
+        let lock = lock(folder, who)?;
         sweep(folder);
         Ok(Recordings { _lock: Some(lock), ..Self::read(folder)? })
     }

@@ -59,7 +59,33 @@ pub struct FactoryState {
     pub base_seed: Option<i64>,
     #[serde(deserialize_with = "or_default")]
     pub recordings: Vec<Recording>,
+    /// What `final_output.mp4` was put together from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_master: Option<BaseMaster>,
 
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The base master: every cycle's video, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BaseMaster {
+    /// File name.
+    pub file: String,
+    /// ISO 8601.
+    pub made_at: String,
+    pub frames: u64,
+    pub seconds: f64,
+    /// Its cycles, in order.
+    pub cycles: Vec<u32>,
+    /// Failed cycles that were left out because that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<u32>,
+    /// False: encoded again, as the cycles' videos did not agree.
+    pub copied: bool,
+    /// Tells whether the cycles' videos are still those that it was made of.
+    pub fingerprint: String,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -80,12 +106,24 @@ pub enum FailedCycle {
 }
 
 impl FailedCycle {
+    /// Why it failed, where the entry says it.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            FailedCycle::Detailed { error, .. } => Some(error),
+            FailedCycle::Index(_) => None,
+            FailedCycle::Other(value) => value.get("error")?.as_str(),
+        }
+    }
+
     /// The cycle's number, where the entry says it.
     pub fn cycle(&self) -> Option<u32> {
         match self {
             FailedCycle::Detailed { cycle_index, .. } => Some(*cycle_index),
             FailedCycle::Index(index) => Some(*index),
-            FailedCycle::Other(_) => None,
+            FailedCycle::Other(value) => {
+                let number = value.get("cycle_index").or_else(|| value.get("cycle"))?.as_u64()?;
+                u32::try_from(number).ok()
+            }
         }
     }
 }
@@ -118,6 +156,9 @@ pub struct Recording {
     /// File name of all parts in one file, once `vfaq assemble` has made it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub joined: Option<String>,
+    /// Of an assembled one: the fingerprint of the base master that it was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

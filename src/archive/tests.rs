@@ -27,6 +27,7 @@ fn options(folder: &Path) -> Open<'_> {
         fresh: false,
         must_exist: false,
         config_text: "live: {outputs: [\"rtmp://x/${KEY}\"]}\n",
+        who: "vfaq live",
         now: SystemTime::UNIX_EPOCH,
     }
 }
