@@ -235,7 +235,7 @@ fn one_project_has_one_show_at_a_time() {
     let second = second.args(["--listen", "off", "--for", "1"]).output().unwrap();
     assert_eq!(second.status.code(), Some(69));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("in use by process"), "{said}");
+    assert!(said.contains("in use by vfaq live (process"), "{said}");
     let state: Value = show.state();
     assert_eq!(state["phase"], "live");
     show.stop();

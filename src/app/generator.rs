@@ -1,8 +1,9 @@
 //! The generating half of a show: cycle after cycle, as far ahead as the settings say.
 
 mod info;
-mod keyframes;
+pub(super) mod keyframes;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,10 @@ use super::report::Notice;
 use crate::archive::{PlayableCycle, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::config::{ChainFrame, Config, Keyframes};
-use crate::cycle::{self, Made, Order, Previous, Settings, Stage, Workshop};
-use crate::generate::LookAhead;
+use crate::config::{ChainFrame, Config};
+use crate::cycle::{self, Briq, Made, Order, Previous, Settings, Stage, Workshop};
 use crate::generate::convert::frame_to_rgb;
-use crate::generate::pool::JobKind;
+use crate::generate::{LookAhead, blocking};
 use crate::media::{Clip, ClipDecoder, CycleId, Origin, VideoFormat};
 use crate::prepare::{Job, Preparer};
 use crate::ring::Runway;
@@ -78,25 +78,12 @@ impl Generator {
     }
 
     fn makes_keyframes(&self) -> bool {
-        let pool = &self.workshop.pool;
-        let clips = pool.capabilities(JobKind::Video);
-        // Without a still there is no picture to lead to.
-        let needs_none = clips.text_to_video && !clips.image_to_video;
-        let can = clips.first_last_frame && !needs_none;
-        let only = can && !clips.image_to_video;
-        match self.config.chaining.keyframes {
-            Keyframes::Off => only,
-            Keyframes::Auto => only || can && pool.slots(JobKind::Video) > 1,
-            Keyframes::On if can => true,
-            Keyframes::On => {
-                self.notice(Some(
-                    "chaining.keyframes is on, but not every video backend makes clips between two \
-                     pictures; each cycle grows out of the last frame instead"
-                        .to_owned(),
-                ));
+        keyframes::wanted(&self.workshop.pool, self.config.chaining.keyframes).unwrap_or_else(
+            |why| {
+                self.notice(Some(why.to_owned()));
                 false
-            }
-        }
+            },
+        )
     }
 
     /// One cycle after the other, each out of the last frame of the one before.
@@ -215,26 +202,14 @@ impl Generator {
     /// The frame that the first new cycle grows out of, when a show is resumed.
     async fn previous(&self) -> Option<Previous> {
         let (cycle, raw) = self.resume.last_raw.clone()?;
-        let decoder = self.decoder.clone();
-        let path = raw.clone();
-        let decoded = tokio::task::spawn_blocking(move || decoder.decode(&path)).await;
-        let frames = match decoded {
-            Ok(Ok(decoded)) => decoded.frames,
-            Ok(Err(error)) => {
+        let (briq, chain) = (self.resume.last_briq.clone(), self.config.chaining.frame);
+        match load_previous(self.decoder.clone(), raw, briq, chain).await {
+            Ok(previous) => Some(previous),
+            Err(error) => {
                 self.notice(Some(format!("cycle {cycle} cannot be continued: {error}")));
-                return None;
+                None
             }
-            Err(_) => return None,
-        };
-        let index = match self.config.chaining.frame {
-            ChainFrame::Last => frames.len() - 1,
-            ChainFrame::Middle => frames.len() / 2,
-        };
-        Some(Previous {
-            briq: self.resume.last_briq.clone(),
-            raw,
-            frame: frame_to_rgb(&frames[index]),
-        })
+        }
     }
 
     fn notice(&self, text: Option<String>) {
@@ -242,8 +217,24 @@ impl Generator {
     }
 }
 
+/// Reads the raw clip of a cycle for the frame that the next one grows out of.
+pub(super) async fn load_previous(
+    decoder: Arc<dyn ClipDecoder>,
+    raw: PathBuf,
+    briq: Option<Briq>,
+    chain: ChainFrame,
+) -> Result<Previous> {
+    let path = raw.clone();
+    let frames = blocking(move || decoder.decode(&path)).await?.frames;
+    let index = match chain {
+        ChainFrame::Last => frames.len() - 1,
+        ChainFrame::Middle => frames.len() / 2,
+    };
+    Ok(Previous { briq, raw, frame: frame_to_rgb(&frames[index]) })
+}
+
 /// A seed for a project whose brief names none.
-fn seed_of(clock: &dyn Clock) -> i64 {
+pub(super) fn seed_of(clock: &dyn Clock) -> i64 {
     let since = clock.wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (since.as_nanos() % u128::from(u32::MAX)) as i64
 }

@@ -10,6 +10,7 @@
 pub mod assemble;
 mod awake;
 pub mod backends;
+pub mod batch;
 mod desk;
 pub mod doctor;
 mod generator;
@@ -21,6 +22,7 @@ mod rehearsal;
 mod report;
 mod room;
 mod running;
+pub mod save_as;
 pub mod speeds;
 
 use std::net::SocketAddr;

@@ -111,6 +111,15 @@ impl FromStr for FrameRate {
     }
 }
 
+/// `1:05:30`, `4:05`, `0:07`: hours, minutes and seconds, rounded to the second.
+pub fn hms(time: Duration) -> String {
+    let s = time.as_secs_f64().round() as u64;
+    match s / 3600 {
+        0 => format!("{}:{:02}", s / 60, s % 60),
+        hours => format!("{hours}:{:02}:{:02}", s / 60 % 60, s % 60),
+    }
+}
+
 /// Reads a duration as people write it on a command line: `90`, `90s`, `1.5m`, `10m`, `1h30m`,
 /// `1h30m10s`, `500ms`. More than 0.
 pub fn parse_duration(text: &str) -> Result<Duration> {

@@ -107,7 +107,7 @@ fn duration(text: &str) -> Result<Duration> {
     parse_duration(text)
 }
 
-fn backend(text: &str) -> std::result::Result<BackendKind, String> {
+pub fn backend(text: &str) -> std::result::Result<BackendKind, String> {
     let kind = config::kind::backend();
     kind.read(text).ok_or_else(|| format!("there is no such generator; allowed: {}", kind.allowed))
 }

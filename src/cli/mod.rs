@@ -21,8 +21,13 @@ mod live;
 #[cfg(feature = "gst")]
 mod log;
 mod outputs;
+mod progress;
+#[cfg(feature = "gst")]
+mod run;
 #[cfg(feature = "gst")]
 mod signals;
+#[cfg(feature = "gst")]
+mod single;
 pub mod status;
 pub mod terminal;
 #[cfg(feature = "gst")]
@@ -84,6 +89,12 @@ enum Command {
     /// Run a live show
     #[cfg(feature = "gst")]
     Live(live::LiveArgs),
+    /// Make cycles unattended until there is enough, then put the film together
+    #[cfg(feature = "gst")]
+    Run(run::RunArgs),
+    /// Make one cycle
+    #[cfg(feature = "gst")]
+    Single(single::SingleArgs),
     /// Ask the generators that are set what they can do, and whether they can be used
     #[cfg(feature = "gst")]
     Backends(backends::BackendsArgs),
@@ -126,7 +137,7 @@ pub fn main() -> ExitCode {
     };
     #[cfg(feature = "gst")]
     log::start(cli.folders.verbose);
-    match run(cli, clock) {
+    match dispatch(cli, clock) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("vfaq: {}", hide(&error.to_string()));
@@ -135,12 +146,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
+fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode> {
     #[cfg(not(feature = "gst"))]
     let _ = clock;
     match cli.command {
         #[cfg(feature = "gst")]
         Command::Live(args) => live::run(&cli.folders, args, clock)?,
+        #[cfg(feature = "gst")]
+        Command::Run(args) => return run::run(&cli.folders, args, clock),
+        #[cfg(feature = "gst")]
+        Command::Single(args) => return single::run(&cli.folders, args, clock),
         #[cfg(feature = "gst")]
         Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,

@@ -19,6 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
 use crate::cli::keyboard::{self, Key, Keyboard};
 use crate::cli::line::{Line, Style, visible_width};
+use crate::cli::progress;
 use crate::cli::status::{status_block, status_line};
 
 /// Between two log lines where there is no terminal.
@@ -132,6 +133,7 @@ impl Write for LogWriter {
         if io::stderr().is_terminal() && log_to_display(event) {
             return Ok(event.len());
         }
+        progress::clear();
         io::stderr().write(event)
     }
 

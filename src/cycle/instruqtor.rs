@@ -75,6 +75,11 @@ pub struct Instruction<'a> {
     pub now: SystemTime,
 }
 
+/// `briq_NNNN_` and 8 hexadecimal digits.
+pub(super) fn new_id(cycle: CycleId) -> String {
+    format!("briq_{cycle}_{}", random_hex(8))
+}
+
 /// Writes the briq of a cycle.
 pub fn instruct(instruction: &Instruction<'_>) -> Briq {
     let Instruction { cycle, bundle, settings, base_seed, previous, suggestion, now } =
@@ -96,7 +101,7 @@ pub fn instruct(instruction: &Instruction<'_>) -> Briq {
         (None, Mode::Text | Mode::Video) => ("text", None),
     };
     let mut briq = Briq {
-        briq_id: format!("briq_{cycle}_{}", random_hex(8)),
+        briq_id: new_id(cycle),
         cycle_index: cycle.0,
         created_at: iso8601(now),
         mode: mode.into(),

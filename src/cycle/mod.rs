@@ -14,7 +14,7 @@ mod run;
 pub use briq::{Briq, BriqStatus, Spec};
 pub use run::{
     Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, finish, make, make_between,
-    make_key, run_cycle,
+    make_key, resume_made, run_cycle,
 };
 
 #[cfg(test)]

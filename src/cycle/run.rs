@@ -13,7 +13,7 @@ use image::RgbImage;
 
 use super::construqtor::{Built, Source, Tools, make_clip, make_still};
 use super::inspeqtor::inspect;
-use super::instruqtor::{Instruction, instruct};
+use super::instruqtor::{Instruction, instruct, new_id};
 use super::{Briq, BriqStatus};
 use crate::archive::journal::{CycleStatus, Event};
 use crate::archive::{FailedCycle, Handle, Project};
@@ -24,7 +24,7 @@ use crate::generate::Progress;
 use crate::generate::convert::frame_to_rgb;
 use crate::generate::pool::Pool;
 use crate::llm::{Ahead, Ask};
-use crate::media::{ClipEncoder, CycleId};
+use crate::media::{Clip, ClipEncoder, CycleId, Frame};
 use crate::worqspace::PromptBundle;
 
 /// Everything that cycles are made with; the same for a whole show.
@@ -125,6 +125,8 @@ pub struct Made {
     pub built: Arc<Built>,
     /// Retries that it took.
     pub retries: u32,
+    /// Length of its archived video; 0 until that is finished.
+    pub video_seconds: f64,
 }
 
 impl Made {
@@ -334,16 +336,34 @@ fn constructed(workshop: &Workshop, mut briq: Briq, built: Built, retries: u32) 
         seconds: Some(briq.generation_time),
         reason: None,
     });
-    Made { briq, built: Arc::new(built), retries }
+    Made { briq, built: Arc::new(built), retries, video_seconds: 0.0 }
+}
+
+/// A cycle of which the raw clip was archived earlier, as far as [`finish`] needs it; `frames` are
+/// those of `clip`. Without a briq it gets one that tells the little that is known.
+pub fn resume_made(
+    workshop: &Workshop,
+    briq: Option<Briq>,
+    clip: Clip,
+    frames: Vec<Frame>,
+) -> Made {
+    let briq = briq.unwrap_or_else(|| Briq {
+        briq_id: new_id(clip.cycle),
+        cycle_index: clip.cycle.0,
+        created_at: iso8601(workshop.clock.wall()),
+        raw_video_path: Some(workshop.project.recorded_path(&clip.path)),
+        ..Default::default()
+    });
+    Made { briq, built: Arc::new(Built { clip, frames }), retries: 0, video_seconds: 0.0 }
 }
 
 /// Makes the archived video of a cycle, completes its briq and enters it in the state. If that
 /// fails the cycle is recorded as failed, while its raw clip stays.
 pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Result<Made> {
     let Workshop { project, archive, encoder, .. } = workshop;
-    let Made { mut briq, built, retries } = made;
+    let Made { mut briq, built, retries, .. } = made;
     enter(workshop, &mut briq, BriqStatus::Inspecting);
-    let seconds = match inspect(&mut briq, &built, looping, encoder.clone(), project).await {
+    let video_seconds = match inspect(&mut briq, &built, looping, encoder.clone(), project).await {
         Ok(seconds) => seconds,
         Err(error) => return Err(fail(workshop, briq, error)),
     };
@@ -352,17 +372,20 @@ pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Resul
         let cycle = briq.cycle_index;
         state.current_cycle = state.current_cycle.max(cycle + 1);
         state.active_briq_id.take_if(|active| *active == briq.briq_id);
-        state.completed_briqs.push(briq.briq_id.clone());
-        state.remember_prompt(&briq.prompt);
-        state.total_generation_time += briq.generation_time;
-        state.total_video_duration += seconds;
+        // A video that was lost is made again, and counts once.
+        if !state.completed_briqs.contains(&briq.briq_id) {
+            state.completed_briqs.push(briq.briq_id.clone());
+            state.remember_prompt(&briq.prompt);
+            state.total_generation_time += briq.generation_time;
+            state.total_video_duration += video_seconds;
+        }
         let video = project.recorded_path(&project.cycle_video(CycleId(cycle)));
-        if state.cycle_video_paths.last() != Some(&video) {
+        if !state.cycle_video_paths.contains(&video) {
             state.cycle_video_paths.push(video);
         }
         state.failed_cycles.retain(|failed| failed.cycle() != Some(cycle));
     });
-    Ok(Made { briq, built, retries })
+    Ok(Made { briq, built, retries, video_seconds })
 }
 
 fn enter(workshop: &Workshop, briq: &mut Briq, status: BriqStatus) {

@@ -69,7 +69,7 @@ impl GeneratorInfo {
         }
     }
 
-    pub(super) fn expect(&self, cycle: Duration) {
+    pub(in crate::app) fn expect(&self, cycle: Duration) {
         self.expected_ms.store(cycle.as_millis() as u64, Ordering::Relaxed);
     }
 
@@ -78,7 +78,7 @@ impl GeneratorInfo {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
-    pub(super) fn is_paused(&self) -> bool {
+    pub(in crate::app) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
@@ -88,7 +88,7 @@ impl GeneratorInfo {
     }
 
     /// A cycle has come to this stage.
-    pub(super) fn stage(&self, cycle: u32, stage: &Stage, now: Duration) {
+    pub(in crate::app) fn stage(&self, cycle: u32, stage: &Stage, now: Duration) {
         if let Stage::Progress(Progress::Preview(picture)) = stage {
             *self.preview.lock().unwrap_or_else(PoisonError::into_inner) = Some(picture.clone());
             return;
@@ -114,12 +114,12 @@ impl GeneratorInfo {
     }
 
     /// A cycle is not in the making any more.
-    pub(super) fn ended(&self, cycle: u32) {
+    pub(in crate::app) fn ended(&self, cycle: u32) {
         self.making().remove(&cycle);
     }
 
     /// Nothing is in the making any more.
-    pub(super) fn idle(&self) {
+    pub(in crate::app) fn idle(&self) {
         self.making().clear();
     }
 

@@ -9,11 +9,33 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::{Chain, Generator, RETRY_DELAY, TICK};
 use crate::base::error::Result;
+use crate::config;
 use crate::cycle::{self, Key, Made, Order, Previous, Settings};
 use crate::generate::LookAhead;
 use crate::generate::keyframes::{Act, Keyframes, Situation};
-use crate::generate::pool::JobKind;
+use crate::generate::pool::{JobKind, Pool};
 use crate::media::CycleId;
+
+/// Whether clips are made between pictures that were made ahead of them.
+///
+/// # Errors
+/// It is asked for and cannot be: why, and what is done instead.
+pub fn wanted(pool: &Pool, asked: config::Keyframes) -> std::result::Result<bool, &'static str> {
+    let clips = pool.capabilities(JobKind::Video);
+    // Without a still there is no picture to lead to.
+    let needs_none = clips.text_to_video && !clips.image_to_video;
+    let can = clips.first_last_frame && !needs_none;
+    let only = can && !clips.image_to_video;
+    match asked {
+        config::Keyframes::Off => Ok(only),
+        config::Keyframes::Auto => Ok(only || can && pool.slots(JobKind::Video) > 1),
+        config::Keyframes::On if can => Ok(true),
+        config::Keyframes::On => {
+            Err("chaining.keyframes is on, but not every video backend makes clips between two \
+             pictures; each cycle grows out of the last frame instead")
+        }
+    }
+}
 
 enum Done {
     Key(u32, Result<Key>),

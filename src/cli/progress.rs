@@ -1,0 +1,67 @@
+//! Progress of long work on standard error: a line that is redrawn in place, or where that is no
+//! terminal a line now and then.
+//!
+//! Holds: whatever else is printed begins on a line of its own.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::line::{Line, Style};
+
+/// A line is on the terminal that has to be taken away before anything else is printed.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+pub struct Progress {
+    terminal: bool,
+    quiet: bool,
+    /// Without a terminal: how often there is a line.
+    every: Duration,
+    told: Option<Duration>,
+}
+
+impl Progress {
+    /// `quiet`: nothing is shown.
+    pub fn new(quiet: bool, every: Duration) -> Self {
+        Progress { terminal: io::stderr().is_terminal(), quiet, every, told: None }
+    }
+
+    /// Shows `text`, behind a bar if a share is known; `now` is the time on any clock.
+    pub fn show(&mut self, share: Option<f64>, text: &str, now: Duration) {
+        if self.quiet {
+            return;
+        }
+        let mut err = io::stderr();
+        // Whether anybody sees it changes nothing.
+        if !self.terminal {
+            // The first line comes when something has happened.
+            let told = *self.told.get_or_insert(now);
+            if now >= told + self.every {
+                self.told = Some(now);
+                let _ = writeln!(err, "{text}");
+            }
+            return;
+        }
+        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| columns);
+        let mut line = Line::unlabelled(usize::from(columns).saturating_sub(1), true);
+        match share {
+            Some(share) => line.bar(Style::Accent, share, text),
+            None => line.put(Style::Plain, text),
+        }
+        let _ = write!(err, "\r\x1b[K{}", line.finish()).and_then(|()| err.flush());
+        SHOWN.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        clear();
+    }
+}
+
+/// Takes the line away. To be called before anything else is printed.
+pub fn clear() {
+    if SHOWN.swap(false, Ordering::Relaxed) {
+        eprint!("\r\x1b[K");
+    }
+}
