@@ -347,13 +347,20 @@ pub fn resume_made(
     clip: Clip,
     frames: Vec<Frame>,
 ) -> Made {
-    let briq = briq.unwrap_or_else(|| Briq {
+    let project = &workshop.project;
+    let mut briq = briq.unwrap_or_else(|| Briq {
         briq_id: new_id(clip.cycle),
         cycle_index: clip.cycle.0,
         created_at: iso8601(workshop.clock.wall()),
-        raw_video_path: Some(workshop.project.recorded_path(&clip.path)),
         ..Default::default()
     });
+    // A kill may have come between a file and the briq that tells of it.
+    briq.error_message = None;
+    briq.raw_video_path.get_or_insert_with(|| project.recorded_path(&clip.path));
+    let still = project.source_image(&briq.briq_id);
+    if briq.source_image_path.is_none() && still.is_file() {
+        briq.source_image_path = Some(project.recorded_path(&still));
+    }
     Made { briq, built: Arc::new(Built { clip, frames }), retries: 0, video_seconds: 0.0 }
 }
 

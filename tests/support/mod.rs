@@ -6,6 +6,7 @@
 pub mod film;
 #[cfg(feature = "gst")]
 pub mod nginx;
+pub mod seed;
 #[cfg(feature = "gst")]
 pub mod show;
 
