@@ -162,28 +162,33 @@ impl Project {
         }
     }
 
-    /// The file of the next recording: `final_60fps_1080p.mp4`, or the first of
-    /// `final_60fps_1080p_002.mp4`, `_003`, ... of which neither the file nor a part nor an entry
-    /// in the state exists.
+    /// The file of the next recording, as [`free_recording`] says.
     pub fn next_recording(&self) -> Result<PathBuf> {
-        let mut taken: Vec<String> = list(&self.folder)?;
-        taken.extend(self.state.recordings.iter().map(|recording| recording.file.clone()));
-        let mut number = 1;
-        loop {
-            let stem = match number {
-                1 => RECORDING.to_owned(),
-                n => format!("{RECORDING}_{n:03}"),
-            };
-            let (file, part) = (format!("{stem}.mp4"), format!("{stem}.part"));
-            if !taken.iter().any(|name| *name == file || name.starts_with(&part)) {
-                return Ok(self.folder.join(file));
-            }
-            number += 1;
-        }
+        free_recording(&self.folder, &self.state)
     }
 
     pub(super) fn holdings(&self) -> Result<Holdings> {
         Holdings::scan(&self.folder, &self.briqs)
+    }
+}
+
+/// The file of the next deliverable: `final_60fps_1080p.mp4`, or the first of
+/// `final_60fps_1080p_002.mp4`, `_003`, ... of which neither the file nor a part nor an entry in the
+/// state exists.
+pub(super) fn free_recording(folder: &Path, state: &FactoryState) -> Result<PathBuf> {
+    let mut taken: Vec<String> = list(folder)?;
+    taken.extend(state.recordings.iter().map(|recording| recording.file.clone()));
+    let mut number = 1;
+    loop {
+        let stem = match number {
+            1 => RECORDING.to_owned(),
+            n => format!("{RECORDING}_{n:03}"),
+        };
+        let (file, part) = (format!("{stem}.mp4"), format!("{stem}.part"));
+        if !taken.iter().any(|name| *name == file || name.starts_with(&part)) {
+            return Ok(folder.join(file));
+        }
+        number += 1;
     }
 }
 

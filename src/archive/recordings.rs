@@ -1,10 +1,15 @@
-//! The recordings of a project that no show is making.
+//! The films of a project that nobody is making at present: recordings of shows, the base master,
+//! and deliverables put together afterwards.
+//!
+//! Holds: a film is in the state before or after its file has its name, never the other way round
+//! for long: whoever finds a file without an entry tells by looking at it whose it is.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::project::{STATE, lock, sweep};
-use super::{FactoryState, Recording, mp4, read_json};
+use super::holdings::Holdings;
+use super::project::{STATE, free_recording, lock, sweep};
+use super::{BaseMaster, FactoryState, Recording, mp4, random_hex, read_json};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
 
@@ -23,13 +28,23 @@ impl Recordings {
     /// There is no project (`Usage`), or its state is damaged (`Io`).
     pub fn read(folder: &Path) -> Result<Self> {
         let state_file = folder.join(STATE);
-        if !state_file.is_file() {
+        if state_file.is_file() {
+            let state = read_json(&state_file)?;
+            return Ok(Recordings { folder: folder.to_owned(), state, _lock: None });
+        }
+        // Its state is lost, its cycles are not.
+        if !folder.is_dir() || Holdings::scan(folder, &folder.join("briqs"))?.next_free_cycle() == 0 {
             return Err(Error::usage(format!(
                 "there is no project at {}; name one with -n or its folder with -o",
                 folder.display()
             )));
         }
-        Ok(Recordings { folder: folder.to_owned(), state: read_json(&state_file)?, _lock: None })
+        let state = FactoryState {
+            session_id: random_hex(12),
+            qodeyard_path: folder.display().to_string(),
+            ..Default::default()
+        };
+        Ok(Recordings { folder: folder.to_owned(), state, _lock: None })
     }
 
     /// As [`Recordings::read`], and keeps shows away while it lives.
@@ -73,6 +88,32 @@ impl Recordings {
             return Ok(());
         };
         recording.joined = Some(joined.to_owned());
+        self.save()
+    }
+
+    pub fn base_master(&self) -> Option<&BaseMaster> {
+        self.state.base_master.as_ref()
+    }
+
+    /// Notes what the base master holds.
+    pub fn set_base_master(&mut self, base_master: BaseMaster) -> Result<()> {
+        self.state.base_master = Some(base_master);
+        self.save()
+    }
+
+    /// Enters a film; one of the same name is the same film.
+    pub fn add(&mut self, recording: Recording) -> Result<()> {
+        self.state.recordings.retain(|known| known.file != recording.file);
+        self.state.recordings.push(recording);
+        self.save()
+    }
+
+    /// The file of the next deliverable; what has the name `final_60fps_1080p.mp4` keeps it.
+    pub fn next(&self) -> Result<PathBuf> {
+        free_recording(&self.folder, &self.state)
+    }
+
+    fn save(&self) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(&self.state).map_err(Error::fault)?;
         text.push(b'\n');
         write_atomic(&self.folder.join(STATE), &text)

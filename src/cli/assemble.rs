@@ -1,102 +1,247 @@
-//! `vfaq assemble`: says what is joined on standard output, and how far it is on standard error.
+//! `vfaq assemble`: says what is made on standard output, and how far it is on standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::watch;
 
 use super::Folders;
-use crate::app::assemble::{self, AssembleOptions, Step};
-use crate::base::error::Result;
+use super::progress::{Progress, clear};
+use super::run::stop_at_signals;
+use super::signals::INTERRUPTED;
+use crate::app::assemble::{self, AssembleOptions, Ended, Sound, Step, What};
+use crate::app::batch::Stop;
+use crate::base::clock::{Clock, SystemClock};
+use crate::base::error::{Error, Result};
+use crate::base::redact::hide;
+use crate::base::time::hms;
 
-/// Without a terminal progress is a line for each of these percents.
-const PERCENT_A_LINE: u64 = 10;
+/// Without a terminal progress is a line as often as this.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+/// What `--audio` takes for the sound of the show.
+const LIVE: &str = "live";
 
-/// Join the parts of a recording into one file
+/// Put a project's films together
 ///
-/// A recording goes on in a further part (final_60fps_1080p.part002.mp4) when another encoder took
-/// over or the picture stood still. Its parts become final_60fps_1080p_joined.mp4 beside them;
-/// they themselves stay as they are. What one encoder made is copied; other pictures are encoded
-/// again with x264, which takes its time.
+/// Every cycle's video, one after the other, becomes final_output.mp4: copied as it is where all
+/// agree. Of that the deliverable is made, final_60fps_1080p.mp4, or the next free number where a
+/// show was recorded under that name: interpolated, scaled and encoded as `finalizer` in the settings
+/// says. It takes its time; interrupted, the same command goes on. The parts of a recording are
+/// joined into one file beside them. What is there and current is not made again.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  vfaq assemble -n friday                 every recording of 'friday' that has parts
-  vfaq assemble -n friday --dry-run       say what would be joined, and how
+  vfaq assemble -n night                  all there is to make
+  vfaq assemble -n night --dry-run        say what would be made, and make nothing
+  vfaq assemble -n night --skip-failed    without the cycles that failed
+  vfaq assemble -n night --audio set.wav  a sound for it, cut or looped to its length
+  vfaq assemble -n friday --audio live    the sound that was recorded with the show
+  vfaq assemble -n night --preview        the last 10 cycles, at once, even while a run goes on
   vfaq assemble -o qodeyard --recording final_60fps_1080p_002.mp4
-                                          one recording of a folder")]
+                                          only join the parts of this recording")]
 pub struct AssembleArgs {
     /// Project name; its folder is WORQSPACE/qonstructions/NAME
     #[arg(short, long)]
     name: Option<String>,
 
-    /// Only this recording: the name of its first file
+    /// Leave out the cycles that failed, instead of refusing to go on without them
+    #[arg(long)]
+    skip_failed: bool,
+
+    /// Sound of the deliverable: a file, cut or looped to length, or `live` for that of the show
     #[arg(long, value_name = "FILE")]
+    audio: Option<PathBuf>,
+
+    /// Make final_output.mp4 only
+    #[arg(long)]
+    no_deliverable: bool,
+
+    /// Put the last cycles together for a look, in preview.mp4
+    #[arg(long, conflicts_with_all = ["audio", "no_deliverable", "recording"])]
+    preview: bool,
+
+    /// How many cycles --preview takes
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "preview")]
+    preview_count: usize,
+
+    /// Only join the parts of this recording: the name of its first file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["audio", "no_deliverable"])]
     recording: Option<PathBuf>,
 
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Print what happens as JSON, an object a line
+    #[arg(long)]
+    json: bool,
 }
 
-pub fn run(folders: &Folders, args: AssembleArgs) -> Result<()> {
+pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<ExitCode> {
     let options = AssembleOptions {
         worqspace: folders.worqspace.clone(),
         output: folders.output.clone(),
         name: args.name,
-        recording: args.recording,
+        what: match args.recording {
+            Some(file) => What::Recording(file),
+            None if args.preview => What::Preview { cycles: args.preview_count },
+            None if args.no_deliverable => What::Films { deliverable: Some(false) },
+            None => What::Films { deliverable: None },
+        },
+        skip_failed: args.skip_failed,
+        sound: args.audio.map(|path| match path.as_os_str() == LIVE {
+            true => Sound::Live,
+            false => Sound::File(path),
+        }),
         dry_run: args.dry_run,
     };
-    let mut progress = Progress { terminal: std::io::stderr().is_terminal(), shown: None };
-    let result = assemble::assemble(&options, &mut |step| match step {
-        Step::NothingToJoin { folder } => {
-            println!("{}: nothing to join, no recording has further parts", folder.display());
-        }
-        Step::IsThere { joined } => println!("{joined} is there already"),
-        Step::Joins { parts, joined, frames, encode } => {
-            let verb = if options.dry_run { "would join" } else { "joining" };
-            let how = encode.map_or("copied".to_owned(), |(why, encoder)| {
-                format!("encoded again ({encoder}), as {why}; sound copied")
-            });
-            println!("{verb} {} into {joined}: {frames} frames, {how}", parts.join(" + "));
-        }
-        Step::Progress { done, of } => progress.show(done, of),
-        Step::Joined { joined, frames } => {
-            progress.end();
-            println!("{joined}: {frames} frames");
-        }
-    });
+    let stop = stop_at_signals("the same command goes on from there; Ctrl-C again ends at once")?;
+    films(&options, &Arc::new(clock), &stop, args.json)
+}
+
+/// Makes films and shows how it goes; a wish to stop is heard at once.
+pub fn films(
+    options: &AssembleOptions,
+    clock: &Arc<SystemClock>,
+    stop: &watch::Sender<Stop>,
+    json: bool,
+) -> Result<ExitCode> {
+    if options.sound == Some(Sound::File(PathBuf::new())) {
+        return Err(Error::usage("--audio: name a file, or say live"));
+    }
+    let mut shown = Shown {
+        json,
+        dry_run: options.dry_run,
+        clock: clock.clone(),
+        progress: Progress::new(json, LINE_EVERY),
+        begun: None,
+    };
+    let stops = || *stop.borrow() != Stop::No;
+    let ended =
+        assemble::assemble(options, clock.clone(), &stops, &mut |step| shown.step(&step));
     // An error begins on a line of its own.
-    progress.end();
-    result
+    clear();
+    Ok(match ended? {
+        Ended::Done => ExitCode::SUCCESS,
+        Ended::Stopped => ExitCode::from(INTERRUPTED),
+    })
 }
 
-struct Progress {
-    terminal: bool,
-    shown: Option<u64>,
+/// The work on the screen, or for a script.
+struct Shown {
+    json: bool,
+    dry_run: bool,
+    clock: Arc<SystemClock>,
+    progress: Progress,
+    /// When the film in the making was begun, and how much of it was there.
+    begun: Option<(Duration, u64)>,
 }
 
-impl Progress {
-    fn show(&mut self, done: u64, of: u64) {
-        let percent = done * 100 / of.max(1);
-        let step = if self.terminal { 1 } else { PERCENT_A_LINE };
-        let percent = percent - percent % step;
-        if self.shown.is_some_and(|shown| shown >= percent) {
+impl Shown {
+    fn step(&mut self, step: &Step<'_>) {
+        if let Step::Progress { done, of, .. } = step {
+            self.far(*done, *of, step);
             return;
         }
-        self.shown = Some(percent);
-        let mut err = std::io::stderr();
-        // Whether anybody sees it changes nothing.
-        let _ = match self.terminal {
-            true => write!(err, "\r{percent:3} %").and_then(|()| err.flush()),
-            false => writeln!(err, "{percent} %"),
-        };
-    }
-
-    /// Takes the line away.
-    fn end(&mut self) {
-        if self.shown.take().is_some() && self.terminal {
-            eprint!("\r     \r");
+        if let Step::Stitches { .. } | Step::Joins { .. } | Step::Delivers { .. } = step {
+            self.begun = None;
+        }
+        clear();
+        if self.json {
+            say_json(step);
+            return;
+        }
+        if let Some(line) = self.line(step) {
+            println!("{}", hide(&line));
         }
     }
+
+    fn line(&self, step: &Step<'_>) -> Option<String> {
+        let verb = |does: &str, would: &str| if self.dry_run { would } else { does }.to_owned();
+        Some(match step {
+            Step::Progress { .. } => return None,
+            Step::Nothing { folder } => {
+                format!("{}: nothing to assemble, there are no cycles or parts", folder.display())
+            }
+            Step::IsThere { file, found: false } => format!("{file} is there already"),
+            Step::IsThere { file, found: true } => {
+                format!("{file} is there already, and is this project's film")
+            }
+            Step::Note { text } => format!("note: {text}"),
+            Step::Joins { parts, file, frames, encode } => {
+                let how = encode.map_or("copied".to_owned(), |(why, encoder)| {
+                    format!("encoded again ({encoder}), as {why}; sound copied")
+                });
+                let verb = verb("joining", "would join");
+                format!("{verb} {} into {file}: {frames} frames, {how}", parts.join(" + "))
+            }
+            Step::Completes { cycle } => {
+                let verb = verb("its video is made", "its video would be made");
+                format!("cycle {cycle} has no video: {verb} from its clip")
+            }
+            Step::Stitches { file, cycles, left_out, seconds, encode, .. } => {
+                let verb = verb("making", "would make");
+                let without = match left_out.len() {
+                    0 => String::new(),
+                    1 => format!(", without cycle {}", left_out[0]),
+                    n => format!(", without {n} that failed"),
+                };
+                let how = encode
+                    .map_or("copied".to_owned(), |why| format!("encoded again, as {why}"));
+                let long = hms(Duration::from_secs_f64(seconds.max(0.0)));
+                format!("{verb} {file} of {cycles} cycles{without}: {long}, {how}")
+            }
+            Step::PutAside { file, now } => {
+                let verb = verb("is", "would be");
+                format!("the {file} of other cycles {verb} kept as {now}")
+            }
+            Step::Delivers { file, frames, done, encoder, sound } => {
+                let verb = verb("making", "would make");
+                let there = match done {
+                    0 => String::new(),
+                    done => format!(", {} % of it there already", done * 100 / frames.max(&1)),
+                };
+                let sound = sound.map_or(String::new(), |sound| format!(", with sound of {sound}"));
+                format!("{verb} {file} with {encoder}: {frames} frames{there}{sound}")
+            }
+            Step::Made { file, frames, seconds } => {
+                let long = hms(Duration::from_secs_f64(seconds.max(0.0)));
+                format!("{file}: {frames} frames, {long}")
+            }
+            Step::Stopped { file } => {
+                format!("{file}: stopped; the same command goes on from here")
+            }
+        })
+    }
+
+    fn far(&mut self, done: u64, of: u64, step: &Step<'_>) {
+        let now = self.clock.now();
+        let (since, from) = *self.begun.get_or_insert((now, done));
+        let took = (now - since).as_secs_f64();
+        let share = done as f64 / of.max(1) as f64;
+        let left = (done > from && took >= 1.0)
+            .then(|| took * of.saturating_sub(done) as f64 / (done - from) as f64)
+            .and_then(|left| Duration::try_from_secs_f64(left).ok());
+        if self.json {
+            if self.progress.is_due(now) {
+                say_json(step);
+            }
+            return;
+        }
+        let left = left.map_or(String::new(), |left| format!("  {} left", hms(left)));
+        self.progress.show(Some(share), &format!("{:.1} %{left}", share * 100.0), now);
+    }
+}
+
+fn say_json(step: &Step<'_>) {
+    match serde_json::to_string(step) {
+        Ok(text) => println!("{}", hide(&text)),
+        Err(e) => tracing::warn!("cannot tell a step: {e}"),
+    }
+    // A reader behind a pipe waits for each line.
+    let _ = std::io::stdout().flush();
 }

@@ -160,7 +160,7 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
         #[cfg(feature = "gst")]
-        Command::Assemble(args) => assemble::run(&cli.folders, args)?,
+        Command::Assemble(args) => return assemble::run(&cli.folders, args, clock),
         #[cfg(feature = "gst")]
         Command::Interpolate(args) => return interpolate::run(args, clock),
         Command::Config(command) => config::run(&cli.folders, &command)?,

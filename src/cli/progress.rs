@@ -26,6 +26,17 @@ impl Progress {
         Progress { terminal: io::stderr().is_terminal(), quiet, every, told: None }
     }
 
+    /// Whether a line is due, for whoever prints it elsewhere.
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        // The first one comes when something has happened.
+        let told = *self.told.get_or_insert(now);
+        let due = now >= told + self.every;
+        if due {
+            self.told = Some(now);
+        }
+        due
+    }
+
     /// Shows `text`, behind a bar if a share is known; `now` is the time on any clock.
     pub fn show(&mut self, share: Option<f64>, text: &str, now: Duration) {
         if self.quiet {
@@ -34,10 +45,7 @@ impl Progress {
         let mut err = io::stderr();
         // Whether anybody sees it changes nothing.
         if !self.terminal {
-            // The first line comes when something has happened.
-            let told = *self.told.get_or_insert(now);
-            if now >= told + self.every {
-                self.told = Some(now);
+            if self.is_due(now) {
                 let _ = writeln!(err, "{text}");
             }
             return;

@@ -10,9 +10,11 @@ use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::assemble::films;
 use super::progress::{Progress, clear};
 use super::signals::{INTERRUPTED, watch_signals};
 use super::{Folders, live, log};
+use crate::app::assemble::{AssembleOptions, What};
 use crate::app::batch::{self, BatchOptions, Event, Outcome, Stop, Why, Work};
 use crate::app::save_as;
 use crate::base::clock::{Clock, SystemClock};
@@ -79,6 +81,10 @@ pub struct RunArgs {
     #[arg(long)]
     no_assemble: bool,
 
+    /// Make the film without cycles that failed, instead of refusing to
+    #[arg(long, conflicts_with = "no_assemble")]
+    skip_failed: bool,
+
     /// Check settings, prompts and generators, say what would be made, and make nothing
     #[arg(long)]
     dry_run: bool,
@@ -112,11 +118,10 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
     if args.dry_run {
         return rehearse(&options, clock);
     }
-    let stop = stop_at_signals()?;
+    let stop = stop_at_signals("the cycle is finished first; Ctrl-C again stops at once")?;
     let (outcome, shown) = work_on(&options, &clock, &stop, args.json, args.quiet)?;
     let mut code = ExitCode::SUCCESS;
     match &outcome.why {
-        Why::Enough if args.no_assemble => {}
         Why::Enough => {}
         Why::Stopped => {
             shown.note("stopped; the same command goes on from here");
@@ -132,10 +137,27 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
         }
     }
     drop(shown);
+    let film = outcome.why == Why::Enough && !args.no_assemble;
+    if film {
+        code = films(&film_of(&options, args.skip_failed), &clock, &stop, args.json)?;
+    }
     if options.name.is_none() && !args.json && outcome.made > 0 {
         offer_name(&options, &outcome)?;
     }
     Ok(code)
+}
+
+/// The film of what a run has made.
+fn film_of(options: &BatchOptions, skip_failed: bool) -> AssembleOptions {
+    AssembleOptions {
+        worqspace: options.worqspace.clone(),
+        name: options.name.clone(),
+        output: options.output.clone().filter(|_| options.name.is_none()),
+        what: What::Films { deliverable: None },
+        skip_failed,
+        sound: None,
+        dry_run: false,
+    }
 }
 
 /// What `run` and `single` share.
@@ -195,8 +217,9 @@ pub fn work_on(
     Ok((outcome, shown))
 }
 
-/// The first signal lets the cycle finish, the second stops the work, the third ends the process.
-pub fn stop_at_signals() -> Result<watch::Sender<Stop>> {
+/// The first signal asks for a stop that loses nothing, and says `first`; the second for one at once;
+/// the third ends the process.
+pub fn stop_at_signals(first: &'static str) -> Result<watch::Sender<Stop>> {
     let (sender, signals) = bounded(4);
     watch_signals(sender)?;
     let stop = watch::Sender::new(Stop::No);
@@ -207,10 +230,7 @@ pub fn stop_at_signals() -> Result<watch::Sender<Stop>> {
             for _ in signals {
                 let now = *wanted.borrow();
                 let (next, said) = match now {
-                    Stop::No => (
-                        Stop::AfterCycle,
-                        "the cycle is finished first; Ctrl-C again stops at once",
-                    ),
+                    Stop::No => (Stop::AfterCycle, first),
                     Stop::AfterCycle => (Stop::Now, "stopping"),
                     Stop::Now => std::process::exit(INTERRUPTED.into()),
                 };

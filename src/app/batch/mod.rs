@@ -56,6 +56,8 @@ pub enum Work {
     Run { cycles: Option<u32>, hours: Option<f64>, retry_failed: bool },
     /// One cycle; `None`: the next one.
     Single { cycle: Option<CycleId> },
+    /// The videos of clips that have none.
+    Complete,
 }
 
 /// When to end before there is enough.
@@ -195,6 +197,7 @@ fn open(checked: &Checked, options: &BatchOptions, clock: &dyn Clock) -> Result<
     let who = match options.work {
         Work::Run { .. } => "vfaq run",
         Work::Single { .. } => "vfaq single",
+        Work::Complete => "vfaq assemble",
     };
     Project::open(archive::Open {
         folder: &checked.folder,
@@ -222,7 +225,9 @@ pub fn run(
 ) -> Result<Outcome> {
     crate::stream::init()?;
     let checked = check(options, clock.clone())?;
-    check_generators(&checked, clock.clone())?;
+    if options.work != Work::Complete {
+        check_generators(&checked, clock.clone())?;
+    }
     let project = Arc::new(open(&checked, options, &*clock)?);
     on_project(project.folder());
     work::run(checked, options, project, clock, stop, on_event)

@@ -171,7 +171,7 @@ impl Run<'_> {
         let survey = Survey::of(project.folder(), self.config.paths.briqs_dir.as_deref())?;
         let goal = match options.work {
             Work::Run { cycles, hours, .. } => Goal::of(cycles, hours, &self.config.cycle)?,
-            Work::Single { .. } => Goal::default(),
+            Work::Single { .. } | Work::Complete => Goal::default(),
         };
         self.base_seed = options
             .seed
@@ -204,6 +204,7 @@ impl Run<'_> {
             return Ok(Why::Stopped);
         }
         match options.work {
+            Work::Complete => Ok(Why::Enough),
             Work::Single { cycle } => {
                 let cycle = cycle.unwrap_or(resume.next_cycle);
                 let there = session.iter().any(|c| c.cycle == cycle && c.was_made());

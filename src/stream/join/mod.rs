@@ -121,6 +121,11 @@ impl Plan {
         self.parts.iter().map(|part| part.pictures).sum()
     }
 
+    /// Length of all parts.
+    pub fn seconds(&self) -> f64 {
+        self.frames() as f64 * self.fps.frame_seconds()
+    }
+
     /// Why the pictures have to be encoded again; `None`: they are copied.
     pub fn encode_because(&self) -> Option<&str> {
         self.encode_because.as_deref()

@@ -1,0 +1,194 @@
+//! The base master, `final_output.mp4`: every cycle's video, one after the other. Copied where all
+//! agree, else encoded again.
+
+use std::path::{Path, PathBuf};
+
+use super::reel::Reel;
+use super::{Ended, Step, Tags, Work};
+use crate::archive::{BaseMaster, Recordings, disk};
+use crate::base::clock::iso8601;
+use crate::base::error::{Error, Kind, Result};
+use crate::base::fsio::publish;
+use crate::finalize::mp4::{Chapter, Clip, Concat, agreement};
+use crate::stream::stitch;
+
+pub const FILE: &str = "final_output.mp4";
+const PREVIEW: &str = "preview.mp4";
+
+/// Makes the base master, unless it is there and current. One that is not is kept under another
+/// name.
+pub fn make(
+    work: &mut Work<'_>,
+    recordings: &mut Recordings,
+    reel: &Reel,
+    tags: &Tags,
+) -> Result<Ended> {
+    let path = work.folder.join(FILE);
+    let clips = look(reel)?;
+    let frames: u64 = clips.iter().map(Clip::frames).sum();
+    let there = recordings.has_whole(FILE)?;
+    let known = recordings.base_master();
+    if there && known.is_some_and(|known| known.fingerprint == reel.fingerprint) {
+        (work.on_step)(Step::IsThere { file: FILE, found: false });
+        return Ok(Ended::Done);
+    }
+    let entry = |frames, seconds, copied| BaseMaster {
+        file: FILE.into(),
+        made_at: iso8601(work.clock.wall()),
+        frames,
+        seconds,
+        cycles: reel.shots.iter().map(|shot| shot.cycle).collect(),
+        left_out: reel.left_out.clone(),
+        copied,
+        fingerprint: reel.fingerprint.clone(),
+        ..Default::default()
+    };
+    // The predecessor's, or of a run that was killed before it could say so.
+    if there && known.is_none() {
+        let film = Clip::look(&path)?;
+        if film.frames() == frames {
+            (work.on_step)(Step::IsThere { file: FILE, found: true });
+            if !work.options.dry_run {
+                recordings.set_base_master(entry(frames, film.seconds(), true))?;
+            }
+            return Ok(Ended::Done);
+        }
+    }
+    let differ = agreement(&clips).err();
+    let seconds = clips.iter().map(Clip::seconds).sum();
+    (work.on_step)(Step::Stitches {
+        file: FILE,
+        cycles: reel.shots.len(),
+        left_out: &reel.left_out,
+        frames,
+        seconds,
+        encode: differ.as_deref(),
+    });
+    let aside = if there { Some(free_name(&path)) } else { None };
+    if let Some(aside) = &aside {
+        let now = file_name(aside);
+        (work.on_step)(Step::PutAside { file: FILE, now: &now });
+    }
+    if work.options.dry_run {
+        return Ok(Ended::Done);
+    }
+    let bytes: u64 = reel.shots.iter().filter_map(|shot| shot.path.metadata().ok()).map(|m| m.len()).sum();
+    check_room(&work.folder, bytes, work.config.live.min_free_mb)?;
+    let copied = differ.is_none();
+    let Some(written) = write(work, FILE, clips, chapters(reel), tags, copied)? else {
+        return Ok(Ended::Stopped);
+    };
+    if let Some(aside) = &aside {
+        std::fs::rename(&path, aside).map_err(|e| {
+            Error::io(format!("cannot rename {} to {}", path.display(), aside.display()), e)
+        })?;
+    }
+    publish(written.file, &path, false)?;
+    recordings.set_base_master(entry(written.frames, written.seconds, copied))?;
+    (work.on_step)(Step::Made { file: FILE, frames: written.frames, seconds: written.seconds });
+    Ok(Ended::Done)
+}
+
+impl Work<'_> {
+    /// Puts the last cycles together for a look, while others may work on the project.
+    pub(super) fn preview(&mut self, cycles: usize) -> Result<Ended> {
+        let mut reel = Reel::of(&self.survey()?, true, true)?;
+        let first = reel.shots.len().saturating_sub(cycles);
+        reel.shots.drain(..first);
+        if reel.shots.is_empty() {
+            (self.on_step)(Step::Nothing { folder: &self.folder });
+            return Ok(Ended::Done);
+        }
+        let clips = look(&reel)?;
+        let (frames, seconds) =
+            (clips.iter().map(Clip::frames).sum(), clips.iter().map(Clip::seconds).sum());
+        let differ = agreement(&clips).err();
+        (self.on_step)(Step::Stitches {
+            file: PREVIEW,
+            cycles: reel.shots.len(),
+            left_out: &[],
+            frames,
+            seconds,
+            encode: differ.as_deref(),
+        });
+        if self.options.dry_run {
+            return Ok(Ended::Done);
+        }
+        let tags = Tags { title: "preview".into(), ..Tags::default() };
+        let written = write(self, PREVIEW, clips, chapters(&reel), &tags, differ.is_none())?;
+        let Some(written) = written else { return Ok(Ended::Stopped) };
+        // It is a look at what changes all the time, so the one before is of no use.
+        publish(written.file, &self.folder.join(PREVIEW), true)?;
+        (self.on_step)(Step::Made {
+            file: PREVIEW,
+            frames: written.frames,
+            seconds: written.seconds,
+        });
+        Ok(Ended::Done)
+    }
+}
+
+fn look(reel: &Reel) -> Result<Vec<Clip>> {
+    reel.shots.iter().map(|shot| Clip::look(&shot.path)).collect()
+}
+
+/// Where each cycle begins.
+pub fn chapters(reel: &Reel) -> Vec<String> {
+    reel.shots.iter().map(|shot| shot.title.clone()).collect()
+}
+
+/// A film under a temporary name.
+struct Written {
+    file: tempfile::TempPath,
+    frames: u64,
+    seconds: f64,
+}
+
+/// Writes the film of `clips`, each a chapter; `None`: stopped.
+fn write(
+    work: &mut Work<'_>,
+    name: &str,
+    clips: Vec<Clip>,
+    titles: Vec<String>,
+    tags: &Tags,
+    copied: bool,
+) -> Result<Option<Written>> {
+    todo!()
+}
+
+/// `final_output_001.mp4`, or the first number that is free.
+fn free_name(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut number = 1;
+    loop {
+        let free = path.with_file_name(format!("{stem}_{number:03}.mp4"));
+        if !free.exists() {
+            return free;
+        }
+        number += 1;
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether a film of `bytes` has room, and `least_mb` stay free.
+pub fn check_room(folder: &Path, bytes: u64, least_mb: u64) -> Result<()> {
+    let (Some(free), needed) = (disk::free_bytes(folder), (bytes >> 20) + least_mb) else {
+        return Ok(());
+    };
+    if free >> 20 >= needed {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Io,
+        format!(
+            "{}: {} MB are free, and the film takes about {} MB while {least_mb} MB stay free \
+             (live.min_free_mb); free some room, and the same command goes on",
+            folder.display(),
+            free >> 20,
+            bytes >> 20
+        ),
+    ))
+}

@@ -1,0 +1,257 @@
+//! A project's films: the parts of its recordings joined, every cycle's video one after the other
+//! (`final_output.mp4`), and of that the deliverable (`final_60fps_1080p.mp4`).
+//!
+//! Holds: what was made is never touched, and no file that is there is replaced. A film has its name
+//! only when it is whole, and is made once: what is there and current stays. No failed cycle is left
+//! out unless that was asked for.
+
+mod deliverable;
+mod master;
+mod parts;
+mod reel;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::batch;
+use crate::archive::{Recordings, Survey, named_folder};
+use crate::base::clock::Clock;
+use crate::base::error::{Error, Result};
+use crate::config::{self, Config};
+use crate::worqspace;
+use reel::Reel;
+
+/// What is asked for on the command line.
+#[derive(Clone, Debug)]
+pub struct AssembleOptions {
+    pub worqspace: PathBuf,
+    /// Project name; `None`: the folder `output`.
+    pub name: Option<String>,
+    /// The folder of an unnamed project; `None`: as in the settings.
+    pub output: Option<PathBuf>,
+    pub what: What,
+    /// Leave out cycles that failed.
+    pub skip_failed: bool,
+    /// The deliverable's sound.
+    pub sound: Option<Sound>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// All there is to make; `deliverable`: whether that too, `None`: as in the settings.
+    Films { deliverable: Option<bool> },
+    /// Join the parts of one recording: the name of its first file.
+    Recording(PathBuf),
+    /// `preview.mp4` of the last so many cycles, while others work on the project too.
+    Preview { cycles: usize },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Cut or looped to length.
+    File(PathBuf),
+    /// That of the last recording of a show.
+    Live,
+}
+
+/// What happens, as it happens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Step<'a> {
+    /// There is neither a recording in parts nor a cycle.
+    Nothing { folder: &'a Path },
+    /// It is there already, and current. `found`: it was not in the project's state, and was taken
+    /// as it is.
+    IsThere { file: &'a str, found: bool },
+    Note { text: &'a str },
+    /// The parts of a recording are joined, or would be. `encode`: why pictures are not copied, and
+    /// with what they are encoded.
+    Joins { parts: &'a [String], file: &'a str, frames: u64, encode: Option<(&'a str, &'a str)> },
+    /// A cycle has a clip and no video: that is made first, or would be.
+    Completes { cycle: u32 },
+    /// The base master is put together, or would be. `encode`: why its clips are not copied.
+    Stitches {
+        file: &'a str,
+        cycles: usize,
+        left_out: &'a [u32],
+        frames: u64,
+        seconds: f64,
+        encode: Option<&'a str>,
+    },
+    /// The file had the name that a new one takes now.
+    PutAside { file: &'a str, now: &'a str },
+    /// The deliverable is made, or would be. `done`: frames that an earlier run has made.
+    Delivers { file: &'a str, frames: u64, done: u64, encoder: &'a str, sound: Option<&'a str> },
+    /// Of what is being made so much is done: frames, or bytes where pictures are copied.
+    Progress { file: &'a str, done: u64, of: u64 },
+    Made { file: &'a str, frames: u64, seconds: f64 },
+    /// Asked to stop: the same command goes on from here.
+    Stopped { file: &'a str },
+}
+
+/// Whether all was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Stopped,
+}
+
+/// Where it is done, and for whom.
+struct Work<'a> {
+    folder: PathBuf,
+    options: &'a AssembleOptions,
+    config: Config,
+    clock: Arc<dyn Clock>,
+    stop: &'a dyn Fn() -> bool,
+    on_step: &'a mut dyn FnMut(Step<'_>),
+}
+
+/// Makes what there is to make. `stop` ends it early; what is done by then is kept.
+///
+/// # Errors
+/// No project of that name, another program that has it, failed cycles that are not to be left out,
+/// a clip or part that cannot be read, a disk that is full. What was made before stays.
+pub fn assemble(
+    options: &AssembleOptions,
+    clock: Arc<dyn Clock>,
+    stop: &dyn Fn() -> bool,
+    on_step: &mut dyn FnMut(Step<'_>),
+) -> Result<Ended> {
+    crate::stream::init()?;
+    let config = settings(options)?;
+    let folder = folder(options, &config)?;
+    let mut work = Work { folder, options, config, clock, stop, on_step };
+    match &options.what {
+        What::Preview { cycles } => work.preview(*cycles),
+        What::Recording(file) => {
+            parts::join(&mut work.recordings()?, Some(file), options.dry_run, work.on_step)?;
+            Ok(Ended::Done)
+        }
+        What::Films { deliverable } => {
+            work.films(deliverable.unwrap_or(work.config.finalizer.enabled))
+        }
+    }
+}
+
+/// The settings; a folder that is named on the command line needs no worqspace.
+fn settings(options: &AssembleOptions) -> Result<Config> {
+    let (config, _, findings) = config::check(&options.worqspace);
+    let needed = options.name.is_some() || options.output.is_none();
+    let there = options.worqspace.join("config.yaml").exists();
+    match findings.problems.is_empty() || !(needed || there) {
+        true => Ok(config),
+        false => Err(findings.into()),
+    }
+}
+
+/// What stands in a film beside picture and sound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tags {
+    title: String,
+    /// What it was made from.
+    comment: Option<String>,
+    tool: String,
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn folder(options: &AssembleOptions, config: &Config) -> Result<PathBuf> {
+    match (&options.name, &options.output) {
+        (Some(_), Some(_)) => {
+            Err(Error::usage("-n and -o both say which project; give one of them"))
+        }
+        (Some(name), None) => named_folder(&options.worqspace, name),
+        (None, Some(output)) => Ok(output.clone()),
+        (None, None) => Ok(config.paths.output_dir.clone()),
+    }
+}
+
+impl Work<'_> {
+    fn recordings(&self) -> Result<Recordings> {
+        match self.options.dry_run {
+            true => Recordings::read(&self.folder),
+            false => Recordings::open(&self.folder, "vfaq assemble"),
+        }
+    }
+
+    fn survey(&self) -> Result<Survey> {
+        Survey::of(&self.folder, self.config.paths.briqs_dir.as_deref())
+    }
+
+    fn films(&mut self, deliverable: bool) -> Result<Ended> {
+        // Before anything else: whose it is, and whether it is a project.
+        let mut recordings = self.recordings()?;
+        let mut survey = self.survey()?;
+        let incomplete = reel::without_video(&survey);
+        for cycle in &incomplete {
+            (self.on_step)(Step::Completes { cycle: *cycle });
+        }
+        if !incomplete.is_empty() && !self.options.dry_run {
+            drop(recordings);
+            self.complete()?;
+            recordings = self.recordings()?;
+            survey = self.survey()?;
+        }
+        let joined = parts::join(&mut recordings, None, self.options.dry_run, self.on_step)?;
+        let reel = Reel::of(&survey, self.options.skip_failed, self.options.dry_run)?;
+        if reel.shots.is_empty() {
+            if !joined {
+                (self.on_step)(Step::Nothing { folder: &self.folder });
+            }
+            return Ok(Ended::Done);
+        }
+        for text in &reel.notes {
+            (self.on_step)(Step::Note { text });
+        }
+        let tags = self.tags(&survey);
+        if master::make(self, &mut recordings, &reel, &tags)? == Ended::Stopped {
+            return Ok(Ended::Stopped);
+        }
+        match deliverable {
+            true => deliverable::make(self, &mut recordings, &reel, &tags),
+            false => Ok(Ended::Done),
+        }
+    }
+
+    /// Makes the videos of clips that have none.
+    fn complete(&self) -> Result<()> {
+        let options = batch::BatchOptions {
+            worqspace: self.options.worqspace.clone(),
+            name: self.options.name.clone(),
+            output: self.options.output.clone(),
+            backend: Some(config::BackendKind::Mock),
+            seed: None,
+            delay: None,
+            fresh: false,
+            work: batch::Work::Complete,
+        };
+        let (_running, stop) = tokio::sync::watch::channel(batch::Stop::No);
+        batch::run(&options, self.clock.clone(), stop, &mut |_| {}, &mut |_| {}).map(drop)
+    }
+
+    /// What stands in the films beside the picture.
+    fn tags(&self, survey: &Survey) -> Tags {
+        let opened = worqspace::load(&self.options.worqspace, &self.config);
+        let title = opened.ok().and_then(|(bundle, _)| bundle.title);
+        let named = survey.folder.canonicalize();
+        let name = named.as_deref().unwrap_or(&survey.folder).file_name();
+        let tasq = self.options.worqspace.join(&self.config.input.tasq_file);
+        Tags {
+            title: title.unwrap_or_else(|| {
+                name.map_or_else(|| "untitled".into(), |name| name.to_string_lossy().into_owned())
+            }),
+            comment: std::fs::read(&tasq).ok().map(|text| {
+                let name = tasq.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                format!("{name} sha256 {}", sha256(&text))
+            }),
+            tool: format!("Visual FaQtory Live {}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
