@@ -307,7 +307,7 @@ pub(super) fn listed_cycle(path: &str) -> Option<u32> {
 }
 
 /// The number in `briq_NNNN_...`, and what follows it.
-fn briq_cycle(id: &str) -> Option<(u32, &str)> {
+pub(super) fn briq_cycle(id: &str) -> Option<(u32, &str)> {
     let (cycle, rest) = leading_number(id.strip_prefix("briq_")?)?;
     rest.starts_with('_').then_some((cycle, rest))
 }

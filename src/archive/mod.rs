@@ -5,17 +5,21 @@
 //! overwritten. A crash at any moment leaves every state file either old or new, and costs the
 //! journal at most its last second. A full disk is reported, it stops nothing.
 
+pub mod clean;
 pub mod disk;
+mod fingerprint;
 mod holdings;
+pub mod inventory;
 pub mod journal;
 mod json;
-mod mp4;
+pub mod mp4;
 mod project;
 mod recordings;
 mod state;
 pub mod survey;
 mod writer;
 
+pub use fingerprint::fingerprint;
 use holdings::listed_cycle;
 pub use holdings::{PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};

@@ -18,8 +18,8 @@ use crate::media::CycleId;
 pub(super) const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
 /// What every temporary file's name begins with.
-const TEMPORARY: &str = ".vfaq-";
-const LOCK: &str = ".lock";
+pub(super) const TEMPORARY: &str = ".vfaq-";
+pub(super) const LOCK: &str = ".lock";
 const RECORDING: &str = "final_60fps_1080p";
 
 /// The folder of the project `name` in a worqspace. A name is one plain folder name.
@@ -87,9 +87,7 @@ impl Project {
         let state_file = folder.join(STATE);
         let fresh_state = || FactoryState::new(options.now, folder.display().to_string());
         let state = if options.fresh {
-            set_aside(&folder)?;
-            let first_cycle = Holdings::scan(&folder, &briqs)?.next_free_cycle();
-            FactoryState { first_cycle, current_cycle: first_cycle, ..fresh_state() }
+            begin_anew(&folder, &briqs, options.now)?.0
         } else if state_file.exists() {
             read_json(&state_file).map_err(|e| {
                 Error::new(
@@ -294,11 +292,24 @@ pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
     Ok(file)
 }
 
+/// Puts the state aside, if there is one. Returns one for a session whose cycles have numbers above
+/// all that is there, which is not written yet, and the name of the old one.
+pub(super) fn begin_anew(
+    folder: &Path,
+    briqs: &Path,
+    now: SystemTime,
+) -> Result<(FactoryState, Option<PathBuf>)> {
+    let aside = set_aside(folder)?;
+    let first_cycle = Holdings::scan(folder, briqs)?.next_free_cycle();
+    let fresh = FactoryState::new(now, folder.display().to_string());
+    Ok((FactoryState { first_cycle, current_cycle: first_cycle, ..fresh }, aside))
+}
+
 /// Gives the state file, if there is one, the next free of the names `factory_state_001.json`, ...
-fn set_aside(folder: &Path) -> Result<()> {
+fn set_aside(folder: &Path) -> Result<Option<PathBuf>> {
     let from = folder.join(STATE);
     if !from.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let mut number = 1;
     let to = loop {
@@ -308,6 +319,8 @@ fn set_aside(folder: &Path) -> Result<()> {
         }
         number += 1;
     };
-    fs::rename(&from, &to)
-        .map_err(|e| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), e))
+    fs::rename(&from, &to).map_err(|e| {
+        Error::io(format!("cannot rename {} to {}", from.display(), to.display()), e)
+    })?;
+    Ok(Some(to))
 }

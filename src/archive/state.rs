@@ -115,6 +115,15 @@ impl FailedCycle {
         }
     }
 
+    /// The briq's id, where the entry says it.
+    pub fn briq(&self) -> Option<&str> {
+        match self {
+            FailedCycle::Detailed { briq_id, .. } => Some(briq_id),
+            FailedCycle::Index(_) => None,
+            FailedCycle::Other(value) => value.get("briq_id")?.as_str(),
+        }
+    }
+
     /// The cycle's number, where the entry says it.
     pub fn cycle(&self) -> Option<u32> {
         match self {

@@ -90,10 +90,7 @@ impl Survey {
     pub fn of(folder: &Path, briqs_dir: Option<&Path>) -> Result<Survey> {
         let found = fs::metadata(folder).map(|about| about.is_dir());
         if !matches!(found, Ok(true)) {
-            return Err(Error::usage(format!(
-                "there is no project at {}; name one with -n or its folder with -o",
-                folder.display()
-            )));
+            return Err(no_project(folder));
         }
         let briqs_dir = briqs_dir.map_or_else(|| folder.join("briqs"), Path::to_owned);
         let holdings = Holdings::scan(folder, &briqs_dir)?;
@@ -136,6 +133,13 @@ impl Survey {
         let first = self.state.as_ref().map_or(0, |state| state.first_cycle);
         &self.cycles[self.cycles.partition_point(|cycle| cycle.cycle.0 < first)..]
     }
+}
+
+pub(super) fn no_project(folder: &Path) -> Error {
+    Error::usage(format!(
+        "there is no project at {}; name one with -n or its folder with -o",
+        folder.display()
+    ))
 }
 
 /// Of the briqs of one cycle the one that tells most of what is there.

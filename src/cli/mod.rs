@@ -28,7 +28,7 @@ mod run;
 mod signals;
 #[cfg(feature = "gst")]
 mod single;
-pub mod status;
+pub mod stage;
 pub mod terminal;
 #[cfg(feature = "gst")]
 mod window;

@@ -11,7 +11,7 @@ use reqwest::blocking::Client;
 use serde_json::{Value, json};
 
 use super::line::{Line, Style, clean};
-use super::status::{bitrate, state};
+use super::stage::{bitrate, state};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::telemetry::OutputState;
 

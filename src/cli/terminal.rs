@@ -20,7 +20,7 @@ use crate::base::telemetry::Status;
 use crate::cli::keyboard::{self, Key, Keyboard};
 use crate::cli::line::{Line, Style, visible_width};
 use crate::cli::progress;
-use crate::cli::status::{status_block, status_line};
+use crate::cli::stage::{status_block, status_line};
 
 /// Between two log lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
