@@ -237,17 +237,10 @@ impl Project {
         let numbers: BTreeSet<u32> = holdings.numbers().collect();
         for number in numbers.range(first..).rev().copied() {
             let briqs = holdings.briqs_of(number);
-            let listed = &self.state().completed_briqs;
-            // A raw clip gets its name when it is whole; without a briq that says otherwise it
-            // was finished.
-            let finished = briqs.is_empty()
-                || briqs.iter().any(|briq| briq.has_raw() || listed.contains(&briq.briq_id));
-            if !finished {
-                continue;
-            }
+            // A raw clip gets its name when it is whole. A kill may have come before its briq says so.
             if let Some(raw) = first_whole(&holdings.raws(number, &briqs)) {
                 next_cycle = next_cycle.max(number + 1);
-                let briq = briqs.into_iter().find(Briq::has_raw);
+                let briq = briqs.iter().find(|briq| briq.has_raw()).or(briqs.last()).cloned();
                 last = Some(((CycleId(number), raw), briq));
                 break;
             }

@@ -133,6 +133,17 @@ impl Survey {
         let first = self.state.as_ref().map_or(0, |state| state.first_cycle);
         &self.cycles[self.cycles.partition_point(|cycle| cycle.cycle.0 < first)..]
     }
+
+    /// Cycles of the session that a kill came upon between their clip and the last word on them: there
+    /// is no video yet, or it is there and state or briq do not know.
+    pub fn unfinished(&self) -> impl Iterator<Item = (&Cycle, &Path)> {
+        let known = self.state.as_ref();
+        self.session().iter().filter_map(move |cycle| {
+            let raw = cycle.raw.whole()?;
+            let untold = known.is_some_and(|state| !is_told(cycle, state));
+            (untold || cycle.video.whole().is_none()).then_some((cycle, raw))
+        })
+    }
 }
 
 pub(super) fn no_project(folder: &Path) -> Error {
@@ -140,6 +151,17 @@ pub(super) fn no_project(folder: &Path) -> Error {
         "there is no project at {}; name one with -n or its folder with -o",
         folder.display()
     ))
+}
+
+/// Whether state and briq know that the cycle was made.
+fn is_told(cycle: &Cycle, state: &FactoryState) -> bool {
+    let number = |path: &String| super::listed_cycle(path) == Some(cycle.cycle.0);
+    match &cycle.briq {
+        Some(briq) => {
+            briq.status == BriqStatus::Complete && state.completed_briqs.contains(&briq.briq_id)
+        }
+        None => state.cycle_video_paths.iter().any(number),
+    }
 }
 
 /// Of the briqs of one cycle the one that tells most of what is there.

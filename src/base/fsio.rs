@@ -16,9 +16,13 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
         .suffix(".tmp")
         .tempfile_in(folder)
         .map_err(failed)?;
+    #[cfg(test)]
+    let content = fault::content(path, content, &mut file).map_err(failed)?;
     file.write_all(content).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     set_usual_permissions(file.as_file());
+    #[cfg(test)]
+    let file = fault::before_rename(path, file).map_err(failed)?;
     file.persist(path).map_err(|e| failed(e.error))?;
     sync_folder(folder);
     Ok(())
@@ -67,11 +71,133 @@ fn set_usual_permissions(file: &File) {
 /// system has no links. An existing `path` is replaced.
 pub fn link_or_copy(from: &Path, path: &Path) -> Result<()> {
     let failed = |e| Error::io(format!("cannot link {} to {}", from.display(), path.display()), e);
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
-        _ => {}
+    let folder = folder_of(path);
+    let linked = tempfile::Builder::new()
+        .prefix(".vfaq-")
+        .make_in(folder, |temporary| {
+            #[cfg(test)]
+            fault::before_link(path)?;
+            fs::hard_link(from, temporary)
+        })
+        .map(|linked| linked.into_temp_path());
+    match linked {
+        Ok(linked) => {
+            fs::rename(&linked, path).map_err(failed)?;
+            // A rename onto another name of the same content does nothing, and the guard takes the
+            // temporary name away; where it did something there is none left.
+            drop(linked);
+            sync_folder(folder);
+            Ok(())
+        }
+        Err(_) => {
+            let copy = tempfile::Builder::new().prefix(".vfaq-").tempfile_in(folder);
+            let copy = copy.map_err(failed)?.into_temp_path();
+            fs::copy(from, &copy).map_err(failed)?;
+            publish(copy, path, true)
+        }
     }
-    fs::hard_link(from, path).or_else(|_| fs::copy(from, path).map(|_| ())).map_err(failed)
+}
+
+/// Faults of the disk, for tests: the process dies in the middle of a write or before a rename, or
+/// the disk is full for a while.
+#[cfg(test)]
+pub(crate) mod fault {
+    use std::io::{Error, ErrorKind, Result, Write};
+    use std::path::{Path, PathBuf};
+    use std::sync::{Mutex, PoisonError};
+
+    use tempfile::NamedTempFile;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fault {
+        /// Half of it is written, and the process dies.
+        Short,
+        /// All of it is written, and the process dies before the file has its name.
+        BeforeRename,
+        /// So many writes find the disk full.
+        Full(u32),
+    }
+
+    struct Plan {
+        /// Only files below this folder.
+        folder: PathBuf,
+        /// Writes that go well before.
+        after: u32,
+        fault: Fault,
+        dead: bool,
+    }
+
+    static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
+
+    /// From now on the write after `after` others in `folder` fails.
+    pub fn plan(folder: &Path, after: u32, fault: Fault) {
+        let plan = Plan { folder: folder.to_owned(), after, fault, dead: false };
+        *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    }
+
+    /// The disk is well again.
+    pub fn end() {
+        *PLAN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn dead() -> Error {
+        Error::other("the process is dead")
+    }
+
+    fn with<T>(path: &Path, what: impl FnOnce(&mut Plan) -> Result<T>, well: T) -> Result<T> {
+        let mut plan = PLAN.lock().unwrap_or_else(PoisonError::into_inner);
+        match plan.as_mut().filter(|plan| path.starts_with(&plan.folder)) {
+            None => Ok(well),
+            Some(plan) if plan.dead => Err(dead()),
+            Some(plan) => what(plan),
+        }
+    }
+
+    pub fn content<'a>(
+        path: &Path,
+        content: &'a [u8],
+        file: &mut NamedTempFile,
+    ) -> Result<&'a [u8]> {
+        let now = |plan: &mut Plan| {
+            if plan.after > 0 {
+                return Ok(content);
+            }
+            match &mut plan.fault {
+                Fault::BeforeRename => Ok(content),
+                Fault::Full(0) => Ok(content),
+                Fault::Full(left) => {
+                    *left -= 1;
+                    Err(ErrorKind::StorageFull.into())
+                }
+                Fault::Short => {
+                    plan.dead = true;
+                    file.write_all(&content[..content.len() / 2])?;
+                    file.disable_cleanup(true);
+                    Err(dead())
+                }
+            }
+        };
+        with(path, now, content)
+    }
+
+    pub fn before_rename(path: &Path, mut file: NamedTempFile) -> Result<NamedTempFile> {
+        let dies = |plan: &mut Plan| {
+            if plan.after > 0 {
+                plan.after -= 1;
+            } else if plan.fault == Fault::BeforeRename {
+                plan.dead = true;
+                file.disable_cleanup(true);
+                return Err(dead());
+            }
+            Ok(())
+        };
+        with(path, dies, ())?;
+        Ok(file)
+    }
+
+    pub fn before_link(path: &Path) -> Result<()> {
+        with(path, |_| Ok(()), ())
+    }
 }
 
 #[cfg(test)]

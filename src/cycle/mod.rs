@@ -18,4 +18,6 @@ pub use run::{
 };
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod tests;

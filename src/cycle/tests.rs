@@ -45,7 +45,7 @@ pub(super) fn previous(briq: Briq) -> Previous {
     Previous { briq: Some(briq), raw: "raw.mp4".into(), frame: RgbImage::new(2, 2) }
 }
 
-fn looping(method: Option<LoopMethod>) -> Looping {
+pub(super) fn looping(method: Option<LoopMethod>) -> Looping {
     Looping {
         enabled: method.is_some(),
         method: method.unwrap_or(LoopMethod::Pingpong),
@@ -69,7 +69,7 @@ pub(super) fn with_settings(test: impl FnOnce(&Settings<'_>)) {
     });
 }
 
-fn sections() -> (Generation, Chaining) {
+pub(super) fn sections() -> (Generation, Chaining) {
     let generation = Generation {
         clip_seconds: 1.0,
         width: 16,
@@ -107,7 +107,7 @@ impl ClipEncoder for FakeEncoder {
 
 /// Paints a flat grey that grows lighter with each frame; fails as often as told first.
 #[derive(Default)]
-struct FakeBackend {
+pub(super) struct FakeBackend {
     failures: AtomicU32,
     inits: Mutex<Vec<Option<(RgbImage, f64)>>>,
     clips: Mutex<Vec<RgbImage>>,
@@ -159,18 +159,22 @@ impl Backend for FakeBackend {
 /// A server that failed is used again as soon as it has answered a check.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Studio {
-    folder: tempfile::TempDir,
-    archive: Archive,
-    workshop: Workshop,
+pub(super) struct Studio {
+    pub folder: Arc<tempfile::TempDir>,
+    pub archive: Archive,
+    pub workshop: Workshop,
     backend: Arc<FakeBackend>,
     bundle: PromptBundle,
-    loop_method: Option<LoopMethod>,
+    pub loop_method: Option<LoopMethod>,
 }
 
 impl Studio {
     fn new(failures: u32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), failures)
+    }
+
+    /// In a folder that may hold cycles.
+    pub fn open(folder: Arc<tempfile::TempDir>, failures: u32) -> Self {
         let project = Arc::new(open(folder.path()).unwrap());
         let clock = Arc::new(ManualClock::default());
         let archive = Archive::start(project.clone(), clock.clone()).unwrap();
@@ -189,7 +193,7 @@ impl Studio {
         Studio { folder, archive, workshop, backend, bundle: bundle(), loop_method: None }
     }
 
-    async fn run(
+    pub async fn run(
         &self,
         cycle: u32,
         previous: Option<&Previous>,
@@ -222,7 +226,7 @@ impl Studio {
     }
 
     /// Ends the archive; hands out what it left on the disk.
-    fn close(self) -> (tempfile::TempDir, FactoryState, Vec<Event>) {
+    fn close(self) -> (Arc<tempfile::TempDir>, FactoryState, Vec<Event>) {
         self.archive.close().unwrap();
         let read = std::fs::read(self.folder.path().join("factory_state.json")).unwrap();
         let (entries, torn) = journal::read(&self.folder.path().join("journal.jsonl")).unwrap();

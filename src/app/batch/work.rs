@@ -200,7 +200,7 @@ impl Run<'_> {
             resumed: resume.next_cycle.0 > first,
         });
         let session = survey.session();
-        if self.complete(session).await?.is_err() {
+        if self.complete(&survey).await?.is_err() {
             return Ok(Why::Stopped);
         }
         match options.work {
@@ -239,12 +239,9 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the videos of clips that have none: what an earlier run was stopped at.
-    async fn complete(&mut self, session: &[Cycle]) -> Result<std::result::Result<(), EndNow>> {
-        for cycle in session {
-            let Some(raw) = cycle.raw.whole().filter(|_| cycle.video.whole().is_none()) else {
-                continue;
-            };
+    /// Ends what an earlier run was stopped at: makes the videos of clips that have none.
+    async fn complete(&mut self, survey: &Survey) -> Result<std::result::Result<(), EndNow>> {
+        for (cycle, raw) in survey.unfinished() {
             (self.teller.on_event)(Event::Completes { cycle: cycle.cycle });
             let (decoder, path) = (self.decoder.clone(), raw.to_owned());
             let decoded = match blocking(move || decoder.decode(&path)).await {
