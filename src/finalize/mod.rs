@@ -1,0 +1,6 @@
+//! What is made of a project when no show runs: the deliverable.
+//!
+//! Holds: the base master and the clips are only read.
+
+#[cfg(feature = "gst")]
+pub mod deliverable;
