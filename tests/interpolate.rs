@@ -510,3 +510,21 @@ fn every_encoder_that_is_here_writes_a_film_that_plays() {
     let size = |name: &str| std::fs::metadata(studio.path(name)).unwrap().len();
     assert!(size("a.mp4") > size("small.mp4"));
 }
+
+#[test]
+fn quality_is_constant_however_many_bits_that_takes() {
+    let studio = Studio::new();
+    // Noise, which x264 cannot predict: far more than the 2 Mb/s that its element is set to.
+    let mut seed = 1u32;
+    let noise = std::cell::RefCell::new(move || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(seed >> 24)
+    });
+    let film = Film::of((256, 144), "30:1", 30, |_, _, _| (noise.borrow_mut())());
+    film.write(&studio.path("in.y4m"));
+    studio.good("in.y4m out.mp4 --fps 30 --crf 16");
+    studio.ffmpeg("-i out.mp4 -fps_mode passthrough -pix_fmt yuv420p out.y4m");
+    let out = Film::read(&studio.path("out.y4m"));
+    let worst = (0..30).map(|n| out.psnr(n, &film)).fold(99.0, f64::min);
+    assert!(worst > 38.0, "{worst:.1} dB");
+}

@@ -16,7 +16,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::publish;
 use crate::base::time::FrameRate;
 use crate::config::Encoder;
-use crate::stream::convert::{self, Container, Input, Job, Names, Output};
+use crate::stream::convert::{self, Container, Input, Job, Names, Output, X264Preset};
 
 pub use crate::stream::convert::{Ended, Film, Step, WORST_CRF};
 pub use crate::stream::interpolate::{Counts, Method, Quality, Settings};
@@ -91,6 +91,7 @@ pub fn interpolate(
         fps: options.fps,
         size: options.size,
         settings: options.settings,
+        part: None,
     };
     let ended = convert::run(job, stop, on_step)?;
     if let (Ended::Done(_), Some(temporary)) = (&ended, temporary) {
@@ -237,6 +238,7 @@ fn open_output(options: &InterpolateOptions, format: Format) -> Result<(Output, 
             container,
             encoder,
             crf: options.crf.unwrap_or(USUAL_CRF),
+            preset: X264Preset::default(),
         },
         _ => Output::Raw(Box::new(file)),
     };

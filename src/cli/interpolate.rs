@@ -145,6 +145,7 @@ pub fn run(args: InterpolateArgs, clock: SystemClock) -> Result<ExitCode> {
         fps: args.fps,
         size: args.size,
         settings: Settings {
+            scale: Default::default(),
             method: match args.method {
                 MethodArg::Nearest => Method::Nearest,
                 MethodArg::Blend => Method::Blend,

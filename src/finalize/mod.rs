@@ -1,5 +1,6 @@
-//! What is left of a show when it is over: the base master and the deliverable.
+//! What is made of a project when no show runs: the deliverable.
 //!
-//! Holds: the files of a project are only read; what is made is whole or not there.
+//! Holds: the base master and the clips are only read.
 
-pub use crate::mp4;
+#[cfg(feature = "gst")]
+pub mod deliverable;

@@ -10,6 +10,7 @@
 //! chroma within 16 to 240.
 
 mod between;
+mod filter;
 pub mod flow;
 mod geometry;
 mod kernels;
@@ -22,6 +23,7 @@ mod screen;
 mod tests;
 pub mod warp;
 
+pub use filter::Filter;
 pub use look::Look;
 pub use preview::{jpeg, preview, preview_size, to_rgb};
 pub use screen::Screen;

@@ -1,6 +1,6 @@
-//! Bicubic scaling of a part of a picture to a part of the canvas.
+//! Scaling of a part of a picture to a part of the canvas.
 //!
-//! The filter is Catmull-Rom (Keys 1981, a = -0.5), separable: rows are filtered horizontally
+//! The filter, bicubic unless another is chosen ([`Filter`]), is separable: rows are filtered horizontally
 //! once, kept in a small ring, and mixed vertically. When scaling down it is widened by the same
 //! factor, so that nothing aliases. Beyond its edges the source repeats its edge pixels.
 //!
@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use super::filter::Filter;
 use super::geometry::Geometry;
 use super::kernels::{self, BLOCK_WINDOW, Block, CHROMA, Cpu, LUMA, ONE};
 use crate::media::{Frame, FrameMut, FrameRef, PlaneMut, PlaneRef};
@@ -43,22 +44,14 @@ const fn catmull_rom_table() -> [[i16; 4]; PHASES] {
     table
 }
 
-/// The same filter at any distance, for the widened ones.
-fn catmull_rom(x: f64) -> f64 {
-    let x = x.abs();
-    if x < 1.0 {
-        (1.5 * x - 2.5) * x * x + 1.0
-    } else if x < 2.0 {
-        ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
-    } else {
-        0.0
-    }
-}
-
 /// Coefficients that a filter for `step` source pixels per canvas pixel has: 4, or a multiple
-/// of 8 when it scales down.
-fn taps_for(step: f64) -> usize {
-    if step <= 1.0 { 4 } else { ((4.0 * step).ceil() as usize).next_multiple_of(8) }
+/// of 8 when it scales down or is a wide one.
+fn taps_for(step: f64, filter: Filter) -> usize {
+    let radius = filter.radius(step);
+    if step <= 1.0 && radius <= 2.0 {
+        return 4;
+    }
+    ((2.0 * radius * step.max(1.0)).ceil() as usize).next_multiple_of(8)
 }
 
 /// The filter along one axis of one plane.
@@ -91,21 +84,21 @@ impl Grid {
 }
 
 impl Axis {
-    fn reserve(&mut self, grid: Grid) {
+    fn reserve(&mut self, grid: Grid, filter: Filter) {
         self.starts.clear();
         self.starts.reserve(grid.size);
         self.coefs.clear();
-        self.coefs.reserve(grid.size * taps_for(grid.step));
+        self.coefs.reserve(grid.size * taps_for(grid.step, filter));
     }
 
-    fn fill(&mut self, grid: Grid) {
+    fn fill(&mut self, grid: Grid, filter: Filter) {
         self.starts.clear();
         self.coefs.clear();
-        self.taps = taps_for(grid.step);
-        if self.taps == 4 {
+        self.taps = taps_for(grid.step, filter);
+        if self.taps == 4 && filter == Filter::Bicubic {
             self.fill_narrow(grid);
         } else {
-            self.fill_wide(grid);
+            self.fill_wide(grid, filter);
         }
     }
 
@@ -123,11 +116,13 @@ impl Axis {
         }
     }
 
-    fn fill_wide(&mut self, grid: Grid) {
+    fn fill_wide(&mut self, grid: Grid, filter: Filter) {
+        let (step, radius) = (grid.step.max(1.0), filter.radius(grid.step));
         for i in 0..grid.size {
             let position = grid.first + i as f64 * grid.step;
-            let start = (position - 2.0 * grid.step).floor() + 1.0;
-            let weight = |tap: usize| catmull_rom((start + tap as f64 - position) / grid.step);
+            let start = (position - radius * step).floor() + 1.0;
+            let weight =
+                |tap: usize| filter.weight((start + tap as f64 - position) / step, grid.step);
             let sum: f64 = (0..self.taps).map(weight).sum();
             let (mut left, mut largest) = (i32::from(ONE), (0, 0));
             for tap in 0..self.taps {
@@ -165,16 +160,16 @@ struct Plan {
 }
 
 impl Plan {
-    fn reserve(&mut self, x: Grid, y: Grid) {
-        self.x.reserve(x);
-        self.y.reserve(y);
+    fn reserve(&mut self, x: Grid, y: Grid, filter: Filter) {
+        self.x.reserve(x, filter);
+        self.y.reserve(y, filter);
         self.blocks.clear();
         self.blocks.reserve(x.size.div_ceil(16));
     }
 
-    fn fill(&mut self, x: Grid, y: Grid) {
-        self.x.fill(x);
-        self.y.fill(y);
+    fn fill(&mut self, x: Grid, y: Grid, filter: Filter) {
+        self.x.fill(x, filter);
+        self.y.fill(y, filter);
         // The kernels count from the start of a row with `taps` pixels of padding before it.
         let padding = self.x.taps as i32;
         for start in &mut self.x.starts {
@@ -196,6 +191,8 @@ impl Plan {
 /// Scales pictures; keeps the tables of the last geometry.
 pub(super) struct Scaler {
     cpu: Cpu,
+    /// Of luma and of chroma.
+    filters: [Filter; 2],
     geometry: Option<Geometry>,
     luma: Plan,
     chroma: Plan,
@@ -217,8 +214,13 @@ struct Work {
 
 impl Scaler {
     pub fn new(cpu: Cpu) -> Self {
+        Scaler::with(cpu, Filter::default())
+    }
+
+    pub fn with(cpu: Cpu, filter: Filter) -> Self {
         Scaler {
             cpu,
+            filters: filter.of_planes(),
             geometry: None,
             luma: Plan::default(),
             chroma: Plan::default(),
@@ -242,9 +244,11 @@ impl Scaler {
         let sizes = |g: &Geometry| (g.source, g.canvas);
         if self.geometry.as_ref().map(sizes) != Some(sizes(&geometry)) {
             let [(x, y), (cx, cy)] = grids(&unzoomed);
-            self.luma.reserve(x, y);
-            self.chroma.reserve(cx, cy);
-            let (taps_x, taps_y) = (taps_for(x.step), taps_for(y.step));
+            let [luma, chroma] = self.filters;
+            self.luma.reserve(x, y, luma);
+            self.chroma.reserve(cx, cy, chroma);
+            let most_taps = |step| taps_for(step, luma).max(taps_for(step, chroma));
+            let (taps_x, taps_y) = (most_taps(x.step), most_taps(y.step));
             let row = geometry.source.0 as usize + 2 * taps_x + BLOCK_WINDOW;
             let ring = taps_y * ring_stride(x.size);
             // Grown only: pictures of two sizes may take turns.
@@ -254,8 +258,8 @@ impl Scaler {
             self.work.rows.reserve(taps_y);
         }
         let [(x, y), (cx, cy)] = grids(&geometry);
-        self.luma.fill(x, y);
-        self.chroma.fill(cx, cy);
+        self.luma.fill(x, y, self.filters[0]);
+        self.chroma.fill(cx, cy, self.filters[1]);
         self.geometry = Some(geometry);
     }
 

@@ -5,6 +5,7 @@
 
 use crate::config::Fit;
 use crate::media::{Frame, FrameMut, FrameRef, Motion, PlaneMut, PlaneRef};
+use crate::render::filter::Filter;
 use crate::render::geometry::Geometry;
 use crate::render::kernels::Cpu;
 use crate::render::scale::Scaler;
@@ -46,8 +47,14 @@ impl Default for Drawer {
 
 impl Drawer {
     pub fn new() -> Self {
+        Drawer::with(Filter::default())
+    }
+
+    /// One that scales with this filter.
+    pub fn with(filter: Filter) -> Self {
         let cpu = Cpu::detect();
-        Drawer { cpu, warper: Warper::new(), scaler: Scaler::new(cpu), made: Frame::black(0, 0) }
+        let scaler = Scaler::with(cpu, filter);
+        Drawer { cpu, warper: Warper::new(), scaler, made: Frame::black(0, 0) }
     }
 
     /// Draws into all of `out`. Both frames of a pair are of one size, and no plane is empty. A

@@ -169,6 +169,8 @@ pub struct Retimer {
     grid: Option<Grid>,
     /// The next output frame.
     next: u64,
+    /// No output frame from this one on is wanted.
+    end: u64,
     source: Source,
     /// Complete, but the source may end before the last of these frames are due: a film is as many
     /// frames long as it lasts, rounded. Only of rates below the half of the source's.
@@ -189,6 +191,8 @@ struct Source {
     times_ns: Vec<u64>,
     /// Where the constant rate counts from.
     anchor_ns: u64,
+    /// That was given, and holds for the first frame as well.
+    is_anchored: bool,
     /// What the last frame said of its length.
     duration_ns: Option<u64>,
 }
@@ -199,6 +203,7 @@ impl Retimer {
             rate,
             grid: None,
             next: 0,
+            end: u64::MAX,
             source: Source::default(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
@@ -232,6 +237,22 @@ impl Retimer {
         self.waiting.clear();
         self.ready.clear();
         self.set_source(self.source.rate, self.source.spreads);
+    }
+
+    /// Before the first frame of a source that begins somewhere in a film: `film_ns` is when the
+    /// first frame of the film is due, and of the film's output frames only these are wanted. They
+    /// are what they would be if the source began with the film, if it begins early enough for
+    /// repeats before them to be told apart.
+    pub fn begin_within(&mut self, film_ns: u64, outputs: std::ops::Range<u64>) {
+        self.grid = Some(Grid { anchor_ns: film_ns, rate: self.rate });
+        (self.next, self.end) = (outputs.start, outputs.end);
+        (self.source.anchor_ns, self.source.is_anchored) = (film_ns, true);
+    }
+
+    /// Whether all output frames that are wanted are in stretches that are ready or were taken.
+    pub fn is_over(&self) -> bool {
+        let waits = |stretch: &Stretch| stretch.outputs.0 < stretch.outputs.1;
+        self.next >= self.end && !self.waiting.iter().any(waits)
     }
 
     /// How far output is behind the source at most.
@@ -327,11 +348,11 @@ impl Retimer {
         }
         let last = self.source.count - 1;
         let mut held = self.stretch(Passage { from: last, to: last, moves: false }, last_ns);
-        held.outputs.1 = held.outputs.1.max(grid.count(end_ns));
+        held.outputs.1 = held.outputs.1.max(grid.count(end_ns)).min(self.end);
         self.waiting.push_back(held);
         // What is out is out.
         let first = self.waiting.front().map_or(0, |stretch| stretch.outputs.0);
-        let count = grid.count(end_ns).max(first);
+        let count = grid.count(end_ns).min(self.end).max(first);
         for mut stretch in self.waiting.drain(..) {
             stretch.outputs.0 = stretch.outputs.0.min(count);
             stretch.outputs.1 = stretch.outputs.1.min(count);
@@ -364,7 +385,7 @@ impl Retimer {
 
         let grid = self.grid.unwrap_or(Grid { anchor_ns: from_ns, rate: self.rate });
         let first = self.next;
-        self.next = first.max(grid.before(end_ns));
+        self.next = first.max(grid.before(end_ns).min(self.end));
         Stretch {
             grid,
             outputs: (first, self.next),
@@ -400,7 +421,7 @@ impl Source {
 
     /// A time in its exact place, if it is one that is only rounded.
     fn placed(&mut self, time_ns: u64) -> u64 {
-        let Some(rate) = self.rate.filter(|_| self.count > 0) else {
+        let Some(rate) = self.rate.filter(|_| self.count > 0 || self.is_anchored) else {
             self.anchor_ns = time_ns;
             return time_ns;
         };

@@ -24,8 +24,42 @@ const TRIAL_SIZE: (u32, u32) = (1920, 1080);
 const TRIAL: Patience =
     Patience { open: Duration::from_secs(10), measure: Duration::from_millis(10), pictures: 3 };
 
+/// How much work x264 puts into every bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum X264Preset {
+    Ultrafast,
+    Superfast,
+    Veryfast,
+    Faster,
+    Fast,
+    #[default]
+    Medium,
+    Slow,
+    Slower,
+    Veryslow,
+}
+
+impl X264Preset {
+    /// Its name in x264.
+    pub fn name(self) -> &'static str {
+        match self {
+            X264Preset::Ultrafast => "ultrafast",
+            X264Preset::Superfast => "superfast",
+            X264Preset::Veryfast => "veryfast",
+            X264Preset::Faster => "faster",
+            X264Preset::Fast => "fast",
+            X264Preset::Medium => "medium",
+            X264Preset::Slow => "slow",
+            X264Preset::Slower => "slower",
+            X264Preset::Veryslow => "veryslow",
+        }
+    }
+}
+
 /// What a property is set to.
 enum Set {
+    /// x264's speed preset.
+    Preset,
     /// The first of these that this element knows.
     To(&'static [&'static str]),
     /// The quality, worse by so much.
@@ -34,7 +68,7 @@ enum Set {
     KeyInterval,
 }
 
-use Set::{KeyInterval, Quality, To};
+use Set::{KeyInterval, Preset, Quality, To};
 
 const SETTINGS: &[(Encoder, &[(&str, Set)])] = &[
     (
@@ -42,7 +76,9 @@ const SETTINGS: &[(Encoder, &[(&str, Set)])] = &[
         &[
             ("pass", To(&["qual"])),
             ("quantizer", Quality(0)),
-            ("speed-preset", To(&["medium"])),
+            ("speed-preset", Preset),
+            // Without a limit: x264enc keeps to `bitrate`, 2 Mb/s, otherwise, whatever the quality.
+            ("vbv-buf-capacity", To(&["0"])),
             ("key-int-max", KeyInterval),
         ],
     ),
@@ -93,6 +129,19 @@ const SETTINGS: &[(Encoder, &[(&str, Set)])] = &[
 /// # Errors
 /// It is not installed, or does not work here.
 pub fn find(encoder: Encoder, size: Option<(u32, u32)>, fps: FrameRate) -> Result<Rung> {
+    try_out(encoder, size, fps).map_err(|why| {
+        Error::unavailable(format!(
+            "--encoder: this encoder does not work here: {why}; libx264 needs no hardware"
+        ))
+    })
+}
+
+/// `Err` says why it does not work.
+fn try_out(
+    encoder: Encoder,
+    size: Option<(u32, u32)>,
+    fps: FrameRate,
+) -> std::result::Result<Rung, String> {
     let family = ladder::family(encoder);
     let mut why = format!("{} is not installed; it is in {}", family.factories[0], family.package);
     for rung in ladder::installed(encoder) {
@@ -112,19 +161,43 @@ pub fn find(encoder: Encoder, size: Option<(u32, u32)>, fps: FrameRate) -> Resul
             Err(error) => why = error.to_string(),
         }
     }
+    Err(why)
+}
+
+/// The first encoder in the order of preference that works here.
+///
+/// # Errors
+/// None does; says what is wrong with each.
+pub fn first_that_works(preference: &[Encoder], size: (u32, u32), fps: FrameRate) -> Result<Rung> {
+    let mut why = Vec::new();
+    for encoder in preference {
+        match try_out(*encoder, Some(size), fps) {
+            Ok(rung) => return Ok(rung),
+            Err(text) => why.push(text),
+        }
+    }
     Err(Error::unavailable(format!(
-        "--encoder: this encoder does not work here: {why}; libx264 needs no hardware"
+        "finalizer.encoder_preference: no encoder in it works here: {}; libx264 needs no hardware",
+        why.join("; ")
     )))
 }
 
 /// Makes and sets an encoder.
-pub fn make_encoder(rung: Rung, crf: u32, fps: FrameRate) -> Result<gst::Element> {
+pub fn make_encoder(
+    rung: Rung,
+    crf: u32,
+    preset: X264Preset,
+    fps: FrameRate,
+) -> Result<gst::Element> {
     let element = make(rung.factory)?;
     let settings = SETTINGS.iter().find(|(encoder, _)| *encoder == rung.encoder);
     for (property, to) in settings.map_or(&[][..], |(_, settings)| settings) {
         match to {
             To(values) => {
                 values.iter().any(|value| ladder::set(&element, property, value));
+            }
+            Preset => {
+                ladder::set(&element, property, preset.name());
             }
             Quality(worse) => {
                 ladder::set(&element, property, &(crf + worse).min(51).to_string());
@@ -154,7 +227,7 @@ mod tests {
         gst::init().unwrap();
         for encoder in [Encoder::X264, Encoder::OpenH264] {
             let rung = find(encoder, None, FrameRate::whole(60)).unwrap();
-            let element = make_encoder(rung, 23, FrameRate::whole(60)).unwrap();
+            let element = make_encoder(rung, 23, X264Preset::Slow, FrameRate::whole(60)).unwrap();
             let (_, settings) = SETTINGS.iter().find(|(of, _)| *of == encoder).unwrap();
             for (property, _) in *settings {
                 use gst::prelude::*;

@@ -14,6 +14,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::part::Gate;
 use super::{Container, Teller, encoded_queue, make, picture_caps, picture_queue, whole, y4m};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
@@ -79,6 +80,7 @@ pub fn feed_y4m(
     to: &gst::Element,
     reader: y4m::Reader,
     file_bytes: Option<u64>,
+    gate: Option<Gate>,
     teller: Teller,
 ) -> Result<Feeder> {
     let header = &reader.header;
@@ -97,6 +99,9 @@ pub fn feed_y4m(
     pipeline.add(&source).map_err(Error::fault)?;
     let interlaced = header.info.is_interlaced();
     let pad = add_pictures(pipeline, to, interlaced, false)?;
+    if let Some(gate) = gate {
+        gate.put_before(&pad);
+    }
     link(source.upcast_ref(), &pad)?;
     let thread = std::thread::Builder::new()
         .name("y4m".into())
@@ -222,6 +227,7 @@ pub fn open_file(
     to: &gst::Element,
     mux: Option<(gst::Element, Container)>,
     path: PathBuf,
+    gate: Option<Gate>,
     teller: Teller,
 ) -> Result<Option<Feeder>> {
     let unopened = |e| Error::io("opening failed", e);
@@ -231,7 +237,8 @@ pub fn open_file(
     if head == y4m::MAGIC {
         file.seek(SeekFrom::Start(0)).map_err(unopened)?;
         let bytes = file.metadata().map_err(unopened)?.len();
-        return feed_y4m(pipeline, to, read_y4m(Box::new(file))?, Some(bytes), teller).map(Some);
+        return feed_y4m(pipeline, to, read_y4m(Box::new(file))?, Some(bytes), gate, teller)
+            .map(Some);
     }
     if head.is_empty() {
         return Err(Error::new(Kind::Io, "it is empty"));
@@ -273,12 +280,15 @@ pub fn open_file(
     });
     let (pipeline, to) = (pipeline.downgrade(), to.downgrade());
     let mux = mux.map(|(mux, container)| (mux.downgrade(), container));
+    let gate = Mutex::new(gate);
     // Nothing flows before all streams are known.
     decode.connect_no_more_pads(move |_| {
         let pads = std::mem::take(&mut *lock(&found));
         let (Some(pipeline), Some(to)) = (pipeline.upgrade(), to.upgrade()) else { return };
         let mux = mux.as_ref().and_then(|(mux, container)| Some((mux.upgrade()?, *container)));
-        if let Err(error) = add_streams(&pipeline, &to, mux.as_ref(), &pads, &teller) {
+        if let Err(error) =
+            add_streams(&pipeline, &to, mux.as_ref(), &pads, lock(&gate).take(), &teller)
+        {
             teller.unread(error);
         }
     });
@@ -325,6 +335,7 @@ fn add_streams(
     to: &gst::Element,
     mux: Option<&(gst::Element, Container)>,
     pads: &[gst::Pad],
+    gate: Option<Gate>,
     teller: &Teller,
 ) -> Result<()> {
     let is = |pad: &gst::Pad, kind: &str| name(&caps(pad)).starts_with(kind);
@@ -336,7 +347,15 @@ fn add_streams(
         ));
     };
     let pictures = add_pictures(pipeline, to, true, true)?;
+    let is_part = gate.is_some();
+    if let Some(gate) = gate {
+        gate.put_before(&pictures);
+    }
     video.link(&pictures).map_err(Error::fault)?;
+    if is_part {
+        // What leads nowhere is not read to the end of the film.
+        return Ok(());
+    }
     let mut tracks = 0;
     for pad in pads.iter().filter(|pad| *pad != video) {
         match mux {

@@ -12,16 +12,19 @@
 //!
 //! Holds: pictures are converted once, to I420, 8 bits, BT.709, limited range, progressive and
 //! upright. Sound is copied where the container takes it, and encoded as AAC where not; subtitles
-//! are left out. The queues before the muxer are long, as sound runs ahead of pictures that take
+//! are left out. Of a part of a film ([`Job::part`]) the sound is left out too. The queues before the muxer are long, as sound runs ahead of pictures that take
 //! work.
 
+mod count;
 mod encode;
 mod input;
 mod output;
+mod part;
 mod whole;
 mod y4m;
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,14 +35,18 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 
+use self::part::Gate;
 use super::encoding::ladder::Rung;
 use super::interpolate::{Counts, Settings, VfaqInterpolate};
 use super::{fraction, lock, make, posted_error, take_down};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 
-pub use encode::{WORST_CRF, find as find_encoder};
+pub use count::{About, look};
+pub use encode::{WORST_CRF, X264Preset, find as find_encoder, first_that_works};
 
+/// How much of the film before a part is looked at, so that it is known what repeats what.
+pub const LEAD: Duration = Duration::from_secs(4);
 /// How often progress is told, and a wish to stop heard.
 const STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// Steps without anything happening after which something hangs: two minutes.
@@ -70,7 +77,14 @@ pub enum Container {
 /// Where it goes.
 pub enum Output {
     /// The file is there already, and is written over.
-    Encoded { path: PathBuf, container: Container, encoder: Rung, crf: u32 },
+    Encoded {
+        path: PathBuf,
+        container: Container,
+        encoder: Rung,
+        crf: u32,
+        /// x264's speed preset; other encoders have one of their own.
+        preset: X264Preset,
+    },
     /// YUV4MPEG2.
     Raw(Box<dyn Write + Send>),
 }
@@ -101,6 +115,11 @@ pub struct Job {
     /// `None`: that of the source, made even for an encoder.
     pub size: Option<(u32, u32)>,
     pub settings: Settings,
+    /// Only these frames of the new film, counted from 0; `None`: all of them. Parts put together are
+    /// frame for frame what the whole is. One exception: where a picture fades more slowly than an
+    /// encoder's noise for longer than [`LEAD`], a part may take another of its frames for a repeat.
+    /// A part has no sound. One that begins behind the end of the film is an error.
+    pub part: Option<Range<u64>>,
 }
 
 /// What happens, as it happens.
@@ -213,6 +232,7 @@ struct Running {
     events: Receiver<Event>,
     names: Names,
     fps: FrameRate,
+    part: Option<Range<u64>>,
     feeder: Option<input::Feeder>,
     raw: Option<output::Raw>,
 }
@@ -233,23 +253,25 @@ impl Running {
         choose_format(&interpolate, &filter, (job.fps, job.size, is_encoded), teller.clone());
 
         let (mux, raw) = match job.output {
-            Output::Encoded { path, container, encoder, crf } => {
-                let encoded = output::Encoded { path, container, encoder, crf, fps: job.fps };
+            Output::Encoded { path, container, encoder, crf, preset } => {
+                let encoded =
+                    output::Encoded { path, container, encoder, crf, preset, fps: job.fps };
                 (Some(output::encode(pipeline, &filter, encoded)?), None)
             }
             Output::Raw(out) => (None, Some(output::write_raw(pipeline, &filter, out, &teller)?)),
         };
+        let gate = job.part.clone().map(|part| Gate::new(&interpolate, job.fps, part, &teller));
         let to = interpolate.upcast_ref();
         let feeder = match source {
             Source::Pictures(reader) => {
-                input::feed_y4m(pipeline, to, *reader, None, teller).map(Some)
+                input::feed_y4m(pipeline, to, *reader, None, gate, teller).map(Some)
             }
-            Source::File(path) => input::open_file(pipeline, to, mux, path, teller),
+            Source::File(path) => input::open_file(pipeline, to, mux, path, gate, teller),
         };
         let feeder = feeder.map_err(|error| job.names.unread(error))?;
-        let (names, fps) = (job.names, job.fps);
+        let (names, fps, part) = (job.names, job.fps, job.part);
         let pipeline = pipeline.clone();
-        let running = Running { pipeline, interpolate, events, names, fps, feeder, raw };
+        let running = Running { pipeline, interpolate, events, names, fps, part, feeder, raw };
         if running.pipeline.set_state(gst::State::Playing).is_err() {
             let error = running.failure(None);
             return Err(error.unwrap_or_else(|| Error::internal("it does not start")));
@@ -344,6 +366,9 @@ impl Running {
 
     /// How many frames the film should have.
     fn expected(&self) -> Option<u64> {
+        if let Some(part) = &self.part {
+            return Some(part.end - part.start);
+        }
         let length_ns = match &self.feeder {
             Some(feeder) => feeder.length_ns?,
             None => self.pipeline.query_duration::<gst::ClockTime>()?.nseconds(),

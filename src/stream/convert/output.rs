@@ -9,7 +9,9 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::{Container, Teller, encode, encoded_queue, picture_caps, picture_queue, y4m};
+use super::{
+    Container, Teller, X264Preset, encode, encoded_queue, picture_caps, picture_queue, y4m,
+};
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::stream::encoding::ladder::Rung;
@@ -20,6 +22,7 @@ pub struct Encoded {
     pub container: Container,
     pub encoder: Rung,
     pub crf: u32,
+    pub preset: X264Preset,
     pub fps: FrameRate,
 }
 
@@ -37,7 +40,7 @@ pub fn encode(
     from: &gst::Element,
     to: Encoded,
 ) -> Result<(gst::Element, Container)> {
-    let encoder = encode::make_encoder(to.encoder, to.crf, to.fps)?;
+    let encoder = encode::make_encoder(to.encoder, to.crf, to.preset, to.fps)?;
     let mut chain = vec![picture_queue()?];
     if to.encoder.takes_other_formats() {
         chain.push(make("videoconvert")?);

@@ -15,6 +15,7 @@ use gstreamer_video as gst_video;
 
 use super::picture::{Canvas, Picture};
 use crate::media::Motion;
+use crate::render::Filter;
 use crate::render::flow::{Analyser, Quality};
 use crate::render::retime::Image;
 
@@ -56,11 +57,12 @@ struct Numbered<T> {
 struct Hands {
     analyser: Analyser,
     canvas: Canvas,
+    scale: Filter,
 }
 
 impl Hands {
-    fn new() -> Self {
-        Hands { analyser: Analyser::new(), canvas: Canvas::new() }
+    fn new(scale: Filter) -> Self {
+        Hands { analyser: Analyser::new(), canvas: Canvas::new(scale), scale }
     }
 
     fn work(&mut self, task: Task) -> Outcome {
@@ -90,7 +92,7 @@ impl Hands {
     fn work_safely(&mut self, task: Task) -> Outcome {
         catch_unwind(AssertUnwindSafe(|| self.work(task))).unwrap_or_else(|panic| {
             // Whatever it left behind is not trusted.
-            *self = Hands::new();
+            *self = Hands::new(self.scale);
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
             Outcome::Failed(format!("a fault in drawing: {}", text.unwrap_or_default()))
@@ -125,9 +127,9 @@ impl Crew {
     ///
     /// # Errors
     /// The system gives no more threads.
-    pub fn new(threads: usize, most: usize) -> std::io::Result<Self> {
+    pub fn new(threads: usize, most: usize, scale: Filter) -> std::io::Result<Self> {
         if threads <= 1 {
-            let how = How::Alone { hands: Box::new(Hands::new()), done: VecDeque::new() };
+            let how = How::Alone { hands: Box::new(Hands::new(scale)), done: VecDeque::new() };
             return Ok(Crew { how, out: 0, era: 0 });
         }
         let (task_sender, tasks) = bounded::<Numbered<Task>>(most);
@@ -138,7 +140,7 @@ impl Crew {
             let (tasks, done, present) = (tasks.clone(), done_sender.clone(), era.clone());
             let thread = std::thread::Builder::new().name(format!("interpolate-{n}"));
             list.push(thread.spawn(move || {
-                let mut hands = Hands::new();
+                let mut hands = Hands::new(scale);
                 for Numbered { number, era, it } in tasks {
                     let wanted = era == present.load(Ordering::Relaxed);
                     let it = if wanted { hands.work_safely(it) } else { Outcome::Cancelled };
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn a_panic_is_a_failure_and_the_next_job_is_done() {
         for threads in [1, 2] {
-            let mut crew = Crew::new(threads, 4).unwrap();
+            let mut crew = Crew::new(threads, 4, Filter::default()).unwrap();
             for number in 0..4 {
                 crew.give(number, Task::Panic);
             }
@@ -245,7 +247,7 @@ mod tests {
     #[test]
     fn what_was_cancelled_never_comes_back() {
         for threads in [1, 3] {
-            let mut crew = Crew::new(threads, 8).unwrap();
+            let mut crew = Crew::new(threads, 8, Filter::default()).unwrap();
             (0..8).for_each(|number| crew.give(number, Task::Panic));
             crew.cancel();
             assert!(crew.take(false).is_none());

@@ -1,6 +1,7 @@
 //! The element behind `vfaqinterpolate`: caps, events, properties; the work is in `run`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use gstreamer as gst;
@@ -35,6 +36,12 @@ pub struct VfaqInterpolate {
     /// Touched by the streaming thread only.
     state: Mutex<State>,
     counts: Mutex<Counts>,
+    /// Applies to the next picture: when the film begins, and what is wanted of it.
+    within: Mutex<Option<(u64, Range<u64>)>>,
+    /// The first frame that comes out begins a segment.
+    begins_segment: AtomicBool,
+    /// Only a part of the film is wanted.
+    is_part: AtomicBool,
     /// Running time in nanoseconds up to which pictures come too late, plus one.
     late_until: AtomicU64,
     /// That of the run; 0: there is none.
@@ -51,6 +58,29 @@ struct State {
 impl VfaqInterpolate {
     pub(super) fn set(&self, settings: Settings) {
         *lock(&self.settings) = settings;
+    }
+
+    pub(super) fn begin_within(&self, film_ns: u64, outputs: Range<u64>) {
+        *lock(&self.within) = Some((film_ns, outputs));
+    }
+
+    /// The first frame of a part of a film has running time 0.
+    fn begin_part(&self, first: &gst::BufferRef) {
+        if self.begins_segment.swap(false, Ordering::Relaxed) {
+            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            segment.set_start(first.pts());
+            self.obj().src_pad().push_event(gst::event::Segment::new(&segment));
+        }
+    }
+
+    /// Ends the stream where no more of it is wanted.
+    fn ends_part(&self) -> bool {
+        let ends = self.is_part.load(Ordering::Relaxed)
+            && lock(&self.state).run.as_ref().is_some_and(Run::is_over);
+        if ends {
+            self.obj().src_pad().push_event(gst::event::Eos::new());
+        }
+        ends
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -109,6 +139,7 @@ impl VfaqInterpolate {
         }
         // Nothing is locked while others take it.
         while let Some(buffer) = self.pull(true)? {
+            self.begin_part(&buffer);
             self.obj().src_pad().push(buffer)?;
         }
         Ok(())
@@ -317,6 +348,8 @@ impl BaseTransformImpl for VfaqInterpolate {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.counts) = Counts::default();
+        self.is_part.store(false, Ordering::Relaxed);
+        self.begins_segment.store(false, Ordering::Relaxed);
         self.late_until.store(0, Ordering::Relaxed);
         Ok(())
     }
@@ -455,6 +488,11 @@ impl BaseTransformImpl for VfaqInterpolate {
         let State { run, segment } = &mut *guard;
         let run = run.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         run.set_settings(settings);
+        if let Some((film_ns, outputs)) = lock(&self.within).take() {
+            run.begin_within(film_ns, outputs);
+            self.begins_segment.store(true, Ordering::Relaxed);
+            self.is_part.store(true, Ordering::Relaxed);
+        }
         let start_ns = segment.start().map_or(0, gst::ClockTime::nseconds);
         let mut pts_ns = buffer.pts().map(gst::ClockTime::nseconds);
         if let Some(pts) = buffer.pts() {
@@ -479,7 +517,11 @@ impl BaseTransformImpl for VfaqInterpolate {
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
         Ok(match self.pull(false)? {
-            Some(buffer) => GenerateOutputSuccess::Buffer(buffer),
+            Some(buffer) => {
+                self.begin_part(&buffer);
+                GenerateOutputSuccess::Buffer(buffer)
+            }
+            None if self.ends_part() => return Err(gst::FlowError::Eos),
             None => GenerateOutputSuccess::NoOutput,
         })
     }

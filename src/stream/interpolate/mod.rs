@@ -12,7 +12,7 @@
 //! when a source frame is, passes unchanged; others are made of the two frames around them, as
 //! [`Method`] says. Where another scene begins the nearer frame is shown. A source that shows every
 //! frame up to four times is taken for one that shows each once, and as much longer; a longer
-//! standstill stands still. A picture of another size is scaled with a bicubic filter, and stretched.
+//! standstill stands still. A picture of another size is scaled (with a bicubic filter, unless another is set), and stretched.
 //!
 //! I420 and NV12, of any size and stride; what is interlaced is refused (`deinterlace` before it
 //! helps). It plays forwards only.
@@ -37,12 +37,14 @@ mod imp;
 mod picture;
 mod run;
 
+use std::ops::Range;
+
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 use gstreamer::subclass::prelude::*;
 
-use crate::render::flow;
+use crate::render::{Filter, flow};
 
 glib::wrapper! {
     pub struct VfaqInterpolate(ObjectSubclass<imp::VfaqInterpolate>)
@@ -98,6 +100,8 @@ pub struct Settings {
     pub quality: Quality,
     /// 0: as many as there are cores. 1: everything on the thread that brings the pictures.
     pub threads: u32,
+    /// How pictures of another size are scaled.
+    pub scale: Filter,
 }
 
 /// What the element has done since it was started.
@@ -122,6 +126,14 @@ impl VfaqInterpolate {
         let element: Self = glib::Object::builder().build();
         element.imp().set(settings);
         element
+    }
+
+    /// Of a film that it does not see from the beginning, only these output frames are wanted:
+    /// `film_ns` is the PTS of the film's first frame, from which output frames are counted. To be
+    /// called before the first picture; holds for what comes then. The first frame that comes out has
+    /// running time 0, and behind the last the stream ends.
+    pub fn begin_within(&self, film_ns: u64, outputs: Range<u64>) {
+        self.imp().begin_within(film_ns, outputs);
     }
 
     pub fn counts(&self) -> Counts {

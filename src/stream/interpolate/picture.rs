@@ -12,6 +12,7 @@ use crate::stream::lock;
 use gstreamer_video::prelude::*;
 
 use crate::media::{FrameMut, FrameRef, PlaneMut, PlaneRef};
+use crate::render::Filter;
 use crate::render::retime::{Drawer, Image};
 
 /// Chroma planes, tight.
@@ -122,8 +123,8 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    pub fn new() -> Self {
-        Canvas { drawer: Drawer::new(), chroma: Chroma::default() }
+    pub fn new(scale: Filter) -> Self {
+        Canvas { drawer: Drawer::with(scale), chroma: Chroma::default() }
     }
 
     /// `None`: the buffer cannot be written, or is not a picture like that.

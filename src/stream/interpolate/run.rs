@@ -222,6 +222,16 @@ impl Run {
         self.picture = None;
     }
 
+    /// See [`Retimer::begin_within`].
+    pub fn begin_within(&mut self, film_ns: u64, outputs: std::ops::Range<u64>) {
+        self.retimer.begin_within(film_ns, outputs);
+    }
+
+    /// Whether everything that is wanted of the source was pulled.
+    pub fn is_over(&self) -> bool {
+        self.retimer.is_over() && self.planned.is_empty() && self.drawing.is_empty()
+    }
+
     /// Whether anything of the source is still to come out.
     pub fn has_frames(&self) -> bool {
         self.retimer.next_frame() > 0
@@ -336,7 +346,7 @@ impl Run {
         if self.crew.is_none() {
             // What waits at the end of a source comes on top.
             let most = self.most_planned() + self.most_drawing() + 64;
-            let crew = Crew::new(self.threads, most)
+            let crew = Crew::new(self.threads, most, self.settings.scale)
                 .map_err(|e| fault(format!("cannot start a thread: {e}")))?;
             self.crew = Some(crew);
         }
@@ -354,6 +364,7 @@ impl Run {
 
     /// The next output frame. `all`: without waiting for more input.
     pub fn pull(&mut self, pool: &gst::BufferPool, all: bool) -> Result<Pulled, Fault> {
+        let all = all || self.retimer.is_over();
         loop {
             while let Some((number, outcome)) = self.crew.as_mut().and_then(|c| c.take(false)) {
                 self.settle(number, outcome)?;
