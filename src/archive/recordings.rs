@@ -33,7 +33,8 @@ impl Recordings {
             return Ok(Recordings { folder: folder.to_owned(), state, _lock: None });
         }
         // Its state is lost, its cycles are not.
-        if !folder.is_dir() || Holdings::scan(folder, &folder.join("briqs"))?.next_free_cycle() == 0 {
+        if !folder.is_dir() || Holdings::scan(folder, &folder.join("briqs"))?.next_free_cycle() == 0
+        {
             return Err(Error::usage(format!(
                 "there is no project at {}; name one with -n or its folder with -o",
                 folder.display()

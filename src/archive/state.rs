@@ -168,6 +168,9 @@ pub struct Recording {
     /// Of an assembled one: the fingerprint of the base master that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
+    /// Of an assembled one: tells the settings and the sound that it was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_with: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

@@ -32,6 +32,8 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 /// lie in the folder of `path`. A file that is there by now is only replaced if `over` says so.
 pub fn publish(temporary: tempfile::TempPath, path: &Path, over: bool) -> Result<()> {
     let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
+    #[cfg(test)]
+    fault::alive(path).map_err(failed)?;
     let file = File::open(&temporary).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     set_usual_permissions(&file);
@@ -76,7 +78,7 @@ pub fn link_or_copy(from: &Path, path: &Path) -> Result<()> {
         .prefix(".vfaq-")
         .make_in(folder, |temporary| {
             #[cfg(test)]
-            fault::before_link(path)?;
+            fault::alive(path)?;
             fs::hard_link(from, temporary)
         })
         .map(|linked| linked.into_temp_path());
@@ -195,7 +197,7 @@ pub(crate) mod fault {
         Ok(file)
     }
 
-    pub fn before_link(path: &Path) -> Result<()> {
+    pub fn alive(path: &Path) -> Result<()> {
         with(path, |_| Ok(()), ())
     }
 }

@@ -121,8 +121,7 @@ pub fn films(
         begun: None,
     };
     let stops = || *stop.borrow() != Stop::No;
-    let ended =
-        assemble::assemble(options, clock.clone(), &stops, &mut |step| shown.step(&step));
+    let ended = assemble::assemble(options, clock.clone(), &stops, &mut |step| shown.step(&step));
     // An error begins on a line of its own.
     clear();
     Ok(match ended? {
@@ -190,8 +189,8 @@ impl Shown {
                     1 => format!(", without cycle {}", left_out[0]),
                     n => format!(", without {n} that failed"),
                 };
-                let how = encode
-                    .map_or("copied".to_owned(), |why| format!("encoded again, as {why}"));
+                let how =
+                    encode.map_or("copied".to_owned(), |why| format!("encoded again, as {why}"));
                 let long = hms(Duration::from_secs_f64(seconds.max(0.0)));
                 format!("{verb} {file} of {cycles} cycles{without}: {long}, {how}")
             }

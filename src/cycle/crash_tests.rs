@@ -20,11 +20,7 @@ use crate::media::{Clip, CycleId, VideoFormat};
 const CYCLES: u32 = 3;
 
 fn fault() -> impl Strategy<Value = Fault> {
-    prop_oneof![
-        Just(Fault::Short),
-        Just(Fault::BeforeRename),
-        (1u32..6).prop_map(Fault::Full),
-    ]
+    prop_oneof![Just(Fault::Short), Just(Fault::BeforeRename), (1u32..6).prop_map(Fault::Full),]
 }
 
 fn previous(raw: &Path, briq: Option<Briq>) -> Previous {
@@ -48,13 +44,8 @@ async fn complete(studio: &Studio, survey: &Survey) {
     for (cycle, raw) in survey.unfinished() {
         let frame = rgb_to_frame(&RgbImage::new(16, 8));
         let format = VideoFormat { width: 16, height: 8, fps: FrameRate::whole(8) };
-        let clip = Clip {
-            cycle: cycle.cycle,
-            path: raw.to_owned(),
-            format,
-            frames: 6,
-            prompt: "".into(),
-        };
+        let clip =
+            Clip { cycle: cycle.cycle, path: raw.to_owned(), format, frames: 6, prompt: "".into() };
         let made = resume_made(&studio.workshop, cycle.briq.clone(), clip, vec![frame; 6]);
         finish(&studio.workshop, made, &looping(studio.loop_method)).await.unwrap();
     }

@@ -83,12 +83,7 @@ impl Clip {
         Fields(self.entry.get(8 + PICTURE_ENTRY..).unwrap_or_default())
     }
 
-    fn from_movie(
-        path: &Path,
-        movie: Movie,
-        length: u64,
-        file: &mut File,
-    ) -> track::Result<Clip> {
+    fn from_movie(path: &Path, movie: Movie, length: u64, file: &mut File) -> track::Result<Clip> {
         let mut tracks = movie.tracks.into_iter();
         let track = tracks.find(|track| track.handler == *b"vide" && !track.samples.is_empty());
         let track = track.ok_or("holds no picture")?;

@@ -22,7 +22,9 @@ pub mod plugin;
 mod priority;
 pub mod raw;
 pub mod sound;
+pub mod sound_file;
 pub mod source;
+pub mod stitch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -9,7 +9,8 @@ use crate::archive::{BaseMaster, Recordings, disk};
 use crate::base::clock::iso8601;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::publish;
-use crate::finalize::mp4::{Chapter, Clip, Concat, agreement};
+use crate::base::time::NS;
+use crate::mp4::{Chapter, Clip, Concat, agreement};
 use crate::stream::stitch;
 
 pub const FILE: &str = "final_output.mp4";
@@ -32,9 +33,10 @@ pub fn make(
         (work.on_step)(Step::IsThere { file: FILE, found: false });
         return Ok(Ended::Done);
     }
+    let clock = work.clock.clone();
     let entry = |frames, seconds, copied| BaseMaster {
         file: FILE.into(),
-        made_at: iso8601(work.clock.wall()),
+        made_at: iso8601(clock.wall()),
         frames,
         seconds,
         cycles: reel.shots.iter().map(|shot| shot.cycle).collect(),
@@ -49,13 +51,13 @@ pub fn make(
         if film.frames() == frames {
             (work.on_step)(Step::IsThere { file: FILE, found: true });
             if !work.options.dry_run {
-                recordings.set_base_master(entry(frames, film.seconds(), true))?;
+                recordings.set_base_master(entry(frames, film.seconds, true))?;
             }
             return Ok(Ended::Done);
         }
     }
     let differ = agreement(&clips).err();
-    let seconds = clips.iter().map(Clip::seconds).sum();
+    let seconds = clips.iter().map(|clip| clip.seconds).sum();
     (work.on_step)(Step::Stitches {
         file: FILE,
         cycles: reel.shots.len(),
@@ -72,10 +74,11 @@ pub fn make(
     if work.options.dry_run {
         return Ok(Ended::Done);
     }
-    let bytes: u64 = reel.shots.iter().filter_map(|shot| shot.path.metadata().ok()).map(|m| m.len()).sum();
+    let bytes: u64 =
+        reel.shots.iter().filter_map(|shot| shot.path.metadata().ok()).map(|m| m.len()).sum();
     check_room(&work.folder, bytes, work.config.live.min_free_mb)?;
     let copied = differ.is_none();
-    let Some(written) = write(work, FILE, clips, chapters(reel), tags, copied)? else {
+    let Some(written) = write(work, FILE, clips, reel, tags, copied)? else {
         return Ok(Ended::Stopped);
     };
     if let Some(aside) = &aside {
@@ -101,7 +104,7 @@ impl Work<'_> {
         }
         let clips = look(&reel)?;
         let (frames, seconds) =
-            (clips.iter().map(Clip::frames).sum(), clips.iter().map(Clip::seconds).sum());
+            (clips.iter().map(Clip::frames).sum(), clips.iter().map(|clip| clip.seconds).sum());
         let differ = agreement(&clips).err();
         (self.on_step)(Step::Stitches {
             file: PREVIEW,
@@ -115,7 +118,7 @@ impl Work<'_> {
             return Ok(Ended::Done);
         }
         let tags = Tags { title: "preview".into(), ..Tags::default() };
-        let written = write(self, PREVIEW, clips, chapters(&reel), &tags, differ.is_none())?;
+        let written = write(self, PREVIEW, clips, &reel, &tags, differ.is_none())?;
         let Some(written) = written else { return Ok(Ended::Stopped) };
         // It is a look at what changes all the time, so the one before is of no use.
         publish(written.file, &self.folder.join(PREVIEW), true)?;
@@ -128,13 +131,30 @@ impl Work<'_> {
     }
 }
 
+impl Reel {
+    /// Length of the film.
+    pub fn seconds(&self) -> Result<f64> {
+        Ok(look(self)?.iter().map(|clip| clip.seconds).sum())
+    }
+}
+
 fn look(reel: &Reel) -> Result<Vec<Clip>> {
     reel.shots.iter().map(|shot| Clip::look(&shot.path)).collect()
 }
 
-/// Where each cycle begins.
-pub fn chapters(reel: &Reel) -> Vec<String> {
-    reel.shots.iter().map(|shot| shot.title.clone()).collect()
+/// Where each cycle begins in the film.
+pub fn chapters(reel: &Reel) -> Result<Vec<Chapter>> {
+    Ok(chapters_of(reel, &look(reel)?))
+}
+
+fn chapters_of(reel: &Reel, clips: &[Clip]) -> Vec<Chapter> {
+    let mut start_ns = 0;
+    let chapters = reel.shots.iter().zip(clips).map(|(shot, clip)| {
+        let chapter = Chapter { title: shot.title.clone(), start_ns };
+        start_ns += (clip.seconds * NS as f64).round() as u64;
+        chapter
+    });
+    chapters.collect()
 }
 
 /// A film under a temporary name.
@@ -144,16 +164,50 @@ struct Written {
     seconds: f64,
 }
 
-/// Writes the film of `clips`, each a chapter; `None`: stopped.
+/// Writes the film of the reel's `clips`, each a chapter; `None`: stopped. `copied`: they agree.
 fn write(
     work: &mut Work<'_>,
     name: &str,
     clips: Vec<Clip>,
-    titles: Vec<String>,
+    reel: &Reel,
     tags: &Tags,
     copied: bool,
 ) -> Result<Option<Written>> {
-    todo!()
+    let file = temporary(&work.folder, ".mp4")?;
+    let (on_step, stop) = (&mut *work.on_step, work.stop);
+    let mut on_progress = |done, of| on_step(Step::Progress { file: name, done, of });
+    let chapters = chapters_of(reel, &clips);
+    let tags = tags.to_mp4(&iso8601(work.clock.wall()));
+    // What is encoded again gets its chapters by a copy.
+    let encoded = match copied {
+        true => None,
+        false => {
+            let encoded = temporary(&work.folder, ".mp4")?;
+            if !stitch::write(&clips, work.config.finalizer.crf, &encoded, &mut on_progress, stop)?
+            {
+                (work.on_step)(Step::Stopped { file: name });
+                return Ok(None);
+            }
+            Some(encoded)
+        }
+    };
+    let clips = match &encoded {
+        Some(encoded) => vec![Clip::look(encoded)?],
+        None => clips,
+    };
+    let film = Concat { clips, sound: None, chapters, tags };
+    let Some(written) = film.write(&file, &mut on_progress, stop)? else {
+        (work.on_step)(Step::Stopped { file: name });
+        return Ok(None);
+    };
+    Ok(Some(Written { file, frames: written.frames, seconds: written.seconds }))
+}
+
+/// A name for a file in the making; whatever has it goes with the value.
+pub fn temporary(folder: &Path, suffix: &str) -> Result<tempfile::TempPath> {
+    let file = tempfile::Builder::new().prefix(".vfaq-").suffix(suffix).tempfile_in(folder);
+    let file = file.map_err(|e| Error::io(format!("cannot write in {}", folder.display()), e))?;
+    Ok(file.into_temp_path())
 }
 
 /// `final_output_001.mp4`, or the first number that is free.
@@ -169,7 +223,7 @@ fn free_name(path: &Path) -> PathBuf {
     }
 }
 
-fn file_name(path: &Path) -> String {
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

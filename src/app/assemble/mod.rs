@@ -21,6 +21,7 @@ use crate::archive::{Recordings, Survey, named_folder};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::config::{self, Config};
+use crate::mp4;
 use crate::worqspace;
 use reel::Reel;
 
@@ -64,16 +65,30 @@ pub enum Sound {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Step<'a> {
     /// There is neither a recording in parts nor a cycle.
-    Nothing { folder: &'a Path },
+    Nothing {
+        folder: &'a Path,
+    },
     /// It is there already, and current. `found`: it was not in the project's state, and was taken
     /// as it is.
-    IsThere { file: &'a str, found: bool },
-    Note { text: &'a str },
+    IsThere {
+        file: &'a str,
+        found: bool,
+    },
+    Note {
+        text: &'a str,
+    },
     /// The parts of a recording are joined, or would be. `encode`: why pictures are not copied, and
     /// with what they are encoded.
-    Joins { parts: &'a [String], file: &'a str, frames: u64, encode: Option<(&'a str, &'a str)> },
+    Joins {
+        parts: &'a [String],
+        file: &'a str,
+        frames: u64,
+        encode: Option<(&'a str, &'a str)>,
+    },
     /// A cycle has a clip and no video: that is made first, or would be.
-    Completes { cycle: u32 },
+    Completes {
+        cycle: u32,
+    },
     /// The base master is put together, or would be. `encode`: why its clips are not copied.
     Stitches {
         file: &'a str,
@@ -84,14 +99,33 @@ pub enum Step<'a> {
         encode: Option<&'a str>,
     },
     /// The file had the name that a new one takes now.
-    PutAside { file: &'a str, now: &'a str },
+    PutAside {
+        file: &'a str,
+        now: &'a str,
+    },
     /// The deliverable is made, or would be. `done`: frames that an earlier run has made.
-    Delivers { file: &'a str, frames: u64, done: u64, encoder: &'a str, sound: Option<&'a str> },
+    Delivers {
+        file: &'a str,
+        frames: u64,
+        done: u64,
+        encoder: &'a str,
+        sound: Option<&'a str>,
+    },
     /// Of what is being made so much is done: frames, or bytes where pictures are copied.
-    Progress { file: &'a str, done: u64, of: u64 },
-    Made { file: &'a str, frames: u64, seconds: f64 },
+    Progress {
+        file: &'a str,
+        done: u64,
+        of: u64,
+    },
+    Made {
+        file: &'a str,
+        frames: u64,
+        seconds: f64,
+    },
     /// Asked to stop: the same command goes on from here.
-    Stopped { file: &'a str },
+    Stopped {
+        file: &'a str,
+    },
 }
 
 /// Whether all was done.
@@ -156,6 +190,19 @@ struct Tags {
     /// What it was made from.
     comment: Option<String>,
     tool: String,
+}
+
+impl Tags {
+    /// `now`: ISO 8601.
+    fn to_mp4(&self, now: &str) -> mp4::Tags {
+        mp4::Tags {
+            title: Some(self.title.clone()),
+            comment: self.comment.clone(),
+            description: None,
+            tool: Some(self.tool.clone()),
+            date: Some(now.to_owned()),
+        }
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {

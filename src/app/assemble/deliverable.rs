@@ -1,0 +1,196 @@
+//! The deliverable of the base master, with chapters and, where that is asked for, sound.
+
+use std::path::{Path, PathBuf};
+
+use super::master::{self, file_name};
+use super::reel::Reel;
+use super::{Ended, Sound, Step, Tags, Work, sha256};
+use crate::archive::{Recording, RecordingKind, Recordings};
+use crate::base::clock::iso8601;
+use crate::base::error::{Error, Result};
+use crate::finalize::deliverable::{self, Deliverable};
+use crate::mp4::{self, Clip, Concat};
+use crate::stream::sound_file;
+
+/// A file without an entry is this film's if it is that long, give or take.
+const FITS_SECONDS: f64 = 0.5;
+
+/// Makes the deliverable, unless it is there and current.
+pub fn make(
+    work: &mut Work<'_>,
+    recordings: &mut Recordings,
+    reel: &Reel,
+    tags: &Tags,
+) -> Result<Ended> {
+    let sound = sound_of(work, recordings)?;
+    let made_with = made_with(work, sound.as_deref())?;
+    let current = |recording: &&Recording| {
+        recording.kind == RecordingKind::Assembled
+            && recording.complete
+            && recording.of.as_ref() == Some(&reel.fingerprint)
+            && recording.made_with.as_ref().is_none_or(|with| *with == made_with)
+    };
+    if let Some(known) = recordings.list().iter().rev().find(current)
+        && recordings.has_whole(&known.file)?
+    {
+        (work.on_step)(Step::IsThere { file: &known.file, found: false });
+        return Ok(Ended::Done);
+    }
+    let source = work.folder.join(master::FILE);
+    let clock = work.clock.clone();
+    let entry = |file: &str, frames| Recording {
+        file: file.to_owned(),
+        kind: RecordingKind::Assembled,
+        started_at: iso8601(clock.wall()),
+        frames,
+        parts: vec![file.to_owned()],
+        complete: true,
+        of: Some(reel.fingerprint.clone()),
+        ..Default::default()
+    };
+    // In a dry run the base master may be still to be made; then so is this.
+    if sound.is_none()
+        && source.exists()
+        && let Some(found) = found(recordings, &source)?
+    {
+        (work.on_step)(Step::IsThere { file: deliverable::NAME, found: true });
+        if !work.options.dry_run {
+            recordings.add(entry(deliverable::NAME, found.frames()))?;
+        }
+        return Ok(Ended::Done);
+    }
+    let target = recordings.next()?;
+    let name = file_name(&target);
+    let mut job = Deliverable::new(source.clone(), work.folder.clone(), &work.config.finalizer);
+    job.name = name.clone();
+    if work.options.dry_run {
+        let seconds: f64 = reel.seconds()?;
+        (work.on_step)(Step::Delivers {
+            file: &name,
+            frames: (seconds * job.fps.as_f64()).round() as u64,
+            done: 0,
+            encoder: "the first encoder of finalizer.encoder_preference that works",
+            sound: sound.as_deref().map(file_name).as_deref(),
+        });
+        return Ok(Ended::Done);
+    }
+    let seconds = Clip::look(&source)?.seconds;
+    let track = match &sound {
+        Some(sound) => match track(work, sound, seconds)? {
+            Some(track) => Some(track),
+            None => return Ok(Ended::Stopped),
+        },
+        None => None,
+    };
+    let chapters = master::chapters(reel)?;
+    let stop = work.stop;
+    let mut join = |segments: &[PathBuf], path: &Path| {
+        let film = Concat {
+            clips: segments.iter().map(|path| Clip::look(path)).collect::<Result<_>>()?,
+            sound: track.as_ref().map(|(_, path)| mp4::Sound::look(path)).transpose()?,
+            chapters: chapters.clone(),
+            tags: tags.to_mp4(&iso8601(work.clock.wall())),
+        };
+        film.write(path, &mut |_, _| {}, &|| false).map(drop)
+    };
+    let on_step = &mut *work.on_step;
+    let mut begins = None;
+    let ended = job.make(&*work.clock, stop, &mut join, &mut |step| match step {
+        deliverable::Step::Begins { frames, encoder, .. } => begins = Some((frames, encoder)),
+        deliverable::Step::Note(text) => on_step(Step::Note { text: &text }),
+        deliverable::Step::Progress(progress) => {
+            if let Some((frames, encoder)) = begins.take() {
+                let sound = sound.as_deref().map(file_name);
+                let (done, sound) = (progress.done, sound.as_deref());
+                on_step(Step::Delivers { file: &name, frames, done, encoder, sound });
+            }
+            on_step(Step::Progress { file: &name, done: progress.done, of: progress.of });
+        }
+        deliverable::Step::Joins { .. } => {}
+    })?;
+    match ended {
+        deliverable::Ended::Done { frames, .. } => {
+            recordings.add(Recording { made_with: Some(made_with), ..entry(&name, frames) })?;
+            (work.on_step)(Step::Made { file: &name, frames, seconds });
+            Ok(Ended::Done)
+        }
+        // Its name was free a moment ago.
+        deliverable::Ended::IsThere => Err(Error::conflict(format!(
+            "{} has come from elsewhere meanwhile; move it away",
+            target.display()
+        ))),
+        deliverable::Ended::Stopped => {
+            (work.on_step)(Step::Stopped { file: &name });
+            Ok(Ended::Stopped)
+        }
+    }
+}
+
+/// A deliverable that no entry tells of, and that is as long as the base master: the predecessor's,
+/// or of a run that was killed at its very end.
+fn found(recordings: &Recordings, source: &Path) -> Result<Option<Clip>> {
+    let name = deliverable::NAME;
+    let told = recordings.list().iter().any(|recording| recording.file == name);
+    if told || !recordings.has_whole(name)? {
+        return Ok(None);
+    }
+    let film = Clip::look(&recordings.folder().join(name))?;
+    let off = (film.seconds - Clip::look(source)?.seconds).abs();
+    Ok(Some(film).filter(|_| off < FITS_SECONDS))
+}
+
+/// The file that the sound is in.
+fn sound_of(work: &Work<'_>, recordings: &Recordings) -> Result<Option<PathBuf>> {
+    match &work.options.sound {
+        None => Ok(None),
+        Some(Sound::File(path)) => match path.is_file() {
+            true => Ok(Some(path.clone())),
+            false => Err(Error::not_found(format!(
+                "--audio {}: there is no such file; name a sound file, or say live for what was \
+                 recorded with the show",
+                path.display()
+            ))),
+        },
+        Some(Sound::Live) => {
+            let of_shows = |recording: &&Recording| recording.kind == RecordingKind::Live;
+            let last = recordings.list().iter().rev().find(of_shows).ok_or_else(|| {
+                Error::not_found(
+                    "--audio live: no show was recorded in this project; name a sound file",
+                )
+            })?;
+            let file = last.joined.as_ref().unwrap_or(&last.file);
+            Ok(Some(work.folder.join(file)))
+        }
+    }
+}
+
+/// Tells one way of making a deliverable from another, beside what it is made of.
+fn made_with(work: &Work<'_>, sound: Option<&Path>) -> Result<String> {
+    let settings = &work.config.finalizer;
+    let sound = match sound {
+        Some(path) => {
+            let about = path
+                .metadata()
+                .map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
+            format!("{} {}", file_name(path), about.len())
+        }
+        None => String::new(),
+    };
+    let text = format!(
+        "{} {:?} {} {} {sound}",
+        settings.interpolate_fps, settings.upscale_resolution, settings.scale_algo, settings.crf
+    );
+    Ok(sha256(text.as_bytes())[..16].to_owned())
+}
+
+/// The sound, cut or looped to `seconds`, in a file that goes with the first of the two; `None`:
+/// stopped.
+fn track(
+    work: &Work<'_>,
+    sound: &Path,
+    seconds: f64,
+) -> Result<Option<(tempfile::TempPath, PathBuf)>> {
+    let temporary = master::temporary(&work.folder, ".m4a")?;
+    let path = temporary.to_path_buf();
+    Ok(sound_file::write(sound, seconds, &path, work.stop)?.then_some((temporary, path)))
+}
