@@ -9,6 +9,7 @@ pub mod adapt;
 pub mod check;
 pub mod clip;
 pub mod convert;
+mod decode;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;
@@ -22,7 +23,9 @@ pub mod plugin;
 mod priority;
 pub mod raw;
 pub mod sound;
+pub mod sound_file;
 pub mod source;
+pub mod stitch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -39,6 +39,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 
 pub use encode::{WORST_CRF, find as find_encoder};
+pub(super) use input::add_pictures;
 
 /// How often progress is told, and a wish to stop heard.
 const STEP: gst::ClockTime = gst::ClockTime::from_mseconds(100);
