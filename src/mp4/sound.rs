@@ -57,8 +57,9 @@ impl SoundWriter {
     ) -> std::io::Result<()> {
         let mut durations = Runs::default();
         let mut left = priming + samples;
+        self.sizes.truncate(left.div_ceil(UNIT.into()) as usize);
         for _ in &self.sizes {
-            // The last is cut short; any behind it are empty.
+            // The last is cut short.
             let duration = left.min(UNIT.into());
             durations.push(duration as u32);
             left -= duration;

@@ -9,6 +9,7 @@ pub mod adapt;
 pub mod check;
 pub mod clip;
 pub mod convert;
+mod decode;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;

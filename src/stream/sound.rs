@@ -24,7 +24,7 @@ use crate::base::telemetry::Counter;
 use crate::base::time::{FrameRate, NS};
 
 /// Samples of an AAC access unit.
-const AU_SAMPLES: u64 = 1024;
+pub(super) const AU_SAMPLES: u64 = 1024;
 
 /// The sound, encoded once, to every fan-out of the show.
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl SoundOut {
 
 /// An AAC encoder, and how many samples of silence it puts before the sound (its priming).
 /// The settings are from the documentation of avenc_aac and voaacenc.
-fn encoder() -> Result<(gst::Element, u64)> {
+pub(super) fn encoder() -> Result<(gst::Element, u64)> {
     if let Ok(element) = make("avenc_aac") {
         element.set_property("bitrate", 160_000i32);
         return Ok((element, 1024));

@@ -146,7 +146,7 @@ fn feed(mut reader: y4m::Reader, fps: FrameRate, source: &gst_app::AppSrc) -> Re
 }
 
 /// Adds what brings pictures to what they should be, before `to`; returns where they go in.
-fn add_pictures(
+pub fn add_pictures(
     pipeline: &gst::Pipeline,
     to: &gst::Element,
     may_be_interlaced: bool,

@@ -44,6 +44,7 @@ use crate::base::time::FrameRate;
 
 pub use count::{About, look};
 pub use encode::{WORST_CRF, X264Preset, find as find_encoder, first_that_works};
+pub(super) use input::add_pictures;
 
 /// How much of the film before a part is looked at, so that it is known what repeats what.
 pub const LEAD: Duration = Duration::from_secs(4);
