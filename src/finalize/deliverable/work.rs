@@ -68,19 +68,19 @@ impl Run<'_> {
         std::thread::scope(|scope| {
             let (tell, told) = bounded(WAITING);
             for n in 0..self.of.at_once.clamp(1, missing.len()) {
-                let (tell, numbers, stopping) = (tell.clone(), numbers.clone(), &stopping);
+                let (own, numbers, stopping) = (tell.clone(), numbers.clone(), &stopping);
                 let thread = std::thread::Builder::new().name(format!("segment-{n}"));
                 let started = thread.spawn_scoped(scope, move || {
                     for (number, frames) in numbers {
                         if stopping.load(Ordering::Relaxed) {
                             return;
                         }
-                        match self.make(number, frames, stopping, &tell) {
+                        match self.make(number, frames, stopping, &own) {
                             Ok(true) => {}
                             Ok(false) => return,
                             Err(error) => {
                                 stopping.store(true, Ordering::Relaxed);
-                                let _ = tell.send(Told::Failed(error));
+                                let _ = own.send(Told::Failed(error));
                                 return;
                             }
                         }
