@@ -26,8 +26,14 @@ use vfaq::stream::convert::{self, Input, Job, Names, Output};
 const CANVAS: (u32, u32) = (320, 180);
 
 /// A base master: a texture that wanders, stands still for a while, and another scene behind a cut.
-fn base_master(studio: &Studio, fps: &str, frames: usize, gop: usize) -> PathBuf {
-    let film = Film::of((256, 144), fps, frames, |n, x, y| {
+fn base_master(
+    studio: &Studio,
+    size: (usize, usize),
+    fps: &str,
+    frames: usize,
+    gop: usize,
+) -> PathBuf {
+    let film = Film::of(size, fps, frames, |n, x, y| {
         let (n, other) = match n {
             n if n > frames * 3 / 4 => (n as f64, 60.0),
             // Six frames that are the same, and then pairs of them.
@@ -93,15 +99,15 @@ fn parts_put_together_are_the_whole() {
         ("24000:1001", 400, 48, FrameRate::new(60_000, 1001).unwrap(), 271),
         ("30:1", 361, 400, FrameRate::whole(24), 64),
     ] {
-        let source = base_master(&studio, from, frames, gop);
-        let whole = drawn(&source, to, (256, 144), Settings::default(), None);
+        let source = base_master(&studio, (128, 72), from, frames, gop);
+        let whole = drawn(&source, to, (128, 72), Settings::default(), None);
         let about = convert::look(&source, to, &|| false).unwrap().unwrap();
         assert_eq!(about.pictures, frames as u64);
         assert_eq!(about.frames, whole.frames.len() as u64, "{from}");
         let mut next = 0;
         while next < about.frames {
             let part = next..(next + step).min(about.frames);
-            let film = drawn(&source, to, (256, 144), Settings::default(), Some(part.clone()));
+            let film = drawn(&source, to, (128, 72), Settings::default(), Some(part.clone()));
             assert_eq!(film.frames.len() as u64, part.end - part.start, "{from}: {part:?}");
             for (n, frame) in part.zip(&film.frames) {
                 assert!(*frame == whole.frames[n as usize], "{from}: frame {n} is another one");
@@ -114,10 +120,10 @@ fn parts_put_together_are_the_whole() {
 #[test]
 fn a_part_of_raw_pictures_is_read_from_the_beginning() {
     let studio = Studio::new();
-    base_master(&studio, "8:1", 96, 30);
+    base_master(&studio, (128, 72), "8:1", 96, 30);
     let (source, to) = (studio.path("in.y4m"), FrameRate::whole(60));
-    let whole = drawn(&source, to, (256, 144), Settings::default(), None);
-    let part = drawn(&source, to, (256, 144), Settings::default(), Some(601..650));
+    let whole = drawn(&source, to, (128, 72), Settings::default(), None);
+    let part = drawn(&source, to, (128, 72), Settings::default(), Some(601..650));
     assert!(part.frames[..] == whole.frames[601..650]);
 }
 
@@ -139,7 +145,7 @@ struct Outcome {
 impl Project {
     fn new() -> Self {
         let studio = Studio::new();
-        let source = base_master(&studio, "8:1", 48, 12);
+        let source = base_master(&studio, (256, 144), "8:1", 48, 12);
         let deliverable = Deliverable {
             source,
             folder: studio.folder.path().into(),
