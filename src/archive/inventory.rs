@@ -139,7 +139,9 @@ impl Inventory {
                     self.add(path, kind, &about, contents);
                 }
                 (_, true) if folder == project && part => {}
-                (_, true) if name.starts_with(TEMPORARY) => self.leftover_folder(&path, contents)?,
+                (_, true) if name.starts_with(TEMPORARY) => {
+                    self.leftover_folder(&path, contents)?
+                }
                 _ => self.unknown.push(path),
             }
         }
@@ -147,11 +149,7 @@ impl Inventory {
     }
 
     /// All in it is left over; a link in it is not, and stays.
-    fn leftover_folder(
-        &mut self,
-        folder: &Path,
-        contents: &mut HashSet<(u64, u64)>,
-    ) -> Result<()> {
+    fn leftover_folder(&mut self, folder: &Path, contents: &mut HashSet<(u64, u64)>) -> Result<()> {
         for (path, about) in entries(folder)? {
             if about.is_dir() {
                 self.leftover_folder(&path, contents)?;
@@ -210,7 +208,9 @@ fn own_briqs(folder: &Path, items: &[Item]) -> HashSet<String> {
     let mut own = HashSet::new();
     for path in states_aside(folder).into_iter().chain([folder.join(STATE)]) {
         let Ok(state) = read_json::<FactoryState>(&path) else { continue };
-        own.extend(state.failed_cycles.iter().filter_map(|failed| failed.briq().map(str::to_owned)));
+        own.extend(
+            state.failed_cycles.iter().filter_map(|failed| failed.briq().map(str::to_owned)),
+        );
         own.extend(state.completed_briqs);
         own.extend(state.active_briq_id);
     }
@@ -236,9 +236,8 @@ fn root_kind(name: &str) -> Option<Kind> {
 /// `factory_state.json`, `factory_state_001.json`.
 fn is_state(name: &str) -> bool {
     let middle = name.strip_prefix("factory_state").and_then(|rest| rest.strip_suffix(".json"));
-    middle.is_some_and(|middle| {
-        middle.is_empty() || middle.strip_prefix('_').is_some_and(is_number)
-    })
+    middle
+        .is_some_and(|middle| middle.is_empty() || middle.strip_prefix('_').is_some_and(is_number))
 }
 
 /// `final_output.mp4`, `final_60fps_1080p.mp4`, `final_60fps_1080p_002.part003.mp4`,
@@ -379,7 +378,8 @@ mod tests {
         assert_eq!(clip_kind("briq_0007_1a2b3c4d_video.mp4"), Some(Kind::Videos));
         assert_eq!(clip_kind("briq_0007_1a2b3c4d_image.png"), Some(Kind::Images));
         assert_eq!(clip_kind("cycle12345_video_frame.png"), Some(Kind::Images));
-        for name in ["cycle0007_raw.mp4.bak", "cycle0007_best.mp4", "briq_7.mp4", "briq_0007__image.png"]
+        for name in
+            ["cycle0007_raw.mp4.bak", "cycle0007_best.mp4", "briq_7.mp4", "briq_0007__image.png"]
         {
             assert_eq!(clip_kind(name), None, "{name}");
         }

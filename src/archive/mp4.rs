@@ -136,7 +136,8 @@ mod tests {
         long[20..24].copy_from_slice(&600u32.to_be_bytes());
         long[24..32].copy_from_slice(&900u64.to_be_bytes());
         for header in [short, long] {
-            let index = boxed(b"moov", &[boxed(b"udta", &[1; 9]), boxed(b"mvhd", &header)].concat());
+            let index =
+                boxed(b"moov", &[boxed(b"udta", &[1; 9]), boxed(b"mvhd", &header)].concat());
             std::fs::write(&path, [boxed(b"mdat", &[7; 90]), index].concat()).unwrap();
             assert_eq!(seconds(&path), Some(1.5));
         }
