@@ -5,11 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Recording, Recordings, named_folder};
+use super::project_folder;
+use crate::archive::{Recording, Recordings};
 use crate::base::error::{Error, Result};
 use crate::base::fsio::publish;
 use crate::stream::join::{ENCODER, Plan};
-use crate::worqspace;
 
 /// What is asked for on the command line.
 #[derive(Clone, Debug)]
@@ -62,7 +62,11 @@ pub enum Step<'a> {
 /// a disk that is full. What was joined before stays.
 pub fn assemble(options: &AssembleOptions, on_step: &mut dyn FnMut(Step<'_>)) -> Result<()> {
     crate::stream::init()?;
-    let folder = folder(options)?;
+    let folder = project_folder::folder(
+        &options.worqspace,
+        options.name.as_deref(),
+        options.output.as_deref(),
+    )?;
     let mut recordings = match options.dry_run {
         true => Recordings::read(&folder)?,
         false => Recordings::open(&folder, "vfaq assemble")?,
@@ -83,17 +87,6 @@ pub fn assemble(options: &AssembleOptions, on_step: &mut dyn FnMut(Step<'_>)) ->
         }
     }
     Ok(())
-}
-
-fn folder(options: &AssembleOptions) -> Result<PathBuf> {
-    match (&options.name, &options.output) {
-        (Some(_), Some(_)) => {
-            Err(Error::usage("-n and -o both say which project; give one of them"))
-        }
-        (Some(name), None) => named_folder(&options.worqspace, name),
-        (None, Some(output)) => Ok(output.clone()),
-        (None, None) => Ok(worqspace::open(&options.worqspace)?.config.paths.output_dir),
-    }
 }
 
 /// The recordings that have something to join: those with further parts.
