@@ -55,8 +55,10 @@ fn pictures(cycles: &[Cycle]) -> Vec<Option<Picture>> {
     let each = cycles.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
         let part = |part: &[Cycle]| part.iter().map(|cycle| picture(cycle, most)).collect();
-        let work: Vec<_> =
-            cycles.chunks(each).map(|cycles| scope.spawn(move || -> Vec<_> { part(cycles) })).collect();
+        let work: Vec<_> = cycles
+            .chunks(each)
+            .map(|cycles| scope.spawn(move || -> Vec<_> { part(cycles) }))
+            .collect();
         // What a damaged file did to a decoder costs its pictures, not the page.
         let of = |(work, cycles): (thread::ScopedJoinHandle<'_, Vec<_>>, &[Cycle])| {
             work.join().unwrap_or_else(|_| cycles.iter().map(|_| None).collect())
@@ -103,20 +105,15 @@ fn first_frame(clip: &Path) -> Option<RgbImage> {
     RgbImage::from_raw(first.width, first.height, render::to_rgb(first))
 }
 
-fn page(
-    looked: &Looked,
-    pictures: &[Option<Picture>],
-    link: &dyn Fn(&Path) -> String,
-) -> String {
+fn page(looked: &Looked, pictures: &[Option<Picture>], link: &dyn Fn(&Path) -> String) -> String {
     let status = &looked.status;
     let first = looked.survey.state.as_ref().map_or(0, |state| state.first_cycle);
     let cycles = looked.survey.cycles.iter().zip(pictures);
     let cards: Vec<String> =
         cycles.map(|(cycle, picture)| card(cycle, picture.as_ref(), first, link)).collect();
     let aspect = pictures.iter().flatten().next();
-    let aspect = aspect.map_or("16/9".into(), |picture| {
-        format!("{}/{}", picture.width, picture.height)
-    });
+    let aspect =
+        aspect.map_or("16/9".into(), |picture| format!("{}/{}", picture.width, picture.height));
     let no_failed = if status.failures.is_empty() { " hidden" } else { "" };
     let title = match &status.name {
         Some(name) => text(name),
@@ -326,7 +323,10 @@ mod tests {
     fn links_are_relative_and_escaped() {
         let home = Path::new("/w/qonstructions/night");
         let at = |path: &str| link(home, Path::new(path));
-        assert_eq!(at("/w/qonstructions/night/videos/cycle0001_raw.mp4"), "videos/cycle0001_raw.mp4");
+        assert_eq!(
+            at("/w/qonstructions/night/videos/cycle0001_raw.mp4"),
+            "videos/cycle0001_raw.mp4"
+        );
         assert_eq!(at("/w/x/../a b\"#?.mp4"), "../../a%20b%22%23%3F.mp4");
         assert_eq!(at("/elsewhere/x"), "../../../elsewhere/x");
     }

@@ -269,9 +269,9 @@ fn status_of(
 ) -> ProjectStatus {
     let session = survey.session();
     let (content_s, generation_s) = times(survey);
-    let failures = session.iter().filter_map(|cycle| {
-        Some(Failure { cycle: cycle.cycle.0, reason: cycle.failure.clone()? })
-    });
+    let failures = session
+        .iter()
+        .filter_map(|cycle| Some(Failure { cycle: cycle.cycle.0, reason: cycle.failure.clone()? }));
     let kinds = Kind::ALL.map(|kind| {
         let (files, bytes) = inventory.sum(kind);
         (kind, Sum { files, bytes })
@@ -385,7 +385,8 @@ fn films(survey: &Survey, status: &mut ProjectStatus) {
     let state = survey.state.clone().unwrap_or_default();
     // Of the whole session: finding it takes a while, so only where it is asked for.
     let print = std::cell::OnceCell::new();
-    let is_current = |of: &str| !of.is_empty() && print.get_or_init(|| fingerprint(survey.session())) == of;
+    let is_current =
+        |of: &str| !of.is_empty() && print.get_or_init(|| fingerprint(survey.session())) == of;
     let judged = |film: &mut Film, of: Option<&str>| {
         if film.state == FilmState::Unknown
             && let Some(of) = of

@@ -112,7 +112,12 @@ pub fn run(folders: &Folders, args: &CleanArgs, clock: &SystemClock) -> Result<(
 }
 
 /// Asks on a terminal whether all of it is to go.
-fn confirm(folder: &Path, items: &[Item], unknown: &[std::path::PathBuf], json: bool) -> Result<()> {
+fn confirm(
+    folder: &Path,
+    items: &[Item],
+    unknown: &[std::path::PathBuf],
+    json: bool,
+) -> Result<()> {
     let what = format!("{} of {}", in_words(items), folder.display());
     if json || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Error::usage(format!(

@@ -308,7 +308,9 @@ impl Screen {
     fn next(&self, status: &ProjectStatus) {
         let next = &status.next;
         match &next.command {
-            Some(command) => self.whole("next     ", Style::Accent, &format!("{command}  ({})", next.text)),
+            Some(command) => {
+                self.whole("next     ", Style::Accent, &format!("{command}  ({})", next.text))
+            }
             None => self.whole("next     ", Style::Plain, &next.text),
         }
     }
