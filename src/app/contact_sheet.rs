@@ -114,7 +114,8 @@ fn page(looked: &Looked, pictures: &[Option<Picture>], link: &dyn Fn(&Path) -> S
     let aspect = pictures.iter().flatten().next();
     let aspect =
         aspect.map_or("16/9".into(), |picture| format!("{}/{}", picture.width, picture.height));
-    let no_failed = if status.failures.is_empty() { " hidden" } else { "" };
+    let all_good = status.cycles.failed + status.cycles.lost == 0;
+    let no_failed = if all_good { " hidden" } else { "" };
     let title = match &status.name {
         Some(name) => text(name),
         None => text(&folder_name(&looked.survey.folder)),

@@ -86,7 +86,8 @@ pub fn run(folders: &Folders, args: StatusArgs) -> Result<()> {
         screen.project(&looked.status);
     }
     if let Some(projects) = &statuses.projects {
-        if statuses.project.is_some() {
+        if let Some(looked) = &statuses.project {
+            screen.next(&looked.status);
             println!();
         }
         screen.list(projects, statuses.project.is_some());
