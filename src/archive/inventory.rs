@@ -72,6 +72,9 @@ pub struct Item {
     pub bytes: u64,
 }
 
+/// What a file of this name is, in one of the folders.
+type Naming = fn(&str) -> Option<Kind>;
+
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     /// What the program made, in order of kind.
@@ -93,7 +96,7 @@ impl Inventory {
         let mut found = Inventory::default();
         let mut contents = HashSet::new();
         found.look(folder, folder, root_kind, &mut contents)?;
-        let places: [(&str, fn(&str) -> Option<Kind>); 3] =
+        let places: [(&str, Naming); 3] =
             [("videos", clip_kind), ("images", clip_kind), ("briqs", briq_kind)];
         for (name, kind) in places {
             let part = folder.join(name);
@@ -124,7 +127,7 @@ impl Inventory {
         &mut self,
         project: &Path,
         folder: &Path,
-        kind_of: fn(&str) -> Option<Kind>,
+        kind_of: Naming,
         contents: &mut HashSet<(u64, u64)>,
     ) -> Result<()> {
         for (path, about) in entries(folder)? {

@@ -2,8 +2,9 @@
 //! `docs/archive.md` describes.
 //!
 //! Holds: one program at a time writes a project. Nothing finished is ever deleted or
-//! overwritten. A crash at any moment leaves every state file either old or new, and costs the
-//! journal at most its last second. A full disk is reported, it stops nothing.
+//! overwritten, but by `clean` where that is asked for. A crash at any moment leaves every state
+//! file either old or new, and costs the journal at most its last second. A full disk is reported,
+//! it stops nothing.
 
 pub mod clean;
 pub mod disk;

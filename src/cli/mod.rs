@@ -8,6 +8,8 @@
 mod assemble;
 #[cfg(feature = "gst")]
 mod backends;
+#[cfg(feature = "gst")]
+mod clean;
 mod completions;
 mod config;
 #[cfg(feature = "gst")]
@@ -20,6 +22,7 @@ mod line;
 mod live;
 #[cfg(feature = "gst")]
 mod log;
+mod man;
 mod outputs;
 mod progress;
 #[cfg(feature = "gst")]
@@ -29,6 +32,8 @@ mod signals;
 #[cfg(feature = "gst")]
 mod single;
 pub mod stage;
+#[cfg(feature = "gst")]
+mod status;
 pub mod terminal;
 #[cfg(feature = "gst")]
 mod window;
@@ -56,6 +61,7 @@ Examples:
   vfaq backends                      which generators can be used, and how quick they are
   vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq assemble -n friday            one file of a recording that went on in further parts
+  vfaq status -n friday              where a project stands, and what to do next
   vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq workflow check clip.json      where prompt, seed and pictures go in a ComfyUI workflow
@@ -103,6 +109,12 @@ enum Command {
     /// Join the parts of a recording into one file
     #[cfg(feature = "gst")]
     Assemble(assemble::AssembleArgs),
+    /// Say where a project stands, and what to do next
+    #[cfg(feature = "gst")]
+    Status(status::StatusArgs),
+    /// Begin a project anew, or remove it
+    #[cfg(feature = "gst")]
+    Clean(clean::CleanArgs),
     /// Give a video another frame rate, and another size
     #[cfg(feature = "gst")]
     Interpolate(interpolate::InterpolateArgs),
@@ -117,6 +129,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Print completions for a shell: source <(vfaq completions bash)
     Completions(completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(man::ManArgs),
     /// The process behind a full-screen window
     #[cfg(feature = "gst")]
     #[command(hide = true)]
@@ -162,12 +176,17 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         #[cfg(feature = "gst")]
         Command::Assemble(args) => return assemble::run(&cli.folders, args, clock),
         #[cfg(feature = "gst")]
+        Command::Status(args) => status::run(&cli.folders, args)?,
+        #[cfg(feature = "gst")]
+        Command::Clean(args) => clean::run(&cli.folders, &args, &clock)?,
+        #[cfg(feature = "gst")]
         Command::Interpolate(args) => return interpolate::run(args, clock),
         Command::Config(command) => config::run(&cli.folders, &command)?,
         Command::Workflow(command) => workflow::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args)?,
         #[cfg(feature = "gst")]
         Command::Window(args) => return Ok(window::run(&args)),
     }

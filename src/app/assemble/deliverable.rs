@@ -8,6 +8,7 @@ use super::{Ended, Sound, Step, Tags, Work, sha256};
 use crate::archive::{Recording, RecordingKind, Recordings};
 use crate::base::clock::iso8601;
 use crate::base::error::{Error, Result};
+use crate::base::time::NS;
 use crate::finalize::deliverable::{self, Deliverable};
 use crate::mp4::{self, Clip, Concat};
 use crate::stream::sound_file;
@@ -192,5 +193,7 @@ fn track(
 ) -> Result<Option<(tempfile::TempPath, PathBuf)>> {
     let temporary = master::temporary(&work.folder, ".m4a")?;
     let path = temporary.to_path_buf();
-    Ok(sound_file::write(sound, seconds, &path, work.stop)?.then_some((temporary, path)))
+    let length_ns = (seconds * NS as f64).round() as u64;
+    let whole = sound_file::write_aac(sound, length_ns, &path, &mut |_, _| {}, work.stop)?;
+    Ok(whole.then_some((temporary, path)))
 }

@@ -10,10 +10,12 @@ use crate::base::clock::iso8601;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::publish;
 use crate::base::time::NS;
-use crate::mp4::{Chapter, Clip, Concat, agreement};
+use crate::mp4::{Chapter, Clip, Concat, agreement, usual_format};
 use crate::stream::stitch;
 
 pub const FILE: &str = "final_output.mp4";
+/// Of x264, for clips that are encoded again.
+const PRESET: &str = "slow";
 const PREVIEW: &str = "preview.mp4";
 
 /// Makes the base master, unless it is there and current. One that is not is kept under another
@@ -183,8 +185,16 @@ fn write(
         true => None,
         false => {
             let encoded = temporary(&work.folder, ".mp4")?;
-            if !stitch::write(&clips, work.config.finalizer.crf, &encoded, &mut on_progress, stop)?
-            {
+            let (size, fps) = usual_format(&clips)
+                .ok_or_else(|| Error::internal("clips without a size or rate"))?;
+            let settings = stitch::Settings {
+                size,
+                fps,
+                preset: PRESET.into(),
+                crf: work.config.finalizer.crf,
+            };
+            let frames = stitch::stitch(&clips, &settings, &encoded, &mut on_progress, stop)?;
+            if frames.is_none() {
                 (work.on_step)(Step::Stopped { file: name });
                 return Ok(None);
             }

@@ -16,10 +16,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::batch;
-use crate::archive::{Recordings, Survey, named_folder};
+use super::{batch, project_folder};
+use crate::archive::{Recordings, Survey};
 use crate::base::clock::Clock;
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::config::{self, Config};
 use crate::mp4;
 use crate::worqspace;
@@ -158,7 +158,8 @@ pub fn assemble(
 ) -> Result<Ended> {
     crate::stream::init()?;
     let config = settings(options)?;
-    let folder = folder(options, &config)?;
+    let (name, output) = (options.name.as_deref(), options.output.as_deref());
+    let folder = project_folder::folder(&options.worqspace, name, output)?;
     let mut work = Work { folder, options, config, clock, stop, on_step };
     match &options.what {
         What::Preview { cycles } => work.preview(*cycles),
@@ -207,17 +208,6 @@ impl Tags {
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn folder(options: &AssembleOptions, config: &Config) -> Result<PathBuf> {
-    match (&options.name, &options.output) {
-        (Some(_), Some(_)) => {
-            Err(Error::usage("-n and -o both say which project; give one of them"))
-        }
-        (Some(name), None) => named_folder(&options.worqspace, name),
-        (None, Some(output)) => Ok(output.clone()),
-        (None, None) => Ok(config.paths.output_dir.clone()),
-    }
 }
 
 impl Work<'_> {
