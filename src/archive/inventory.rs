@@ -19,6 +19,8 @@ use crate::base::error::{Error, Result};
 const FINALIZING: &str = ".finalizing";
 /// The page of `vfaq status --html`.
 pub const CONTACT_SHEET: &str = "contact_sheet.html";
+/// What `vfaq assemble --preview` writes.
+const PREVIEW: &str = "preview.mp4";
 
 /// The order is that in which a project is removed: what tells of the others goes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -229,6 +231,7 @@ fn root_kind(name: &str) -> Option<Kind> {
     let record = ["config_snapshot.yaml", "journal.jsonl", "vfaq.log", "vfaq.1.log", LOCK];
     match name {
         CONTACT_SHEET => Some(Kind::Pages),
+        PREVIEW => Some(Kind::Masters),
         _ if record.contains(&name) || is_state(name) => Some(Kind::Records),
         _ if is_master(name) => Some(Kind::Masters),
         // The predecessor put a cycle's video here.
@@ -360,6 +363,7 @@ mod tests {
         for name in ["factory_state.json", "factory_state_012.json", "journal.jsonl", ".lock"] {
             assert_eq!(root_kind(name), Some(Kind::Records), "{name}");
         }
+        assert_eq!(root_kind("preview.mp4"), Some(Kind::Masters));
         assert_eq!(root_kind("cycle0001_video.mp4"), Some(Kind::Videos));
         let foreign = [
             "final_cut.mp4",
