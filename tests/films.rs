@@ -328,7 +328,11 @@ fn what_a_kill_left_undone_is_done_first() {
     let (code, said) = fails(&stage, &["assemble"]);
     assert_eq!(code, 64, "{said}");
     assert!(said.contains("cycle 1") && said.contains("cycle0001_video.mp4"), "{said}");
+    runs(&stage, &["run", "-c", "3", "--retry-failed", "--no-assemble"]);
+    runs(&stage, &["assemble", "--no-deliverable"]);
+    assert_master(&stage.project(MASTER), &clips(&stage, &[0, 1, 2]), true);
     // A clip that somebody took away is told, and left out.
+    std::fs::remove_file(stage.project("videos/cycle0001_raw.mp4")).unwrap();
     std::fs::remove_file(&cut).unwrap();
     let said = runs(&stage, &["assemble", "--no-deliverable"]);
     assert!(said.contains("cycle 1: no file is left"), "{said}");

@@ -74,6 +74,11 @@ impl Held {
 }
 
 impl Cycle {
+    /// Its clip or its video can be played.
+    pub fn is_there(&self) -> bool {
+        self.raw.whole().is_some() || self.video.whole().is_some()
+    }
+
     /// Its clip was finished once.
     pub fn was_made(&self) -> bool {
         self.raw != Held::Missing
@@ -132,6 +137,15 @@ impl Survey {
     pub fn session(&self) -> &[Cycle] {
         let first = self.state.as_ref().map_or(0, |state| state.first_cycle);
         &self.cycles[self.cycles.partition_point(|cycle| cycle.cycle.0 < first)..]
+    }
+
+    /// Cycles of the session that failed or are damaged, and of which nothing whole is there.
+    pub fn failed(&self) -> impl Iterator<Item = &Cycle> {
+        let damaged = |held: &Held| matches!(held, Held::Damaged(..));
+        self.session().iter().filter(move |cycle| {
+            !cycle.is_there()
+                && (cycle.failure.is_some() || damaged(&cycle.raw) || damaged(&cycle.video))
+        })
     }
 
     /// Cycles of the session that a kill came upon between their clip and the last word on them: there

@@ -99,7 +99,7 @@ pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<
         }),
         dry_run: args.dry_run,
     };
-    let stop = stop_at_signals("the same command goes on from there; Ctrl-C again ends at once")?;
+    let stop = stop_at_signals()?;
     films(&options, &Arc::new(clock), &stop, args.json)
 }
 

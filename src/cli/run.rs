@@ -118,14 +118,13 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
     if args.dry_run {
         return rehearse(&options, clock);
     }
-    let stop = stop_at_signals("the cycle is finished first; Ctrl-C again stops at once")?;
+    let stop = stop_at_signals()?;
     let (outcome, shown) = work_on(&options, &clock, &stop, args.json, args.quiet)?;
-    let mut code = ExitCode::SUCCESS;
-    match &outcome.why {
-        Why::Enough => {}
+    let code = match &outcome.why {
+        Why::Enough => ExitCode::SUCCESS,
         Why::Stopped => {
             shown.note("stopped; the same command goes on from here");
-            code = ExitCode::from(INTERRUPTED);
+            ExitCode::from(INTERRUPTED)
         }
         Why::NoRoom { free_mb, least_mb } => {
             let text = format!(
@@ -135,16 +134,16 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
             );
             return Err(Error::new(Kind::Io, text));
         }
-    }
+    };
     drop(shown);
-    let film = outcome.why == Why::Enough && !args.no_assemble;
-    if film {
-        code = films(&film_of(&options, args.skip_failed), &clock, &stop, args.json)?;
-    }
+    let filmed = match outcome.why == Why::Enough && !args.no_assemble {
+        true => films(&film_of(&options, args.skip_failed), &clock, &stop, args.json),
+        false => Ok(code),
+    };
     if options.name.is_none() && !args.json && outcome.made > 0 {
         offer_name(&options, &outcome)?;
     }
-    Ok(code)
+    filmed
 }
 
 /// The film of what a run has made.
@@ -217,9 +216,9 @@ pub fn work_on(
     Ok((outcome, shown))
 }
 
-/// The first signal asks for a stop that loses nothing, and says `first`; the second for one at once;
-/// the third ends the process.
-pub fn stop_at_signals(first: &'static str) -> Result<watch::Sender<Stop>> {
+/// The first signal asks for a stop that loses nothing, the second for one at once; the third ends the
+/// process.
+pub fn stop_at_signals() -> Result<watch::Sender<Stop>> {
     let (sender, signals) = bounded(4);
     watch_signals(sender)?;
     let stop = watch::Sender::new(Stop::No);
@@ -230,7 +229,10 @@ pub fn stop_at_signals(first: &'static str) -> Result<watch::Sender<Stop>> {
             for _ in signals {
                 let now = *wanted.borrow();
                 let (next, said) = match now {
-                    Stop::No => (Stop::AfterCycle, first),
+                    Stop::No => (
+                        Stop::AfterCycle,
+                        "it ends as soon as nothing is lost by it; Ctrl-C again stops at once",
+                    ),
                     Stop::AfterCycle => (Stop::Now, "stopping"),
                     Stop::Now => std::process::exit(INTERRUPTED.into()),
                 };

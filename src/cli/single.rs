@@ -59,7 +59,7 @@ pub fn run(folders: &Folders, args: SingleArgs, clock: SystemClock) -> Result<Ex
     if args.dry_run {
         return rehearse(&options, clock);
     }
-    let stop = stop_at_signals("the cycle is finished first; Ctrl-C again stops at once")?;
+    let stop = stop_at_signals()?;
     let (outcome, shown) = work_on(&options, &clock, &stop, args.json, false)?;
     match outcome.why {
         Why::Enough => Ok(ExitCode::SUCCESS),

@@ -189,8 +189,9 @@ pub fn assert_part(path: &Path, frames: usize, canvas: (u32, u32)) -> Probe {
     let (_, length) = probe.video_span;
     assert!((length - frames as f64 / 60.0).abs() < 1e-3, "{shown}: {length} s");
     let (starts, ends) = probe.sound_off_by();
-    let aac_frame = 1024.0 / 48_000.0 + 1e-3;
-    assert!(starts.abs() < aac_frame && ends.abs() < aac_frame, "{shown}: {starts}, {ends} s");
+    // A part that ends in the middle of a show may end some samples beyond that.
+    let most = 1.2 * 1024.0 / 48_000.0;
+    assert!(starts.abs() < most && ends.abs() < most, "{shown}: {starts}, {ends} s");
     probe
 }
 

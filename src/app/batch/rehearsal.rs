@@ -41,7 +41,7 @@ pub fn rehearse(options: &BatchOptions, clock: Arc<dyn Clock>) -> Result<Vec<Str
     if let Some(holder) = survey.as_ref().and_then(|survey| survey.holder.as_ref()) {
         lines.push(format!("           is in use by {holder}: a run would be refused"));
     }
-    let open: Vec<_> = session.iter().filter(|cycle| cycle.failure.is_some()).collect();
+    let open: Vec<_> = survey.iter().flat_map(Survey::failed).collect();
     if !open.is_empty() {
         let numbers: Vec<_> = open.iter().map(|cycle| cycle.cycle.0.to_string()).collect();
         lines.push(format!("failed     cycles {} (--retry-failed makes them)", numbers.join(", ")));

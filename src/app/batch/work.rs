@@ -207,7 +207,7 @@ impl Run<'_> {
             Work::Complete => Ok(Why::Enough),
             Work::Single { cycle } => {
                 let cycle = cycle.unwrap_or(resume.next_cycle);
-                let there = session.iter().any(|c| c.cycle == cycle && c.was_made());
+                let there = session.iter().any(|c| c.cycle == cycle && c.is_there());
                 if there {
                     return Err(Error::conflict(format!(
                         "--cycle {}: the project has this cycle already, and keeps it; leave --cycle \
@@ -220,7 +220,7 @@ impl Run<'_> {
             }
             Work::Run { retry_failed, .. } => {
                 if retry_failed {
-                    for failed in session.iter().filter(|c| c.failure.is_some() && !c.was_made()) {
+                    for failed in survey.failed() {
                         let previous = self.before(failed.cycle, session).await?;
                         let why = self.only(failed.cycle, previous).await?;
                         if why != Why::Enough || *self.stop.borrow() != Stop::No {
