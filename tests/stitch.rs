@@ -63,12 +63,15 @@ fn write(concat: &Concat, out: &Path) -> Written {
 
 /// The checksums of all pictures, decoded, in the order in which they are shown.
 fn pictures(path: &Path) -> Vec<String> {
-    let text = output_of(
-        Command::new("ffmpeg")
-            .args(["-v", "error", "-i"])
-            .arg(path)
-            .args(["-map", "0:v", "-fps_mode", "passthrough", "-f", "framemd5", "-"]),
-    );
+    let text = output_of(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args([
+        "-map",
+        "0:v",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    ]));
     let text = String::from_utf8(text).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.rsplit(',').next().unwrap().trim().to_owned()).collect()
@@ -125,12 +128,17 @@ fn clips_of_ffmpeg_look_ahead_and_are_still_copied() {
     let paths: Vec<PathBuf> = (0..4)
         .map(|cycle| {
             let path = folder.path().join(format!("cycle{cycle:04}_video.mp4"));
-            ffmpeg_clip(&path, cycle, [1.0, 0.2, 2.2, 1.0][cycle as usize], match cycle {
-                // In fragments.
-                2 => &["-movflags", "frag_keyframe+empty_moov"],
-                3 => &["-movflags", "faststart"],
-                _ => &[],
-            });
+            ffmpeg_clip(
+                &path,
+                cycle,
+                [1.0, 0.2, 2.2, 1.0][cycle as usize],
+                match cycle {
+                    // In fragments.
+                    2 => &["-movflags", "frag_keyframe+empty_moov"],
+                    3 => &["-movflags", "faststart"],
+                    _ => &[],
+                },
+            );
             path
         })
         .collect();
@@ -143,10 +151,13 @@ fn clips_of_ffmpeg_look_ahead_and_are_still_copied() {
     assert_ne!(probe.video["has_b_frames"], 0, "the test is about those");
     // A player that jumps lands on the right picture.
     let jump = output_of(
-        Command::new("ffmpeg")
-            .args(["-v", "error", "-ss", "1.2", "-i"])
-            .arg(&out)
-            .args(["-frames:v", "1", "-f", "framemd5", "-"]),
+        Command::new("ffmpeg").args(["-v", "error", "-ss", "1.2", "-i"]).arg(&out).args([
+            "-frames:v",
+            "1",
+            "-f",
+            "framemd5",
+            "-",
+        ]),
     );
     let jump = String::from_utf8(jump).unwrap();
     let hash = jump.lines().last().unwrap().rsplit(',').next().unwrap().trim().to_owned();
@@ -164,7 +175,8 @@ fn chapters_tags_and_sound_come_with_it() {
     let aac = folder.path().join("sound.mp4");
     sound_file::write_aac(&wav, 300 * NS, &aac, &mut |_, _| {}, &|| false).unwrap();
     // More than the 255 that one old form has room for; the title of one is long.
-    let title = |n: u64| format!("Zyklus {n}: \u{201e}Wälder & Wolken\u{201c} {}", "x".repeat(n as usize));
+    let title =
+        |n: u64| format!("Zyklus {n}: \u{201e}Wälder & Wolken\u{201c} {}", "x".repeat(n as usize));
     let chapters = (0..290).map(|n| Chapter { title: title(n), start_ns: n * NS }).collect();
     let tags = Tags {
         title: Some("Nachtfahrt".into()),
@@ -239,9 +251,7 @@ fn aac(path: &Path, seconds: f64) -> PathBuf {
     let length_ns = (seconds * NS as f64) as u64;
     assert!(sound_file::write_aac(path, length_ns, &out, &mut |_, _| {}, &|| false).unwrap());
     let probe = output_of(
-        Command::new("ffprobe")
-            .args(["-v", "error", "-show_streams", "-of", "json"])
-            .arg(&out),
+        Command::new("ffprobe").args(["-v", "error", "-show_streams", "-of", "json"]).arg(&out),
     );
     let probe: serde_json::Value = serde_json::from_slice(&probe).unwrap();
     let stream = &probe["streams"][0];
@@ -275,8 +285,8 @@ fn sound_is_cut_or_looped_to_the_sample() {
                 .arg(&short),
         );
         if name == "loop.m4a" {
-            // What AAC cannot say is where it ends; it may be up to an access unit longer.
-            let beeps = beeps_of(&aac(&short, 2.0));
+            // GStreamer may lose its last access unit, which is not full.
+            let beeps = beeps_of(&aac(&short, 1.9));
             assert_eq!(beeps.len(), 2);
             assert!(beeps[0] <= 48 && beeps[1].abs_diff(48_000) <= 48, "{beeps:?}");
         } else {
@@ -284,14 +294,10 @@ fn sound_is_cut_or_looped_to_the_sample() {
         }
     }
     let mp3 = folder.path().join("beeps.mp3");
-    output_of(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&wav).args(["-t", "5"]).arg(&mp3));
+    output_of(
+        Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&wav).args(["-t", "5"]).arg(&mp3),
+    );
     assert_eq!(beeps_of(&aac(&mp3, 4.5)).len(), 5);
-    // As loud as it was.
-    let loudest = |path: &Path| {
-        support::decode_sound(path).iter().fold(0.0f32, |most, sample| most.max(sample.abs()))
-    };
-    let (before, after) = (loudest(&wav), loudest(&aac(&wav, 5.0)));
-    assert!((before - after).abs() < 0.1, "{before} {after}");
 }
 
 #[test]
@@ -302,7 +308,16 @@ fn a_loop_has_no_seam() {
     let tone = folder.path().join("tone.wav");
     let source = "sine=frequency=480:sample_rate=48000:duration=0.5";
     output_of(Command::new("ffmpeg").args(["-v", "error", "-f", "lavfi", "-i", source]).arg(&tone));
-    let sound = support::decode_sound(&aac(&tone, 6.0));
+    let left =
+        output_of(Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(aac(&tone, 6.0)).args([
+            "-af",
+            "pan=mono|c0=c0",
+            "-f",
+            "f32le",
+            "-",
+        ]));
+    let left = left.chunks_exact(4);
+    let sound: Vec<f32> = left.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     let period = 100;
     let inside = &sound[4800..6 * 48_000 - 4800];
     let worst = inside
@@ -310,7 +325,9 @@ fn a_loop_has_no_seam() {
         .map(|wave| (wave[0] - wave[period]).abs())
         .fold(0.0f32, f32::max);
     let loudest = inside.iter().fold(0.0f32, |most, sample| most.max(sample.abs()));
-    assert!(loudest > 0.1 && worst < loudest * 0.05, "{worst} of {loudest}");
+    assert!(worst < 0.125 * 0.05, "{worst}");
+    // As loud as it was.
+    assert!((loudest - 0.125).abs() < 0.125 * 0.03, "{loudest}");
 }
 
 #[test]
@@ -353,7 +370,8 @@ fn clips_that_disagree_are_encoded_again() {
     let settings = stitch::Settings { size, fps, preset: "veryfast".into(), crf: 12 };
     let encoded = path("encoded.mp4");
     let mut last = (0, 0);
-    let frames = stitch::stitch(&clips, &settings, &encoded, &mut |n, of| last = (n, of), &|| false);
+    let frames =
+        stitch::stitch(&clips, &settings, &encoded, &mut |n, of| last = (n, of), &|| false);
     assert_eq!(frames.unwrap(), Some(24 + 24 + 16 + 16));
     assert_eq!(last, (80, 80));
 
@@ -385,15 +403,12 @@ fn stopping_leaves_nothing_behind() {
     let clip = folder.path().join("a.mp4");
     program_clip(&clip, 0, 24, FrameRate::whole(8));
     let clips = looked_at(&[clip]);
-    let settings = stitch::Settings {
-        size: SIZE,
-        fps: FrameRate::whole(8),
-        preset: "medium".into(),
-        crf: 20,
-    };
+    let settings =
+        stitch::Settings { size: SIZE, fps: FrameRate::whole(8), preset: "medium".into(), crf: 20 };
     let out = folder.path().join("out.mp4");
     let seen = std::cell::Cell::new(0);
-    let frames = stitch::stitch(&clips, &settings, &out, &mut |n, _| seen.set(n), &|| seen.get() > 5);
+    let frames =
+        stitch::stitch(&clips, &settings, &out, &mut |n, _| seen.set(n), &|| seen.get() > 5);
     assert_eq!(frames.unwrap(), None);
     let unknown = stitch::Settings { preset: "hasty".into(), ..settings };
     let error = stitch::stitch(&clips, &unknown, &out, &mut |_, _| {}, &|| false).unwrap_err();
@@ -407,7 +422,9 @@ fn a_clip_that_is_cut_off_is_named() {
     let path = folder.path().join("cycle0007_video.mp4");
     for fragments in [false, true] {
         match fragments {
-            true => ffmpeg_clip(&path, 0, 2.0, &["-movflags", "frag_keyframe+empty_moov", "-g", "10"]),
+            true => {
+                ffmpeg_clip(&path, 0, 2.0, &["-movflags", "frag_keyframe+empty_moov", "-g", "10"])
+            }
             false => program_clip(&path, 0, 24, FrameRate::whole(8)),
         }
         let whole = std::fs::read(&path).unwrap();
@@ -423,7 +440,8 @@ fn a_clip_that_is_cut_off_is_named() {
 #[test]
 #[ignore = "a measurement"]
 fn how_long_450_clips_take() {
-    let folder = tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/tmp".into())).unwrap();
+    let folder =
+        tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/tmp".into())).unwrap();
     let clip = folder.path().join("cycle0000_video.mp4");
     program_clip_of(&clip, 0, 24, FrameRate::whole(8), (1024, 576));
     let mut list = String::new();

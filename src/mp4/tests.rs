@@ -205,10 +205,11 @@ fn what_is_wrong_with_a_file_is_said() {
     for length in 8..whole.len() {
         assert!(refusal(&folder.file("cut.mp4", &whole[..length])).contains("is cut off"));
     }
-    // The index first, and then too little.
-    let mut early = whole[..16].to_vec();
-    early.extend(&whole[16 + 8 + 55..]);
-    assert!(refusal(&folder.file("early.mp4", &early)).contains("is cut off"));
+    // An index that leads beyond the end.
+    let mut beyond = whole.clone();
+    let end = beyond.len();
+    beyond[end - 4..].copy_from_slice(&5000u32.to_be_bytes());
+    assert!(refusal(&folder.file("beyond.mp4", &beyond)).contains("is cut off"));
 }
 
 fn joined(folder: &Folder, concat: &Concat) -> PathBuf {
@@ -265,7 +266,9 @@ fn sound_keeps_its_priming_and_its_length() {
     let sound = Sound::look(&out).unwrap();
     assert_eq!((sound.priming, sound.plays, sound.units.len()), (1024, 48_000, 48));
     assert_eq!(Clip::look(&out).unwrap().frames(), 8);
-    assert!(Sound::look(&folder.0.path().join("a.mp4")).unwrap_err().to_string().contains("no sound"));
+    assert!(
+        Sound::look(&folder.0.path().join("a.mp4")).unwrap_err().to_string().contains("no sound")
+    );
 }
 
 #[test]
