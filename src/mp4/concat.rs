@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::agree::agreement;
+use super::agree::common_rate;
 use super::boxes::{put, put_box};
 use super::clip::{Clip, Sound, rescale};
 use super::index::{self, Media, Runs, Tags, Track};
@@ -78,10 +78,9 @@ impl Concat {
         on_progress: &mut dyn FnMut(u64, u64),
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Written>> {
-        agreement(&self.clips)
+        let rate = common_rate(&self.clips)
             .map_err(|why| Error::conflict(format!("the clips cannot be copied: {why}")))?;
         let first = self.clips.first().ok_or_else(|| Error::internal("no clip"))?;
-        let rate = first.rate.ok_or_else(|| Error::internal("no frame rate"))?;
         let frames: u64 = self.clips.iter().map(Clip::frames).sum();
         if frames > u64::from(u32::MAX / 2) {
             return Err(Error::conflict("that are more pictures than one MP4 can have"));
