@@ -16,7 +16,9 @@ use vfaq::finalize::deliverable::{Deliverable, Settings, Step, X264Preset};
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [source, folder, more @ ..] = &arguments[..] else {
-        println!("finalizer SOURCE FOLDER [AT_ONCE [SEGMENT_SECONDS]]; see scripts/bench-finalizer");
+        println!(
+            "finalizer SOURCE FOLDER [AT_ONCE [SEGMENT_SECONDS]]; see scripts/bench-finalizer"
+        );
         return;
     };
     let number = |at: usize, usual: f64| more.get(at).map_or(usual, |text| text.parse().unwrap());

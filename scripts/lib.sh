@@ -52,8 +52,8 @@ stop() {
   exit "$code"
 }
 
-# need_system live|test|soak|soak-outputs|bench-interpolation|plugin: returns when the system has what that
-# script needs.
+# need_system live|test|soak|soak-outputs|bench-interpolation|bench-finalizer|plugin: returns when the system
+# has what that script needs.
 need_system() {
   local purpose=$1
   if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
@@ -83,6 +83,7 @@ need_debian_packages() {
   case $1 in
     test) wanted+=("${APT_TEST[@]}") ;;
     soak) wanted+=("${APT_SOAK[@]}") ;;
+    bench-finalizer) wanted+=(ffmpeg python3) ;;
     soak-outputs) wanted+=("${APT_SOAK_OUTPUTS[@]}") ;;
     bench-interpolation) wanted+=("${APT_BENCH_INTERPOLATION[@]}") ;;
   esac
@@ -123,7 +124,7 @@ need_other_system() {
       ;;
     soak) tools+=(ffprobe python3) ;;
     soak-outputs) tools+=(ffprobe python3 nginx srt-live-transmit Xvfb) ;;
-    bench-interpolation) tools+=(ffmpeg ffprobe python3) ;;
+    bench-interpolation | bench-finalizer) tools+=(ffmpeg ffprobe python3) ;;
   esac
   for tool in "${tools[@]}"; do
     command -v "$tool" >/dev/null || lacking+=("$tool")
@@ -155,7 +156,7 @@ tell_packages() {
       extra_suse=' ffmpeg ShellCheck xorg-x11-server-Xvfb ImageMagick xdotool'
       extra_brew=' ffmpeg shellcheck'
       ;;
-    soak | bench-interpolation)
+    soak | bench-interpolation | bench-finalizer)
       extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'
       extra_suse=' ffmpeg python3' extra_brew=' ffmpeg python'
       ;;

@@ -111,6 +111,8 @@ impl Run<'_> {
         let (begun, before) = (clock.now(), plan.done().0);
         let mut under_way = std::collections::BTreeMap::new();
         let mut result = Ok(());
+        // What was found is done.
+        on_step(Step::Progress(Progress { done: before, of: plan.frames(), per_second: 0.0 }));
         loop {
             let outcome = match told.recv_timeout(STEP) {
                 Ok(Told::Frames(number, frames)) => {
