@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod cycle;
+pub mod finalize;
 pub mod generate;
 pub mod llm;
 pub mod media;

@@ -85,7 +85,8 @@ pub fn assemble(options: &AssembleOptions, on_step: &mut dyn FnMut(Step<'_>)) ->
     Ok(())
 }
 
-fn folder(options: &AssembleOptions) -> Result<PathBuf> {
+/// The project's folder.
+pub fn folder(options: &AssembleOptions) -> Result<PathBuf> {
     match (&options.name, &options.output) {
         (Some(_), Some(_)) => {
             Err(Error::usage("-n and -o both say which project; give one of them"))

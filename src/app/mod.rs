@@ -20,6 +20,7 @@ mod parts;
 mod prepare_show;
 mod rehearsal;
 mod report;
+pub mod rerender;
 mod room;
 mod running;
 pub mod save_as;

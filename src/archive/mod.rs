@@ -17,7 +17,7 @@ pub mod survey;
 mod writer;
 
 use holdings::listed_cycle;
-pub use holdings::{PlayableCycle, ResumePoint};
+pub use holdings::{Clips, PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};
 pub use project::{Open, Project, named_folder, recording_part};
 pub use recordings::Recordings;

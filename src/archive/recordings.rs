@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::project::{STATE, lock, sweep};
+use super::holdings::Clips;
+use super::project::{STATE, list, lock, sweep};
 use super::{FactoryState, Recording, mp4, read_json};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
@@ -73,6 +74,40 @@ impl Recordings {
             return Ok(());
         };
         recording.joined = Some(joined.to_owned());
+        self.save()
+    }
+
+    /// Notes a new file.
+    pub fn add(&mut self, recording: Recording) -> Result<()> {
+        self.state.recordings.push(recording);
+        self.save()
+    }
+
+    /// `final_60fps_1080p_KIND.mp4` for the recording `final_60fps_1080p.mp4`, or the first of
+    /// `final_60fps_1080p_KIND_002.mp4`, ... of which there is neither the file nor an entry.
+    pub fn free_name(&self, recording: &str, kind: &str) -> Result<String> {
+        let stem = Path::new(recording).file_stem().unwrap_or_default().to_string_lossy();
+        let mut taken = list(&self.folder)?;
+        taken.extend(self.state.recordings.iter().map(|recording| recording.file.clone()));
+        let mut number = 1;
+        loop {
+            let name = match number {
+                1 => format!("{stem}_{kind}.mp4"),
+                n => format!("{stem}_{kind}_{n:03}.mp4"),
+            };
+            if !taken.contains(&name) {
+                return Ok(name);
+            }
+            number += 1;
+        }
+    }
+
+    /// The cycles' clips as they are there now.
+    pub fn clips(&self) -> Result<Clips> {
+        Clips::scan(&self.folder)
+    }
+
+    fn save(&self) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(&self.state).map_err(Error::fault)?;
         text.push(b'\n');
         write_atomic(&self.folder.join(STATE), &text)

@@ -159,6 +159,9 @@ pub struct Recording {
     /// Of an assembled one: the fingerprint of the base master that it was made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<String>,
+    /// Of one that was rebuilt from the archive: the recording whose pictures were drawn anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerendered_from: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

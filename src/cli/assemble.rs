@@ -24,19 +24,25 @@ Examples:
   vfaq assemble -n friday                 every recording of 'friday' that has parts
   vfaq assemble -n friday --dry-run       say what would be joined, and how
   vfaq assemble -o qodeyard --recording final_60fps_1080p_002.mp4
-                                          one recording of a folder")]
+                                          one recording of a folder
+  vfaq assemble -n friday --rerender      the last set, drawn again from its clips")]
 pub struct AssembleArgs {
     /// Project name; its folder is WORQSPACE/qonstructions/NAME
     #[arg(short, long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
 
     /// Only this recording: the name of its first file
     #[arg(long, value_name = "FILE")]
-    recording: Option<PathBuf>,
+    pub(super) recording: Option<PathBuf>,
 
     /// Say what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Rebuild the set from the archive and the journal instead, at the best quality, into
+    /// final_60fps_1080p_rerender.mp4
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) rerender: bool,
 }
 
 pub fn run(folders: &Folders, args: AssembleArgs) -> Result<()> {

@@ -8,6 +8,7 @@
 
 mod joint;
 mod motion;
+mod whole;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::ring::{Closed, Feeder};
 use joint::Joiner;
 pub use motion::MotionCounters;
 use motion::MotionFinder;
+pub use whole::{Growth, Whole};
 
 /// Clips that may wait to be prepared. A generator that is further ahead waits.
 const WAITING: usize = 32;
