@@ -69,6 +69,11 @@ impl<'a> Stock<'a> {
         Some(stocked)
     }
 
+    #[cfg(test)]
+    pub fn put(&mut self, source: Source, clip: Arc<PreparedClip>) {
+        self.held.push_back((source, Stocked::Clip { clip, spoilt: None }));
+    }
+
     fn bytes(&self) -> usize {
         let bytes = |(_, stocked): &(Source, Stocked)| match stocked {
             Stocked::Clip { clip, .. } => clip.bytes(),

@@ -1,0 +1,210 @@
+//! `vfaq assemble --rerender`: a set that was played is drawn again from its clips, picture for
+//! picture, under the sound that it had.
+#![cfg(feature = "gst")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use support::show::{SOON, Show, Stage, small, with};
+
+const SMALL: (u32, u32) = (640, 360);
+/// Pictures are compared at this size: what an encoder does to single pixels counts less.
+const LOOK: (u32, u32) = (160, 90);
+
+fn set(show: &Show, address: &str, value: f64) {
+    let answer = show.put(&format!("/api/v1/params/{address}"), &json!({"value": value}));
+    assert_eq!(answer.status(), 200, "{address}");
+}
+
+fn frames_later(show: &mut Show, frames: u64) {
+    let rendered = |state: &Value| state["frames"]["rendered"].as_u64().unwrap();
+    let now = rendered(&show.state());
+    show.until_state("further frames", |state| rendered(state) >= now + frames);
+}
+
+/// Rebuilds the set; returns what was said.
+fn rerender(stage: &Stage, arguments: &[&str]) -> String {
+    let mut command = stage.vfaq(&["-w", "w", "-o", "out", "assemble", "--rerender"]);
+    let said = support::output_of(command.args(arguments));
+    let said = String::from_utf8(said).unwrap();
+    println!("{said}");
+    said
+}
+
+fn psnr(a: &[u8], b: &[u8]) -> f64 {
+    let square = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
+    let mse = a.iter().zip(b).map(square).sum::<f64>() / a.len() as f64;
+    if mse == 0.0 { 99.0 } else { (10.0 * (255.0 * 255.0 / mse).log10()).min(99.0) }
+}
+
+fn look(path: &Path) -> Vec<Vec<u8>> {
+    support::decode_luma(path, LOOK.0, LOOK.1)
+}
+
+/// The encoded sound, packet by packet, without that of the times.
+fn sound(path: &Path) -> Vec<u8> {
+    support::output_of(
+        Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(path)
+            .args(["-map", "0:a", "-c", "copy", "-f", "adts", "-"]),
+    )
+}
+
+/// The frames of the session in which the picture before went out again.
+fn held(stage: &Stage) -> Vec<bool> {
+    let mut held = Vec::new();
+    for event in stage.events("held") {
+        let [first, frames] = ["frame", "frames"].map(|key| event[key].as_u64().unwrap() as usize);
+        held.resize(held.len().max(first + frames), false);
+        held[first..first + frames].fill(true);
+    }
+    held
+}
+
+/// Every picture is the one that was recorded, and none stands at a neighbour's place. `first`: the
+/// session's frame that the recording begins with.
+fn assert_same(new: &[Vec<u8>], recorded: &[Vec<u8>], held: &[bool], first: usize) {
+    assert_eq!(new.len(), recorded.len());
+    let was_held = |n: usize| held.get(n + first) == Some(&true);
+    let (mut sum, mut least, mut count, mut told) = (0.0, f64::MAX, 0, 0);
+    for n in (0..new.len()).filter(|n| !was_held(*n)) {
+        let here = psnr(&new[n], &recorded[n]);
+        (sum, least, count) = (sum + here, here.min(least), count + 1);
+        for other in [n.wrapping_sub(1), n + 1] {
+            let Some(neighbour) = recorded.get(other).filter(|_| !was_held(other)) else { continue };
+            // Where something moves, a neighbour is less alike.
+            if psnr(neighbour, &recorded[n]) < here - 3.0 {
+                told += 1;
+                let there = psnr(&new[n], neighbour);
+                assert!(there < here, "frame {n} is {here:.1} dB, and as frame {other} {there:.1}");
+            }
+        }
+    }
+    let mean = sum / f64::from(count);
+    println!("{mean:.1} dB, at least {least:.1}; {told} neighbours of {count} frames are unlike");
+    assert!(mean > 32.0 && least > 24.0, "{mean:.1} dB, at least {least:.1}");
+    assert!(told > count / 2, "{told} neighbours of {count} frames tell apart");
+}
+
+#[test]
+fn a_set_is_drawn_again_as_it_was_played() {
+    let stage = Stage::new(&Value::Null);
+    support::beeps(&stage.path("w/beeps.wav"));
+    let settings = json!({"live": {
+        "audio": {"source": "file:beeps.wav"}, "bitrate_kbps": 4000, "fit": "contain",
+    }});
+    stage.settings(&with(small(), settings));
+    let mut show = stage.live(&["--standby"]);
+    show.until_state("on air", |state| state["frames"]["rendered"].as_u64() > Some(40));
+    set(&show, "fx/saturation", 0.5);
+    assert!(show.post("/api/v1/go").status().is_success());
+    show.until_state("a cycle", |state| state["cycles"]["played"].as_u64() > Some(0));
+    set(&show, "fx/zoom", 2.0);
+    frames_later(&mut show, 40);
+    set(&show, "fx/zoom", 1.2);
+    set(&show, "fx/brightness", 0.15);
+    frames_later(&mut show, 30);
+    set(&show, "fx/blackout", 1.0);
+    frames_later(&mut show, 10);
+    set(&show, "fx/blackout", 0.0);
+    show.until_state("cycles", |state| state["cycles"]["played"].as_u64() > Some(4));
+    show.stop();
+
+    let original = stage.project("final_60fps_1080p.mp4");
+    let begins = stage.events("recording")[0].clone();
+    assert_eq!(begins["file"], "final_60fps_1080p.mp4");
+    let first = begins["frame"].as_u64().unwrap() as usize;
+    assert!(first > 40, "the recording begins at go, not with frame {first}");
+
+    let said = rerender(&stage, &[]);
+    assert!(said.starts_with("final_60fps_1080p_rerender.mp4: "), "{said}");
+    assert!(!said.contains("could not be rebuilt"), "{said}");
+    let path = stage.project("final_60fps_1080p_rerender.mp4");
+    let recorded = look(&original);
+    let (new, held) = (look(&path), held(&stage));
+    assert_same(&new, &recorded, &held, first);
+    support::assert_recording(&path, recorded.len(), SMALL);
+    assert!(sound(&path) == sound(&original), "the sound is another");
+    assert_eq!(support::complaints(&path), "");
+
+    let state = stage.state();
+    assert_eq!(state["recordings"].as_array().unwrap().len(), 2);
+    let entry = &state["recordings"][1];
+    assert_eq!(entry["kind"], "assembled");
+    assert_eq!(entry["file"], "final_60fps_1080p_rerender.mp4");
+    assert_eq!(entry["rerendered_from"], "final_60fps_1080p.mp4");
+    assert_eq!(entry["frames"].as_u64(), Some(recorded.len() as u64));
+
+    // Without one of its clips: the recording's own pictures stand there, and that is said.
+    let before = std::fs::read(&path).unwrap();
+    let video = stage.project("videos/cycle0002_raw.mp4");
+    std::fs::rename(&video, stage.path("elsewhere.mp4")).unwrap();
+    let said = rerender(&stage, &["--recording", "final_60fps_1080p.mp4"]);
+    assert!(said.contains("the clip of cycle 0002 is missing"), "{said}");
+    let count: usize = said.lines().nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let stretch = said.lines().nth(2).unwrap().trim().split(' ').collect::<Vec<_>>();
+    let [from, to] = [1, 3].map(|word| {
+        let number: &str = stretch[word];
+        number.trim_end_matches(':').parse::<usize>().unwrap()
+    });
+    assert!(to + 1 - from <= count && count < recorded.len(), "{said}");
+    let path = stage.project("final_60fps_1080p_rerender_002.mp4");
+    let partly = look(&path);
+    assert_same(&partly, &recorded, &held, first);
+    assert!(sound(&path) == sound(&original), "the sound is another");
+    // Encoded once more, not drawn again.
+    let mean = |films: [&Vec<Vec<u8>>; 2]| {
+        (from..=to).map(|n| psnr(&films[0][n], &films[1][n])).sum::<f64>() / (to + 1 - from) as f64
+    };
+    println!("{:.1} dB, drawn again {:.1}", mean([&partly, &recorded]), mean([&new, &recorded]));
+    assert!(mean([&partly, &recorded]) > mean([&new, &recorded]) + 1.0);
+    assert!(before == std::fs::read(stage.project("final_60fps_1080p_rerender.mp4")).unwrap());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the gap is a stretch of real time")]
+fn parts_held_pictures_and_joints_are_as_they_were() {
+    let settings = json!({"live": {
+        "bitrate_kbps": 4000, "join": {"kind": "morph", "seconds": 0.4},
+    }});
+    let stage = Stage::new(&with(small(), settings));
+    let mut show = stage.live(&["--for", "9"]);
+    show.until_state("on air", |state| state["frames"]["rendered"].as_u64() >= Some(200));
+    for gap in [500, 2500] {
+        show.signal(Signal::SIGSTOP);
+        sleep(Duration::from_millis(gap));
+        show.signal(Signal::SIGCONT);
+        frames_later(&mut show, 60);
+    }
+    let status = show.end(SOON);
+    assert!(status.success(), "{}", show.log());
+    let parts = ["final_60fps_1080p.mp4", "final_60fps_1080p.part002.mp4"];
+    let known: Vec<Value> = stage.events("recording").iter().map(|e| e["file"].clone()).collect();
+    assert_eq!(known, parts);
+    let joints = stage.events("shot").iter().filter(|shot| shot["grown"].is_object()).count();
+    println!("{joints} clips grew out of others");
+    assert!(joints > 0, "no clip grew out of another");
+    let held = held(&stage);
+    assert!(held.iter().filter(|held| **held).count() >= 20);
+
+    let said = rerender(&stage, &[]);
+    assert!(!said.contains("could not be rebuilt"), "{said}");
+    let path = stage.project("final_60fps_1080p_rerender.mp4");
+    let recorded: Vec<_> = parts.iter().flat_map(|part| look(&stage.project(part))).collect();
+    assert_eq!(recorded.len(), 540);
+    let new = look(&path);
+    assert_same(&new, &recorded, &held, 0);
+    support::assert_recording(&path, 540, SMALL);
+    // What was held moves on.
+    let (still, _) = support::longest_freeze(&new);
+    println!("{} frames stand still on stage, {still} now", support::longest_freeze(&recorded).0);
+    assert!(still < 12, "{still} frames stand still");
+}
