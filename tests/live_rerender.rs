@@ -14,9 +14,18 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use support::show::{SOON, Show, Stage, small, with};
 
-const SMALL: (u32, u32) = (640, 360);
+const SMALL: (u32, u32) = (320, 180);
 /// Pictures are compared at this size: what an encoder does to single pixels counts less.
 const LOOK: (u32, u32) = (160, 90);
+
+/// What costs so little that hardly a picture is held.
+fn tiny() -> Value {
+    let changes = json!({
+        "generation": {"width": 128, "height": 72},
+        "live": {"canvas": "320x180", "bitrate_kbps": 4000},
+    });
+    with(small(), changes)
+}
 
 fn set(show: &Show, address: &str, value: f64) {
     let answer = show.put(&format!("/api/v1/params/{address}"), &json!({"value": value}));
@@ -79,7 +88,9 @@ fn assert_same(new: &[Vec<u8>], recorded: &[Vec<u8>], held: &[bool], first: usiz
         let here = psnr(&new[n], &recorded[n]);
         (sum, least, count) = (sum + here, here.min(least), count + 1);
         for other in [n.wrapping_sub(1), n + 1] {
-            let Some(neighbour) = recorded.get(other).filter(|_| !was_held(other)) else { continue };
+            let Some(neighbour) = recorded.get(other).filter(|_| !was_held(other)) else {
+                continue;
+            };
             // Where something moves, a neighbour is less alike.
             if psnr(neighbour, &recorded[n]) < here - 3.0 {
                 told += 1;
@@ -90,8 +101,8 @@ fn assert_same(new: &[Vec<u8>], recorded: &[Vec<u8>], held: &[bool], first: usiz
     }
     let mean = sum / f64::from(count);
     println!("{mean:.1} dB, at least {least:.1}; {told} neighbours of {count} frames are unlike");
-    assert!(mean > 32.0 && least > 24.0, "{mean:.1} dB, at least {least:.1}");
-    assert!(told > count / 2, "{told} neighbours of {count} frames tell apart");
+    assert!(mean > 36.0 && least > 24.0, "{mean:.1} dB, at least {least:.1}");
+    assert!(told > 20, "{told} neighbours of {count} frames tell apart");
 }
 
 #[test]
@@ -99,9 +110,9 @@ fn a_set_is_drawn_again_as_it_was_played() {
     let stage = Stage::new(&Value::Null);
     support::beeps(&stage.path("w/beeps.wav"));
     let settings = json!({"live": {
-        "audio": {"source": "file:beeps.wav"}, "bitrate_kbps": 4000, "fit": "contain",
+        "audio": {"source": "file:beeps.wav"}, "fit": "contain",
     }});
-    stage.settings(&with(small(), settings));
+    stage.settings(&with(tiny(), settings));
     let mut show = stage.live(&["--standby"]);
     show.until_state("on air", |state| state["frames"]["rendered"].as_u64() > Some(40));
     set(&show, "fx/saturation", 0.5);
@@ -164,19 +175,22 @@ fn a_set_is_drawn_again_as_it_was_played() {
     let mean = |films: [&Vec<Vec<u8>>; 2]| {
         (from..=to).map(|n| psnr(&films[0][n], &films[1][n])).sum::<f64>() / (to + 1 - from) as f64
     };
-    println!("{:.1} dB, drawn again {:.1}", mean([&partly, &recorded]), mean([&new, &recorded]));
-    assert!(mean([&partly, &recorded]) > mean([&new, &recorded]) + 1.0);
+    let (as_recorded, as_drawn) = (mean([&partly, &recorded]), mean([&partly, &new]));
+    println!("as recorded {as_recorded:.1} dB, as drawn {as_drawn:.1}");
+    assert!(as_recorded > as_drawn, "{as_recorded:.1} dB, as drawn {as_drawn:.1}");
     assert!(before == std::fs::read(stage.project("final_60fps_1080p_rerender.mp4")).unwrap());
 }
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the gap is a stretch of real time")]
 fn parts_held_pictures_and_joints_are_as_they_were() {
-    let settings = json!({"live": {
-        "bitrate_kbps": 4000, "join": {"kind": "morph", "seconds": 0.4},
-    }});
-    let stage = Stage::new(&with(small(), settings));
-    let mut show = stage.live(&["--for", "9"]);
+    let settings = json!({"live": {"join": {"kind": "morph", "seconds": 0.4}}});
+    let stage = Stage::new(&with(tiny(), settings));
+    // A set that is there plays with everything ahead: clips forth and back, over and over.
+    let mut show = stage.live(&["--no-record"]);
+    show.until("three cycles", SOON, |_| (stage.raw_cycles().len() >= 3).then_some(()));
+    show.stop();
+    let mut show = stage.live(&["--play=bounce", "--for", "9"]);
     show.until_state("on air", |state| state["frames"]["rendered"].as_u64() >= Some(200));
     for gap in [500, 2500] {
         show.signal(Signal::SIGSTOP);
@@ -192,6 +206,7 @@ fn parts_held_pictures_and_joints_are_as_they_were() {
     let joints = stage.events("shot").iter().filter(|shot| shot["grown"].is_object()).count();
     println!("{joints} clips grew out of others");
     assert!(joints > 0, "no clip grew out of another");
+    assert!(stage.events("shot").iter().any(|shot| shot["reversed"] == true));
     let held = held(&stage);
     assert!(held.iter().filter(|held| **held).count() >= 20);
 

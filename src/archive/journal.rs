@@ -365,8 +365,8 @@ mod tests {
                 .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
             any::<(u64, u64)>().prop_map(|(frame, frames)| Event::Held { frame, frames }),
             (".{0,9}", any::<u64>()).prop_map(|(file, frame)| Event::Recording { file, frame }),
-            (".{0,9}", any::<i64>(), any::<f32>().prop_filter("a number", |x| x.is_finite()))
-                .prop_map(|(prompt, seed, value)| Event::SessionStart {
+            (".{0,9}", any::<i64>(), any::<i16>()).prop_map(|(prompt, seed, value)| {
+                Event::SessionStart {
                     session: "0123456789ab".into(),
                     version: "1".into(),
                     canvas: "1920x1080".into(),
@@ -374,8 +374,9 @@ mod tests {
                     fit: Some(Fit::Cover),
                     interpolation: (seed % 2 == 0).then_some(Interpolation::Flow),
                     stand_in: Some(StandIn { prompt, seed }),
-                    params: [("/fx/zoom".to_owned(), f64::from(value))].into(),
-                }),
+                    params: [("/fx/zoom".to_owned(), f64::from(value) / 4.0)].into(),
+                }
+            }),
             (any::<u32>(), any::<Option<u8>>(), any::<Option<String>>()).prop_map(
                 |(cycle, seconds, reason)| Event::Cycle {
                     cycle,

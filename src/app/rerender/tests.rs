@@ -43,7 +43,8 @@ fn clip(random: &mut fastrand::Rng, cycle: u32, before: Option<&PreparedClip>) -
             let mut frame = Frame::black(format.width, format.height);
             for (i, luma) in frame.y.iter_mut().enumerate() {
                 let (x, y) = ((i % 64) as f64 - at, (i / 64) as f64);
-                *luma = (110.0 + (x * pitch).sin() * 50.0 + (y * 0.2 + x * 0.05).cos() * 40.0) as u8;
+                *luma =
+                    (110.0 + (x * pitch).sin() * 50.0 + (y * 0.2 + x * 0.05).cos() * 40.0) as u8;
             }
             frame.u.fill(random.u8(90..160));
             frame
@@ -96,7 +97,6 @@ fn played_again(seed: u64) {
     let (feeder, player) = ring::ring(Capacity { seconds: 1000.0, bytes: usize::MAX });
     let (shot_tx, shots) = bounded::<ShotEvent>(10_000);
     let stand_in = parts::stand_in("sea", 7);
-    whole().find_motion(&stand_in, &AtomicBool::new(false));
     let settings = TimelineSettings {
         fps: FPS,
         join_seconds: [0.0, 0.3, 1.0][random.usize(0..3)],
@@ -119,7 +119,7 @@ fn played_again(seed: u64) {
     let mut pictures = Vec::new();
     let (mut n, mut seen, mut cycle) = (0, 0, 0);
     let go = random.u64(0..90);
-    while n < 900 {
+    while n < 600 {
         if n >= go {
             feeder.starter().go();
         }
@@ -153,8 +153,7 @@ fn played_again(seed: u64) {
             let applied = Receipt::Applied { frame: n, generation: seen };
             entries.push(entry(parts::journal_receipt(applied)));
         }
-        let look =
-            Look::from(smoother.step(&snapshot.values, FPS.frame_seconds() as f32 * 1000.0));
+        let look = Look::from(smoother.step(&snapshot.values, FPS.frame_seconds() as f32 * 1000.0));
         let mut frame = Frame::black(CANVAS.0, CANVAS.1);
         on_stage.render(&timeline.tick(n), &look, &mut frame.as_mut());
         pictures.push((n, frame));
@@ -182,7 +181,7 @@ fn played_again(seed: u64) {
 
 #[test]
 fn a_set_played_again_is_the_same_to_the_pixel() {
-    for seed in 0..12 {
+    for seed in 0..6 {
         played_again(seed);
     }
 }
