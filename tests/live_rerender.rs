@@ -181,6 +181,11 @@ fn a_set_is_drawn_again_as_it_was_played() {
     assert!(before == std::fs::read(stage.project("final_60fps_1080p_rerender.mp4")).unwrap());
 }
 
+/// Whether a clip that grew out of another is joined in here.
+fn grew(shot: &Value) -> bool {
+    shot["grown"].is_object()
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the gap is a stretch of real time")]
 fn parts_held_pictures_and_joints_are_as_they_were() {
@@ -190,23 +195,26 @@ fn parts_held_pictures_and_joints_are_as_they_were() {
     let mut show = stage.live(&["--no-record"]);
     show.until("three cycles", SOON, |_| (stage.raw_cycles().len() >= 3).then_some(()));
     show.stop();
-    let mut show = stage.live(&["--play=bounce", "--for", "9"]);
-    show.until_state("on air", |state| state["frames"]["rendered"].as_u64() >= Some(200));
+    let mut show = stage.live(&["--play=bounce"]);
+    show.until("clips that grow out of others", SOON, |_| {
+        let shots = stage.events("shot");
+        let (grown, back) = (shots.iter().any(grew), shots.iter().any(|s| s["reversed"] == true));
+        (grown && back).then_some(())
+    });
     for gap in [500, 2500] {
         show.signal(Signal::SIGSTOP);
         sleep(Duration::from_millis(gap));
         show.signal(Signal::SIGCONT);
         frames_later(&mut show, 60);
     }
-    let status = show.end(SOON);
-    assert!(status.success(), "{}", show.log());
+    show.stop();
     let parts = ["final_60fps_1080p.mp4", "final_60fps_1080p.part002.mp4"];
     let known: Vec<Value> = stage.events("recording").iter().map(|e| e["file"].clone()).collect();
     assert_eq!(known, parts);
-    let joints = stage.events("shot").iter().filter(|shot| shot["grown"].is_object()).count();
-    println!("{joints} clips grew out of others");
-    assert!(joints > 0, "no clip grew out of another");
-    assert!(stage.events("shot").iter().any(|shot| shot["reversed"] == true));
+    println!(
+        "{} clips grew out of others",
+        stage.events("shot").iter().filter(|shot| grew(shot)).count()
+    );
     let held = held(&stage);
     assert!(held.iter().filter(|held| **held).count() >= 20);
 
@@ -214,10 +222,9 @@ fn parts_held_pictures_and_joints_are_as_they_were() {
     assert!(!said.contains("could not be rebuilt"), "{said}");
     let path = stage.project("final_60fps_1080p_rerender.mp4");
     let recorded: Vec<_> = parts.iter().flat_map(|part| look(&stage.project(part))).collect();
-    assert_eq!(recorded.len(), 540);
     let new = look(&path);
     assert_same(&new, &recorded, &held, 0);
-    support::assert_recording(&path, 540, SMALL);
+    support::assert_recording(&path, recorded.len(), SMALL);
     // What was held moves on.
     let (still, _) = support::longest_freeze(&new);
     println!("{} frames stand still on stage, {still} now", support::longest_freeze(&recorded).0);
