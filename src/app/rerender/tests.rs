@@ -181,7 +181,7 @@ fn played_again(seed: u64) {
 
 #[test]
 fn a_set_played_again_is_the_same_to_the_pixel() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         played_again(seed);
     }
 }
