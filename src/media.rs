@@ -229,6 +229,15 @@ impl Passage {
     }
 }
 
+/// The clip whose last picture the first `frames` frames of another grow out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grown {
+    pub serial: u64,
+    pub cycle: CycleId,
+    pub reversed: bool,
+    pub frames: u32,
+}
+
 /// A clip that is ready for the picture: decoded. The motion in it is found while it waits.
 #[derive(Debug)]
 pub struct PreparedClip {
@@ -243,7 +252,7 @@ pub struct PreparedClip {
     /// Tells it from every other.
     pub serial: u64,
     /// The clip out of whose last picture its first frames grow.
-    pub grown_from: Option<u64>,
+    pub grown_from: Option<Grown>,
     /// For each frame the passage that leads on from there.
     place: Vec<u32>,
     /// Of all frames, and of the motion that will be there.

@@ -22,6 +22,7 @@ mod prepare_show;
 pub mod project_folder;
 mod rehearsal;
 mod report;
+pub mod rerender;
 mod room;
 mod running;
 pub mod save_as;

@@ -14,16 +14,17 @@ use crate::archive::journal::{self, Event as JournalEvent};
 use crate::audio;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
-use crate::config::{AudioSource, Config};
+use crate::config::{AudioSource, Config, Live};
 use crate::generate::mock;
-use crate::media::{Clip, CycleId, Origin, PreparedClip, VideoFormat};
+use crate::media::{Clip, CycleId, Grown, Origin, PreparedClip, VideoFormat};
+use crate::param::{REGISTRY, Values};
 use crate::playout::{Role, ShotEvent};
 use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
 use crate::stream::output::{Feeds, Output};
-use crate::stream::picture::Applied;
+use crate::stream::picture::Receipt;
 use crate::stream::sound::FileSound;
 
 /// Memory of a show beside its clips, measured: the libraries, the encoder and its buffers, a
@@ -150,45 +151,81 @@ pub fn start_playing(
         .map_err(|e| Error::internal("cannot start playing").with_source(e))
 }
 
+/// A change of what is on air, as the journal says it.
+pub fn journal_shot(event: ShotEvent) -> journal::Shot {
+    journal::Shot {
+        frame: event.frame,
+        cycle: event.cycle,
+        role: match event.role {
+            Role::Fresh => journal::Role::Fresh,
+            Role::Replay => journal::Role::Replay,
+            Role::StandIn => journal::Role::StandIn,
+        },
+        position: event.position,
+        speed: event.speed,
+        turn_frames: event.turn_frames,
+        fade_frames: event.fade_frames,
+        clip: Some(event.clip),
+        reversed: event.reversed,
+        grown: event.grown.map(|Grown { cycle, reversed, frames, .. }| journal::Grown {
+            cycle: cycle.0,
+            reversed,
+            frames,
+        }),
+    }
+}
+
+pub fn journal_receipt(receipt: Receipt) -> JournalEvent {
+    match receipt {
+        Receipt::Applied { frame, generation } => JournalEvent::ParamApplied { frame, generation },
+        Receipt::Held { frame, frames } => JournalEvent::Held { frame, frames },
+    }
+}
+
+/// How the journal begins a session: all that what is on air is made of, beside clips.
+pub fn session_start(
+    session: String,
+    live: &Live,
+    stand_in: journal::StandIn,
+    params: &Values,
+) -> JournalEvent {
+    JournalEvent::SessionStart {
+        session,
+        version: env!("CARGO_PKG_VERSION").into(),
+        canvas: format!("{}x{}", live.canvas.0, live.canvas.1),
+        fps: live.fps.to_string(),
+        fit: Some(live.fit),
+        interpolation: Some(live.interpolation),
+        stand_in: Some(stand_in),
+        params: REGISTRY
+            .iter()
+            .map(|param| (param.address.to_owned(), f64::from(params[param.id])))
+            .collect(),
+    }
+}
+
 /// Carries what the render thread says into the journal.
 pub fn spawn_journal(
     shots: Receiver<ShotEvent>,
-    applied: Receiver<Applied>,
+    receipts: Receiver<Receipt>,
     archive: archive::Handle,
 ) -> Result<JoinHandle<()>> {
-    let shot = |event: ShotEvent| {
-        JournalEvent::Shot(journal::Shot {
-            frame: event.frame,
-            cycle: event.cycle,
-            role: match event.role {
-                Role::Fresh => journal::Role::Fresh,
-                Role::Replay => journal::Role::Replay,
-                Role::StandIn => journal::Role::StandIn,
-            },
-            position: event.position,
-            speed: event.speed,
-            turn_frames: event.turn_frames,
-            fade_frames: event.fade_frames,
-        })
-    };
     std::thread::Builder::new()
         .name("journal".into())
         .spawn(move || {
-            let (mut shots, mut applied) = (shots, applied);
+            let (mut shots, mut receipts) = (shots, receipts);
             let never = crossbeam_channel::never();
             let mut open = 2;
             // Ends when the render thread has dropped both of its ends.
             while open > 0 {
                 crossbeam_channel::select! {
                     recv(shots) -> event => match event {
-                        Ok(event) => archive.journal(shot(event)),
+                        Ok(event) => archive.journal(JournalEvent::Shot(journal_shot(event))),
                         Err(_) => { shots = never_shots(); open -= 1; }
                     },
-                    recv(applied) -> receipt => match receipt {
-                        Ok(Applied { frame, generation }) => {
-                            archive.journal(JournalEvent::ParamApplied { frame, generation });
-                        }
-                        Err(_) => { applied = never.clone(); open -= 1; }
+                    recv(receipts) -> receipt => match receipt {
+                        Ok(receipt) => archive.journal(journal_receipt(receipt)),
+                        Err(_) => { receipts = never.clone(); open -= 1; }
                     },
                 }
             }

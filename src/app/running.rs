@@ -18,7 +18,7 @@ use super::prepare_show::{Material, Show};
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
-use crate::archive::journal::Event as JournalEvent;
+use crate::archive::journal::{self, Event as JournalEvent};
 use crate::archive::{self, Archive, Recording, RecordingKind};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::effort::PresentEffort;
@@ -96,6 +96,8 @@ struct Running<'a> {
     ending_since: Option<Duration>,
     /// Parts of the recording that stand in the state.
     parts_noted: usize,
+    /// Parts of the recording that stand in the journal.
+    parts_entered: usize,
     /// State and reason of each output as the journal has them.
     outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
     /// Changes of encoder that were told of, and when the last one was.
@@ -127,7 +129,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
-    let stand_in = parts::stand_in(&bundle.prompt, bundle.seed.unwrap_or(0));
+    let painted_from =
+        journal::StandIn { prompt: bundle.prompt.clone(), seed: bundle.seed.unwrap_or(0) };
+    let stand_in = parts::stand_in(&painted_from.prompt, painted_from.seed);
     let timeline = Timeline::new(
         TimelineSettings {
             fps: live.fps,
@@ -146,7 +150,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         Frame::black(width, height)
     };
     let (preview_in, preview_out) = triple_buffer::triple_buffer(&preview_frame);
-    let (applied_tx, applied) = bounded(EVENTS);
+    let (receipt_tx, receipts) = bounded(EVENTS);
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
     let effort = Arc::new(PresentEffort::default());
@@ -170,10 +174,11 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 fps: live.fps,
                 frames_to_show,
                 control: picture,
-                applied: applied_tx,
+                receipts: receipt_tx,
                 preview: preview_in,
                 sound: feed,
                 generation: 0,
+                next: 0,
             }),
             counters: telemetry.source.clone(),
             encoder_ready: Box::new(move || encoding.frames_in.get() > 0),
@@ -202,7 +207,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     ));
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
-    let journal_thread = parts::spawn_journal(shots, applied, archive.handle())?;
+    let journal_thread = parts::spawn_journal(shots, receipts, archive.handle())?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -224,12 +229,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     });
 
     // On air.
-    archive.handle().journal(JournalEvent::SessionStart {
-        session: archive.handle().state().session_id,
-        version: env!("CARGO_PKG_VERSION").into(),
-        canvas: format!("{}x{}", live.canvas.0, live.canvas.1),
-        fps: live.fps.to_string(),
-    });
+    let session = archive.handle().state().session_id;
+    archive.handle().journal(parts::session_start(session, live, painted_from, &show.params));
     for spec in show.outputs {
         // What is wrong with one is seen on it alone.
         if let Err(error) = outputs.add(spec) {
@@ -340,6 +341,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         effort,
         ending_since: None,
         parts_noted: 0,
+        parts_entered: 0,
         outputs_seen: HashMap::new(),
         encoder_seen: (0, None),
         room,
@@ -513,6 +515,7 @@ impl Running<'_> {
                 }
             }
         }
+        self.journal_parts();
         if let Some(recording) = &self.recording {
             self.note_recording(recording, recording.info.state() == OutputState::Stopped);
         }
@@ -528,6 +531,19 @@ impl Running<'_> {
     fn time_left(&self) -> Duration {
         let since = self.ending_since.unwrap_or_default();
         (since + END_LIMIT).saturating_sub(self.clock.now())
+    }
+
+    /// Enters parts of the recording that have begun in the journal.
+    fn journal_parts(&mut self) {
+        let Some(recording) = &self.recording else { return };
+        let starts = recording.info.part_starts();
+        for (path, start_ns) in starts.iter().skip(self.parts_entered) {
+            self.archive.journal(JournalEvent::Recording {
+                file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                frame: self.config.live.fps.frames_in(*start_ns),
+            });
+        }
+        self.parts_entered = starts.len();
     }
 
     /// Enters the recording in the project's state, once there is a file.

@@ -157,6 +157,21 @@ impl Holdings {
     }
 }
 
+/// The raw clips of a project's cycles.
+#[derive(Debug)]
+pub struct Clips(Holdings);
+
+impl Clips {
+    pub(super) fn scan(folder: &Path) -> Result<Self> {
+        Holdings::scan(folder, &folder.join("briqs")).map(Clips)
+    }
+
+    /// The cycle's whole raw clip, wherever it is.
+    pub fn raw(&self, cycle: CycleId) -> Option<PathBuf> {
+        first_whole(&self.0.raws(cycle.0, &self.0.briqs_of(cycle.0)))
+    }
+}
+
 impl Project {
     /// The cycle's whole raw clip, wherever it is.
     pub fn find_raw(&self, cycle: CycleId) -> Result<Option<PathBuf>> {

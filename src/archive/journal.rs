@@ -4,6 +4,7 @@
 //! Holds: frames count from 0 after each `session_start`. A file on disk is whole lines, but for
 //! the last one after a crash; opening it to write cuts such a torn line off first.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Kind, Result};
 use crate::base::telemetry::OutputState;
+use crate::config::{Fit, Interpolation};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,17 @@ pub enum Event {
         canvas: String,
         /// `60/1`.
         fps: String,
+        /// How pictures fill the canvas. Older journals say nothing of this and what follows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fit: Option<Fit>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        interpolation: Option<Interpolation>,
+        /// What the built-in stand-in is painted from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stand_in: Option<StandIn>,
+        /// Every parameter at the start, by its address.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        params: BTreeMap<String, f64>,
     },
     SessionEnd {
         session: String,
@@ -52,6 +65,15 @@ pub enum Event {
     },
     /// From output frame `frame` on, changes up to `generation` are seen.
     ParamApplied { frame: u64, generation: u64 },
+    /// For `frames` from output frame `frame` on the picture before went out again; parameters
+    /// stood still meanwhile.
+    Held { frame: u64, frames: u64 },
+    /// A part of the recording begins with output frame `frame`.
+    Recording {
+        /// File name.
+        file: String,
+        frame: u64,
+    },
     Cycle {
         cycle: u32,
         status: CycleStatus,
@@ -124,6 +146,34 @@ pub struct Shot {
     pub turn_frames: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade_frames: Option<u32>,
+    /// Tells a clip on air from every other of the session, were it the same cycle again. Older
+    /// journals do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<u64>,
+    /// The clip was laid in back to front; what moves backwards above moves forwards in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reversed: bool,
+    /// Where it is joined in: the clip whose last picture its first frames grow out of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grown: Option<Grown>,
+}
+
+/// The first `frames` frames of a clip grow out of the last picture of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Grown {
+    /// The other one.
+    pub cycle: u32,
+    /// It was laid in back to front.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reversed: bool,
+    pub frames: u32,
+}
+
+/// What the built-in stand-in is painted from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandIn {
+    pub prompt: String,
+    pub seed: i64,
 }
 
 /// Why a clip is on air.
@@ -286,6 +336,13 @@ mod tests {
                     speed: f64::from(speed) / 8.0,
                     turn_frames: (frame % 3 == 0).then_some(36.0),
                     fade_frames: (frame % 2 == 0).then_some(30),
+                    clip: (frame % 5 == 0).then_some(frame),
+                    reversed: frame % 7 == 0,
+                    grown: cycle.filter(|_| frame % 2 == 0).map(|cycle| Grown {
+                        cycle,
+                        reversed: speed < 0,
+                        frames: 4,
+                    }),
                 })
             ),
             ("/[a-z]{1,9}", any::<i16>(), ".{0,9}", any::<u64>()).prop_map(
@@ -306,6 +363,20 @@ mod tests {
             }),
             any::<(u64, u64)>()
                 .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
+            any::<(u64, u64)>().prop_map(|(frame, frames)| Event::Held { frame, frames }),
+            (".{0,9}", any::<u64>()).prop_map(|(file, frame)| Event::Recording { file, frame }),
+            (".{0,9}", any::<i64>(), any::<i16>()).prop_map(|(prompt, seed, value)| {
+                Event::SessionStart {
+                    session: "0123456789ab".into(),
+                    version: "1".into(),
+                    canvas: "1920x1080".into(),
+                    fps: "60/1".into(),
+                    fit: Some(Fit::Cover),
+                    interpolation: (seed % 2 == 0).then_some(Interpolation::Flow),
+                    stand_in: Some(StandIn { prompt, seed }),
+                    params: [("/fx/zoom".to_owned(), f64::from(value) / 4.0)].into(),
+                }
+            }),
             (any::<u32>(), any::<Option<u8>>(), any::<Option<String>>()).prop_map(
                 |(cycle, seconds, reason)| Event::Cycle {
                     cycle,
@@ -372,10 +443,24 @@ mod tests {
                 speed: 0.125,
                 turn_frames: None,
                 fade_frames: Some(30),
+                clip: Some(9),
+                reversed: false,
+                grown: Some(Grown { cycle: 6, reversed: false, frames: 8 }),
             }),
         };
-        let line = r#"{"at":"2026-11-22T20:15:00.123Z","event":"shot","frame":90,"cycle":7,"role":"fresh","position":0.0,"speed":0.125,"fade_frames":30}"#;
+        let line = r#"{"at":"2026-11-22T20:15:00.123Z","event":"shot","frame":90,"cycle":7,"role":"fresh","position":0.0,"speed":0.125,"fade_frames":30,"clip":9,"grown":{"cycle":6,"frames":8}}"#;
         assert_eq!(serde_json::to_string(&entry).unwrap(), line);
+    }
+
+    #[test]
+    fn the_lines_of_older_versions_are_read() {
+        for line in [
+            r#"{"at":"","event":"session_start","session":"0123456789ab","version":"0.1.0","canvas":"1920x1080","fps":"60/1"}"#,
+            r#"{"at":"","event":"shot","frame":90,"cycle":7,"role":"fresh","position":0.0,"speed":0.125,"fade_frames":30}"#,
+        ] {
+            let entry: Entry = serde_json::from_str(line).unwrap();
+            assert_eq!(serde_json::to_string(&entry).unwrap(), line);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod writer;
 
 pub use fingerprint::fingerprint;
 use holdings::listed_cycle;
-pub use holdings::{PlayableCycle, ResumePoint};
+pub use holdings::{Clips, PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};
 pub use project::{Open, Project, named_folder, recording_part};
 pub use recordings::Recordings;

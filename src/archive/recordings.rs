@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::holdings::Holdings;
-use super::project::{STATE, free_recording, lock, sweep};
+use super::holdings::{Clips, Holdings};
+use super::project::{STATE, free_recording, list, lock, sweep};
 use super::{BaseMaster, FactoryState, Recording, mp4, random_hex, read_json};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::fsio::write_atomic;
@@ -112,6 +112,30 @@ impl Recordings {
     /// The file of the next deliverable; what has the name `final_60fps_1080p.mp4` keeps it.
     pub fn next(&self) -> Result<PathBuf> {
         free_recording(&self.folder, &self.state)
+    }
+
+    /// `final_60fps_1080p_KIND.mp4` for the recording `final_60fps_1080p.mp4`, or the first of
+    /// `final_60fps_1080p_KIND_002.mp4`, ... of which there is neither the file nor an entry.
+    pub fn free_name(&self, recording: &str, kind: &str) -> Result<String> {
+        let stem = Path::new(recording).file_stem().unwrap_or_default().to_string_lossy();
+        let mut taken = list(&self.folder)?;
+        taken.extend(self.state.recordings.iter().map(|recording| recording.file.clone()));
+        let mut number = 1;
+        loop {
+            let name = match number {
+                1 => format!("{stem}_{kind}.mp4"),
+                n => format!("{stem}_{kind}_{n:03}.mp4"),
+            };
+            if !taken.contains(&name) {
+                return Ok(name);
+            }
+            number += 1;
+        }
+    }
+
+    /// The cycles' clips as they are there now.
+    pub fn clips(&self) -> Result<Clips> {
+        Clips::scan(&self.folder)
     }
 
     fn save(&self) -> Result<()> {

@@ -171,6 +171,9 @@ pub struct Recording {
     /// Of an assembled one: tells the settings and the sound that it was made with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made_with: Option<String>,
+    /// Of one that was rebuilt from the archive: the recording whose pictures were drawn anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerendered_from: Option<String>,
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

@@ -42,11 +42,12 @@ Examples:
   vfaq assemble -n friday --audio live    the sound that was recorded with the show
   vfaq assemble -n night --preview        the last 10 cycles, at once, even while a run goes on
   vfaq assemble -o qodeyard --recording final_60fps_1080p_002.mp4
-                                          only join the parts of this recording")]
+                                          only join the parts of this recording
+  vfaq assemble -n friday --rerender      the last set, drawn again from its clips")]
 pub struct AssembleArgs {
     /// Project name; its folder is WORQSPACE/qonstructions/NAME
     #[arg(short, long)]
-    name: Option<String>,
+    pub(super) name: Option<String>,
 
     /// Leave out the cycles that failed, instead of refusing to go on without them
     #[arg(long)]
@@ -70,7 +71,7 @@ pub struct AssembleArgs {
 
     /// Only join the parts of this recording: the name of its first file
     #[arg(long, value_name = "FILE", conflicts_with_all = ["audio", "no_deliverable"])]
-    recording: Option<PathBuf>,
+    pub(super) recording: Option<PathBuf>,
 
     /// Say what would be done, and write nothing
     #[arg(long)]
@@ -79,6 +80,13 @@ pub struct AssembleArgs {
     /// Print what happens as JSON, an object a line
     #[arg(long)]
     json: bool,
+
+    /// Rebuild the set from the archive and the journal instead, at the best quality, into
+    /// final_60fps_1080p_rerender.mp4
+    #[arg(long, conflicts_with_all = [
+        "dry_run", "json", "skip_failed", "audio", "no_deliverable", "preview",
+    ])]
+    pub(super) rerender: bool,
 }
 
 pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<ExitCode> {

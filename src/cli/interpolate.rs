@@ -202,7 +202,7 @@ pub fn run(args: InterpolateArgs, clock: SystemClock) -> Result<ExitCode> {
 }
 
 /// A flag that the first signal sets. The second ends the process.
-fn stop_at_signals() -> Result<Arc<AtomicBool>> {
+pub(super) fn stop_at_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, signals) = bounded(4);
     watch_signals(sender)?;

@@ -26,6 +26,8 @@ mod man;
 mod outputs;
 mod progress;
 #[cfg(feature = "gst")]
+mod rerender;
+#[cfg(feature = "gst")]
 mod run;
 #[cfg(feature = "gst")]
 mod signals;
@@ -173,6 +175,10 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         #[cfg(feature = "gst")]
         Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
+        #[cfg(feature = "gst")]
+        Command::Assemble(args) if args.rerender => {
+            return rerender::run(&cli.folders, args, clock);
+        }
         #[cfg(feature = "gst")]
         Command::Assemble(args) => return assemble::run(&cli.folders, args, clock),
         #[cfg(feature = "gst")]

@@ -12,6 +12,11 @@ impl Smoother {
         Smoother { current: start }
     }
 
+    /// Where every value is now.
+    pub fn values(&self) -> &Values {
+        &self.current
+    }
+
     /// Moves every value towards `target` by the time of one frame and returns where it is now.
     /// A value closer than a thousandth of its range arrives.
     pub fn step(&mut self, target: &Values, frame_ms: f32) -> &Values {

@@ -8,4 +8,4 @@ mod strand;
 mod timeline;
 
 pub use strand::{Motion, Role};
-pub use timeline::{PlayoutCounters, ShotEvent, Timeline, TimelineSettings};
+pub use timeline::{PlayoutCounters, ShotEvent, Timeline, TimelineSettings, layer, share};

@@ -17,7 +17,7 @@ use crossbeam_channel::Sender;
 use super::strand::{Motion, Role, Strand};
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
-use crate::media::{MotionKind, Origin, PreparedClip};
+use crate::media::{Grown, MotionKind, Origin, PreparedClip};
 // What is on air is said in the renderer's own terms: nothing is translated on the way.
 use crate::render::{Layer, Picture as Shot};
 use crate::ring::Player;
@@ -52,6 +52,12 @@ pub struct ShotEvent {
     pub turn_frames: Option<f64>,
     /// Output frames over which it is faded in, if it is joined in here.
     pub fade_frames: Option<u32>,
+    /// Tells the clip from every other.
+    pub clip: u64,
+    /// It was laid in back to front.
+    pub reversed: bool,
+    /// What it grows out of, if it is joined in here.
+    pub grown: Option<Grown>,
 }
 
 /// What the timeline counts, readable from anywhere.
@@ -267,7 +273,9 @@ impl Timeline {
         let fps = self.settings.fps.as_f64();
         let half = self.base.clip.clip.seconds().min(next.clip.seconds()) / 2.0;
         let source_frame = next.clip.format.fps.frame_seconds();
-        let grown = next.grown_from == Some(self.base.clip.serial) && self.base.direction() > 0.0;
+        let serial = self.base.clip.serial;
+        let grown =
+            next.grown_from.is_some_and(|g| g.serial == serial) && self.base.direction() > 0.0;
         let wanted = if grown { 0.0 } else { self.settings.join_seconds };
         let seconds = wanted.max(source_frame).min(half);
         ((seconds * fps).floor() as u32).max(1)
@@ -332,11 +340,9 @@ impl Timeline {
 
     fn shot(&self, n: u64) -> Shot<'_> {
         let over = self.fade.as_ref().map(|fade| {
-            let mix = ((n - fade.start) as f32 + 1.0) / (fade.frames as f32 + 1.0);
-            // Smoothstep: a fade that neither starts nor stops with a jolt.
-            (layer(&fade.to, n), mix * mix * (3.0 - 2.0 * mix))
+            (layer(&fade.to.clip, fade.to.position(n)), share(n - fade.start, fade.frames))
         });
-        Shot { base: layer(&self.base, n), over }
+        Shot { base: layer(&self.base.clip, self.base.position(n)), over }
     }
 
     fn report(&self, n: u64, fade_frames: Option<u32>) {
@@ -376,6 +382,9 @@ impl Timeline {
             speed: sign * strand.direction() * rate,
             turn_frames,
             fade_frames,
+            clip: clip.serial,
+            reversed: clip.reversed,
+            grown: clip.grown_from.filter(|_| fade_frames.is_some()),
         };
         if self.events.try_send(event).is_err() {
             self.counters.events_lost.add(1);
@@ -383,11 +392,16 @@ impl Timeline {
     }
 }
 
-/// The pictures around the position of a strand at output frame `n`. Frames that repeat the one
-/// before are passed over; into another scene the picture changes half a frame time before it.
-fn layer(strand: &Strand, n: u64) -> Layer<'_> {
-    let clip = &*strand.clip;
-    let position = strand.position(n);
+/// How much shows of a clip that is faded in over `frames`, in the frame `elapsed` of them.
+pub fn share(elapsed: u64, frames: u32) -> f32 {
+    let mix = (elapsed as f32 + 1.0) / (frames as f32 + 1.0);
+    // Smoothstep: a fade that neither starts nor stops with a jolt.
+    mix * mix * (3.0 - 2.0 * mix)
+}
+
+/// The pictures around a position in a clip. Frames that repeat the one before are passed over;
+/// into another scene the picture changes half a frame time before it.
+pub fn layer(clip: &PreparedClip, position: f64) -> Layer<'_> {
     // Rounding errors of a position that means a source frame exactly.
     let nearest = position.round();
     let position = if (position - nearest).abs() < 1e-6 { nearest } else { position };
@@ -434,7 +448,7 @@ mod tests {
         let clip = Arc::new(PreparedClip::new(about, plain.frames.clone(), passages, 0));
         // One source frame of 8 fps is 60 frames of 480 fps.
         let strand = Strand::new(clip, Role::Fresh, 1.0, 0, FrameRate::whole(480));
-        let layer = layer(&strand, (position * 60.0).round() as u64);
+        let layer = layer(&strand.clip, strand.position((position * 60.0).round() as u64));
         (layer.a.y[0] - 16, layer.b.y[0] - 16, layer.phase)
     }
 

@@ -8,6 +8,7 @@
 
 mod joint;
 mod motion;
+mod whole;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -19,13 +20,14 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::clock::Clock;
 use crate::base::effort::{Effort, PresentEffort};
 use crate::base::error::{Error, Result};
-use crate::media::{Clip, ClipDecoder, Frame, Origin, Passage, PreparedClip};
+use crate::media::{Clip, ClipDecoder, Frame, Grown, Motion, Origin, Passage, PreparedClip};
 use crate::render::flow::{self, Quality};
 use crate::render::retime;
 use crate::ring::{Closed, Feeder};
 use joint::Joiner;
 pub use motion::MotionCounters;
 use motion::MotionFinder;
+pub use whole::{Growth, Whole};
 
 /// Clips that may wait to be prepared. A generator that is further ahead waits.
 const WAITING: usize = 32;
@@ -140,8 +142,8 @@ struct Worker {
     joiner: Joiner,
     grow_seconds: f64,
     effort: Arc<PresentEffort>,
-    /// The clip that airs before the next one: its serial number and its last picture.
-    before: Option<(u64, Frame)>,
+    /// The clip that airs before the next one, and its last picture.
+    before: Option<(Grown, Frame)>,
     /// Waits for room in the ring; with what it counts in `waiting_ms`.
     decoded: Option<(Arc<PreparedClip>, u64)>,
     waiting_ms: Arc<AtomicU64>,
@@ -217,22 +219,23 @@ impl Worker {
         if reversed {
             decoded.frames.reverse();
         }
-        let passages = retime::passages(&decoded.frames).into_iter();
-        let passages: Vec<Passage> =
-            passages.map(|p| Passage::new(p.from as usize, p.to as usize, p.moves)).collect();
+        let passages = passages(&decoded.frames);
         let last = decoded.frames.last().cloned();
         let grown = self.grow(&clip, &mut decoded.frames, &passages);
         let motion_bytes = flow::motion_bytes(clip.format.width, clip.format.height);
         let about = (origin, clip, reversed);
         let mut prepared = PreparedClip::new(about, decoded.frames, passages, motion_bytes);
         prepared.grown_from = grown;
-        self.before = last.filter(|_| self.grow_seconds > 0.0).map(|last| (prepared.serial, last));
+        self.before = last.filter(|_| self.grow_seconds > 0.0).map(|last| {
+            let (serial, cycle) = (prepared.serial, prepared.clip.cycle);
+            (Grown { serial, cycle, reversed, frames: 0 }, last)
+        });
         Ok(prepared)
     }
 
     /// Lets a clip grow out of the one before, if there is time for that.
-    fn grow(&mut self, clip: &Clip, frames: &mut [Frame], passages: &[Passage]) -> Option<u64> {
-        let (serial, before) = self.before.as_ref()?;
+    fn grow(&mut self, clip: &Clip, frames: &mut [Frame], passages: &[Passage]) -> Option<Grown> {
+        let (from, before) = self.before.as_ref()?;
         let quality = match self.effort.get() {
             Effort::Full => Quality::Normal,
             Effort::FastMotion => Quality::Fast,
@@ -245,13 +248,24 @@ impl Worker {
         // Never into its second half: a joint may follow there.
         let count = count.min(frames.len() / 2);
         let motions = self.joiner.join(before, frames, count, quality)?;
-        for (n, motion) in motions.into_iter().enumerate() {
-            let found = passages.iter().find(|p| p.moves && (p.from, p.to) == (n, n + 1));
-            if let Some(passage) = found {
-                let _ = passage.motion.set(motion);
-            }
+        let grown = Grown { frames: count as u32, ..*from };
+        keep(motions, passages);
+        Some(grown)
+    }
+}
+
+fn passages(frames: &[Frame]) -> Vec<Passage> {
+    let passages = retime::passages(frames).into_iter();
+    passages.map(|p| Passage::new(p.from as usize, p.to as usize, p.moves)).collect()
+}
+
+/// The motion from each of the first frames to the next, found while they were joined.
+fn keep(motions: Vec<Motion>, passages: &[Passage]) {
+    for (n, motion) in motions.into_iter().enumerate() {
+        let found = passages.iter().find(|p| p.moves && (p.from, p.to) == (n, n + 1));
+        if let Some(passage) = found {
+            let _ = passage.motion.set(motion);
         }
-        Some(*serial)
     }
 }
 

@@ -20,11 +20,13 @@ use crate::render::{self, Look, Renderer};
 /// The preview shows every fourth frame.
 const PREVIEW_EVERY: u64 = 4;
 
-/// The second receipt of parameter changes: from `frame` on, `generation` is seen.
+/// What the render thread tells the journal, beside what is on air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Applied {
-    pub frame: u64,
-    pub generation: u64,
+pub enum Receipt {
+    /// The second receipt of parameter changes: from `frame` on, `generation` is seen.
+    Applied { frame: u64, generation: u64 },
+    /// For `frames` from `frame` on the picture before went out again.
+    Held { frame: u64, frames: u64 },
 }
 
 /// How others reach a running picture.
@@ -62,10 +64,28 @@ pub struct Picture {
     pub frames_to_show: Option<u64>,
     pub control: Arc<PictureControl>,
     /// Full: the receipt is lost and counted; the next one tells as much.
-    pub applied: Sender<Applied>,
+    pub receipts: Sender<Receipt>,
     pub preview: triple_buffer::Input<Frame>,
     pub sound: SoundFeed,
     pub generation: u64,
+    /// The frame behind the last one that was drawn.
+    pub next: u64,
+}
+
+impl Picture {
+    fn tell(&self, receipt: Receipt) {
+        if self.receipts.try_send(receipt).is_err() {
+            self.control.receipts_lost.add(1);
+        }
+    }
+
+    /// Frame `n` is drawn, or the show ends there.
+    fn reach(&mut self, n: u64) {
+        if n > self.next {
+            self.tell(Receipt::Held { frame: self.next, frames: n - self.next });
+        }
+        self.next = n + 1;
+    }
 }
 
 impl FrameSource for Picture {
@@ -76,13 +96,11 @@ impl FrameSource for Picture {
     }
 
     fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
+        self.reach(n);
         let snapshot = *self.params.latest();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            let receipt = Applied { frame: n, generation: self.generation };
-            if self.applied.try_send(receipt).is_err() {
-                self.control.receipts_lost.add(1);
-            }
+            self.tell(Receipt::Applied { frame: n, generation: self.generation });
         }
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
         let look = Look::from(self.smoother.step(&snapshot.values, frame_ms));
@@ -107,6 +125,7 @@ impl FrameSource for Picture {
     }
 
     fn ended(&mut self, frames: u64) {
+        self.reach(frames);
         self.sound.end(frames);
         self.control.ended.store(true, Ordering::Release);
     }

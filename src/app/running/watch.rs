@@ -157,6 +157,7 @@ impl Running<'_> {
     pub(super) fn watch_outputs(&mut self) {
         let mut problems = Vec::new();
         let mut recording_problem = None;
+        self.journal_parts();
         if let Some(recording) = &self.recording {
             let waiting_mb = recording.info.queue_bytes() >> 20;
             if let Some(error) = recording.info.error() {

@@ -15,15 +15,23 @@ use crate::stream::{make, posted_error, raw, take_down};
 
 /// What pictures are encoded with, for people.
 pub const ENCODER: &str = "x264, CRF 18, preset medium";
-/// x264's constant rate factor: hard to tell from the original.
-const CRF: u32 = 18;
-const PRESET: &str = "medium";
+/// That in numbers: hard to tell from the original.
+pub const JOINED: Quality = Quality { preset: "medium", crf: 18 };
 /// Seconds from key frame to key frame, so that players jump to where they should.
 const KEY_SECONDS: f64 = 2.0;
 /// Pictures that may wait, in bytes; above that whoever brings them waits for the encoder.
 const INSIDE_BYTES: u64 = 32 << 20;
 /// x264 looks some tens of pictures ahead, which come out at the end.
 const END_PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
+/// How carefully x264 encodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quality {
+    /// One of x264's speed presets, `medium`.
+    pub preset: &'static str,
+    /// Its constant rate factor: the lower, the better.
+    pub crf: u32,
+}
 
 pub struct Encoder {
     pipeline: gst::Pipeline,
@@ -35,7 +43,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub fn start(canvas: (u32, u32), fps: FrameRate) -> Result<Self> {
+    pub fn start(canvas: (u32, u32), fps: FrameRate, quality: Quality) -> Result<Self> {
         let pipeline = gst::Pipeline::new();
         priority::set_for(&pipeline, Importance::Background);
         let source = gst_app::AppSrc::builder()
@@ -46,8 +54,8 @@ impl Encoder {
             .build();
         let encoder = make("x264enc")?;
         encoder.set_property_from_str("pass", "qual");
-        encoder.set_property("quantizer", CRF);
-        encoder.set_property_from_str("speed-preset", PRESET);
+        encoder.set_property("quantizer", quality.crf);
+        encoder.set_property_from_str("speed-preset", quality.preset);
         // As in the parts: pictures are stored in the order in which they are shown.
         encoder.set_property("bframes", 0u32);
         encoder.set_property("key-int-max", (fps.as_f64() * KEY_SECONDS).ceil() as u32);

@@ -8,6 +8,7 @@
 //! fills what it lacks of an AAC frame or more. Parts of one encoder are copied; other pictures
 //! are decoded and encoded again, while sound is copied all the same.
 
+mod draw;
 mod encode;
 mod fragments;
 mod mend;
@@ -22,8 +23,9 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use tempfile::TempPath;
 
-pub use self::encode::ENCODER;
-use self::encode::Encoder;
+pub use self::draw::{Draw, Drawn, Place};
+pub use self::encode::{ENCODER, Quality};
+use self::encode::{Encoder, JOINED};
 use self::read::{Pictures, Reader};
 use super::encoding::stream_caps;
 use super::fanout::{StreamCaps, Unit, UnitKind};
@@ -126,6 +128,15 @@ impl Plan {
         self.frames() as f64 * self.fps.frame_seconds()
     }
 
+    /// Width and height in pixels.
+    pub fn canvas(&self) -> (u32, u32) {
+        self.canvas
+    }
+
+    pub fn fps(&self) -> FrameRate {
+        self.fps
+    }
+
     /// Why the pictures have to be encoded again; `None`: they are copied.
     pub fn encode_because(&self) -> Option<&str> {
         self.encode_because.as_deref()
@@ -138,7 +149,7 @@ impl Plan {
     pub fn write(&self, path: &Path, on_frame: &mut dyn FnMut(u64)) -> Result<()> {
         let first = &self.parts[0];
         let mut encoder = match self.encode_because {
-            Some(_) => Some(Encoder::start(self.canvas, self.fps)?),
+            Some(_) => Some(Encoder::start(self.canvas, self.fps, JOINED)?),
             None => None,
         };
         let video = if encoder.is_some() {
@@ -149,11 +160,7 @@ impl Plan {
             caps
         };
         let caps = StreamCaps { video, audio: first.audio.clone() };
-        let mut file = Joined {
-            writer: FileWriter::replace(path, Container::Mp4, &caps)?,
-            pictures: VecDeque::new(),
-            sound: VecDeque::new(),
-        };
+        let mut file = Joined::create(path, &caps)?;
         let (mut frames, mut first_place) = (0, 0);
         for part in &self.parts {
             self.add(part, first_place, encoder.as_mut(), &mut file, &mut || {
@@ -183,7 +190,7 @@ impl Plan {
         let start_ns = self.fps.pts_ns(first_place);
         let end_ns = self.fps.pts_ns(first_place + part.places(self.fps));
         let pictures = if encoder.is_some() { Pictures::Decoded } else { Pictures::Encoded };
-        let mut reader = Reader::open(part.finished.as_deref().unwrap_or(&part.path), pictures)?;
+        let mut reader = Reader::open(part.source(), pictures)?;
         let mut sounds = 0;
         while let Some(piece) = reader.next()? {
             let buffer =
@@ -261,6 +268,11 @@ impl Part {
         })
     }
 
+    /// The file that is read.
+    fn source(&self) -> &Path {
+        self.finished.as_deref().unwrap_or(&self.path)
+    }
+
     fn canvas(&self) -> Result<(u32, u32)> {
         match (number(&self.video, "width"), number(&self.video, "height")) {
             (0, _) | (_, 0) => Err(Error::new(
@@ -299,6 +311,14 @@ struct Joined {
 }
 
 impl Joined {
+    fn create(path: &Path, caps: &StreamCaps) -> Result<Self> {
+        Ok(Joined {
+            writer: FileWriter::replace(path, Container::Mp4, caps)?,
+            pictures: VecDeque::new(),
+            sound: VecDeque::new(),
+        })
+    }
+
     /// Sound that begins before `end_ns`; it ends there.
     fn put_sound(&mut self, buffer: gst::Buffer, pts_ns: u64, end_ns: u64) -> Result<()> {
         let left_ns = end_ns.saturating_sub(pts_ns);

@@ -153,7 +153,7 @@ fn open(file: &mut File, start_ns: u64, life: &Life<'_>) -> Result<FileWriter> {
     let (part, path) = file.next();
     let writer = FileWriter::create(&path, file.container, &caps, start_ns)?;
     file.parts = part;
-    life.info.begin_part(path);
+    life.info.begin_part(path, start_ns);
     Ok(writer)
 }
 

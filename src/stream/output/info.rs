@@ -28,7 +28,7 @@ pub struct OutputInfo {
     fanout: Mutex<Option<Arc<Fanout>>>,
     congested: AtomicBool,
     now: Mutex<Now>,
-    parts: Mutex<Vec<PathBuf>>,
+    parts: Mutex<Vec<(PathBuf, u64)>>,
 }
 
 /// The state, and what belongs to it.
@@ -61,6 +61,11 @@ impl OutputInfo {
 
     /// The files written so far, in order.
     pub fn parts(&self) -> Vec<PathBuf> {
+        lock(&self.parts).iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// The files written so far, and the show time at which each begins.
+    pub fn part_starts(&self) -> Vec<(PathBuf, u64)> {
         lock(&self.parts).clone()
     }
 
@@ -90,8 +95,8 @@ impl OutputInfo {
         self.congested.store(congested, Ordering::Relaxed);
     }
 
-    pub(super) fn begin_part(&self, path: PathBuf) {
-        lock(&self.parts).push(path);
+    pub(super) fn begin_part(&self, path: PathBuf, start_ns: u64) {
+        lock(&self.parts).push((path, start_ns));
     }
 
     /// `since` is kept while the state stays.
