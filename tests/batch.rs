@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use support::disk::Disk;
 use support::seed::{self, Age, Looping, Seed};
 use support::show::{Stage, read_json, small, with};
 
@@ -483,4 +484,45 @@ fn a_run_without_a_name_is_offered_one() {
     assert_eq!(std::fs::read_dir(stage.path("w/qonstructions/taken")).unwrap().count(), 0);
     runs(&stage, &["run", "-n", "night", "-c", "3", "--no-assemble"]);
     assert!(stage.path("w/qonstructions/night/videos/cycle0002_video.mp4").is_file());
+}
+
+#[test]
+fn a_run_ends_before_the_disk_is_full() {
+    let stage = Stage::new(&with(small(), json!({"live": {"min_free_mb": 60}})));
+    let Some(disk) = Disk::mount(&stage.path("disk"), 64) else {
+        println!("skipped: mounting a small disk needs root and the right to mount");
+        return;
+    };
+    let mut command = stage.vfaq(&["-w", "w", "-o", "disk/out", "run", "-c", "500"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("room for") && said.contains("of 4"), "warned in time: {said}");
+    assert!(said.contains("min_free_mb") && said.contains("60 MB stay free"), "{said}");
+    let free = nix::sys::statvfs::statvfs(&disk.0).unwrap();
+    let free = free.blocks_available() * free.fragment_size();
+    assert!(free >= 60 << 20, "{free} bytes are free");
+    // With room again it goes on, and nothing is damaged.
+    stage.settings(&with(small(), json!({"live": {"min_free_mb": 50}})));
+    let state = read_json(&stage.path("disk/out/factory_state.json"));
+    let made = state["completed_briqs"].as_array().unwrap().len();
+    assert!(made > 5, "{made}");
+    let more = (made + 2).to_string();
+    let mut command = stage.vfaq(&["-w", "w", "-o", "disk/out", "run", "-c", &more]);
+    let output = command.arg("--no-assemble").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for cycle in 0..made + 2 {
+        let video = stage.path(&format!("disk/out/videos/cycle{cycle:04}_video.mp4"));
+        assert_eq!(frames_of(&video), 8);
+    }
+    // A film that has no room is not begun.
+    let ballast = nix::sys::statvfs::statvfs(&disk.0).unwrap();
+    let free = ballast.blocks_available() * ballast.fragment_size();
+    std::fs::write(disk.0.join("ballast"), vec![7; free as usize - (50 << 20)]).unwrap();
+    let mut command = stage.vfaq(&["-w", "w", "-o", "disk/out", "assemble"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("MB are free") && said.contains("the film takes"), "{said}");
+    assert!(!stage.path("disk/out/final_output.mp4").exists());
 }

@@ -376,6 +376,33 @@ fn an_interrupted_film_is_gone_on_with() {
 }
 
 #[test]
+fn a_killed_assembly_is_gone_on_with() {
+    let stage = Stage::new(&settings());
+    runs(&stage, &["run", "-c", "6", "--no-assemble"]);
+    let mut progress = 0;
+    // In the base master, at the start of the deliverable, and in its midst.
+    for moment in ["\"stitches\"", "\"delivers\"", "\"progress\""] {
+        let mut command = stage.vfaq(&["-w", "w", "-o", "out", "assemble", "--json"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        progress += usize::from(lines.any(|line| line.contains(moment)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(progress > 0);
+    runs(&stage, &["assemble"]);
+    let all = clips(&stage, &[0, 1, 2, 3, 4, 5]);
+    assert_master(&stage.project(MASTER), &all, true);
+    support::assert_grid(&stage.project(DELIVERABLE), 360, SIZE);
+    let files = snapshot(&stage.path("out"));
+    let leftover = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(".vfaq-") || path.display().to_string().contains(".finalizing")
+    };
+    assert!(!files.iter().any(|(path, _)| leftover(path)));
+}
+
+#[test]
 fn a_preview_is_made_while_a_run_goes_on() {
     let stage = Stage::new(&settings());
     runs(&stage, &["run", "-c", "3", "--no-assemble"]);
@@ -440,7 +467,8 @@ fn sound_is_cut_or_looped_to_the_film() {
         // A beep at the start of each second, as loud as it was.
         let samples = support::decode_sound(&film);
         for second in 0..3 {
-            let loudness = level(&samples, second, 0.015, 0.045) / level(&original, 0, 0.015, 0.045);
+            let loudness =
+                level(&samples, second, 0.015, 0.045) / level(&original, 0, 0.015, 0.045);
             assert!((0.9..1.1).contains(&loudness), "{sound}, second {second}: {loudness}");
             let silence = level(&samples, second, 0.1, 0.9);
             assert!(silence < 0.01, "{sound}, second {second}: {silence}");

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may stop")]
 
+pub mod disk;
 #[cfg(feature = "gst")]
 pub mod film;
 #[cfg(feature = "gst")]
