@@ -8,9 +8,17 @@ use std::path::Path;
 use super::clip::Clip;
 use crate::base::time::FrameRate;
 
-/// `Err` says which clip differs from which, and in what.
+/// Whether copying is right. `Err` says which clip differs from which, and in what.
 pub fn agreement(clips: &[Clip]) -> Result<(), String> {
+    common_rate(clips).map(drop)
+}
+
+/// As [`agreement`]; returns the rate of all.
+pub(super) fn common_rate(clips: &[Clip]) -> Result<FrameRate, String> {
     let first = clips.first().ok_or("there is no clip")?;
+    // Where times are rounded, many pictures tell a rate better than few.
+    let (_, rate) = usual_format(clips).ok_or("there is no clip")?;
+    let usual = clips.iter().find(|clip| clip.rate == Some(rate)).unwrap_or(first);
     for clip in clips {
         let (here, there) = (name(&clip.path), name(&first.path));
         if clip.codec != *b"avc1" {
@@ -26,12 +34,13 @@ pub fn agreement(clips: &[Clip]) -> Result<(), String> {
         if let Some(obstacle) = &clip.obstacle {
             return Err(format!("{here} {obstacle}"));
         }
-        if clip.rate != first.rate {
-            let rate = |clip: &Clip| clip.rate.map_or(0.0, FrameRate::as_f64);
+        if !clip.has_rate(rate) {
+            let of = |clip: &Clip| round(clip.rate.map_or(0.0, FrameRate::as_f64));
+            let there = name(&usual.path);
             return Err(format!(
                 "{here} has {} frames a second, but {there} has {}",
-                round(rate(clip)),
-                round(rate(first))
+                of(clip),
+                of(usual)
             ));
         }
         if clip.parameter_sets() != first.parameter_sets() {
@@ -46,7 +55,7 @@ pub fn agreement(clips: &[Clip]) -> Result<(), String> {
             return Err(format!("{here} says other colours or pixel shapes than {there}"));
         }
     }
-    Ok(())
+    Ok(rate)
 }
 
 /// The size and the rate that most of the clips' pictures have, the earlier where two are equal.

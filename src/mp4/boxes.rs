@@ -88,6 +88,9 @@ pub struct Top {
     pub missing: Option<u64>,
 }
 
+/// The boxes that files begin with.
+const FIRST: [&[u8; 4]; 6] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"];
+
 /// Finds the boxes up to one that is damaged or cut off.
 pub fn top(file: &mut File) -> Result<Top> {
     let length = file.metadata()?.len();
@@ -108,7 +111,9 @@ pub fn top(file: &mut File) -> Result<Top> {
             break;
         }
         if size > left {
-            top.missing = Some(size - left);
+            // In what is no MP4 at all any four bytes might be a length.
+            let is_known = FIRST.contains(&&kind) || !top.boxes.is_empty();
+            top.missing = is_known.then(|| size - left);
             break;
         }
         let start = top.end;

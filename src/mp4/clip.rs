@@ -17,6 +17,8 @@ const LARGEST_TABLE: u64 = 1 << 30;
 /// Bytes of a sample entry for pictures before the boxes in it, and of one for sound.
 const PICTURE_ENTRY: usize = 78;
 const SOUND_ENTRY: usize = 28;
+/// Ticks that a time may be off its place: two roundings.
+const ROUNDING: f64 = 1.5;
 /// Bytes of a clip's first picture that are looked at.
 const BEGINNING: usize = 64 << 10;
 
@@ -44,6 +46,9 @@ pub struct Clip {
     pub seconds: f64,
     /// Why it cannot be copied together with others, as words behind its name.
     pub(super) obstacle: Option<String>,
+    /// Ticks of its timescale from the first picture to the last, and the steps between.
+    span: (u64, u64),
+    timescale: u32,
     /// The sample entry without what differs from file to file.
     pub(super) entry: Vec<u8>,
     pub(super) pictures: Vec<Picture>,
@@ -73,6 +78,14 @@ impl Clip {
         self.pictures.iter().map(|picture| u64::from(picture.bytes)).sum()
     }
 
+    /// Whether its pictures stand at this rate, but for rounding; few pictures tell it less well.
+    pub(super) fn has_rate(&self, rate: FrameRate) -> bool {
+        let (ticks, steps) = self.span;
+        let step = rate.frame_seconds() * f64::from(self.timescale);
+        let off = (ticks as f64 - steps as f64 * step).abs();
+        self.rate.is_some() && off <= f64::min(ROUNDING, step / 4.0)
+    }
+
     /// The parameter sets of H.264 (`avcC`).
     pub(super) fn parameter_sets(&self) -> &[u8] {
         self.entry_boxes().find(b"avcC").map_or(&[], |fields| fields.0)
@@ -83,12 +96,7 @@ impl Clip {
         Fields(self.entry.get(8 + PICTURE_ENTRY..).unwrap_or_default())
     }
 
-    fn from_movie(
-        path: &Path,
-        movie: Movie,
-        length: u64,
-        file: &mut File,
-    ) -> track::Result<Clip> {
+    fn from_movie(path: &Path, movie: Movie, length: u64, file: &mut File) -> track::Result<Clip> {
         let mut tracks = movie.tracks.into_iter();
         let track = tracks.find(|track| track.handler == *b"vide" && !track.samples.is_empty());
         let track = track.ok_or("holds no picture")?;
@@ -125,6 +133,8 @@ impl Clip {
             codec,
             rate,
             seconds: shown.length as f64 / f64::from(track.timescale),
+            span: span(&shown),
+            timescale: track.timescale,
             obstacle: None,
             entry,
             pictures: shown.pictures,
@@ -376,25 +386,35 @@ impl Shown {
     }
 }
 
+/// Ticks from the first picture to the last, and the steps between; of one picture, to its end.
+fn span(shown: &Shown) -> (u64, u64) {
+    match shown.times.as_slice() {
+        [] | [_] => (shown.length, 1),
+        [.., last] => (*last, shown.times.len() as u64 - 1),
+    }
+}
+
 /// The rate at which every picture stands on its place, but for rounding. `None`: there is none.
 fn rate(timescale: u32, shown: &Shown) -> Option<FrameRate> {
-    let (last, steps) = (*shown.times.last()?, shown.times.len() as u64 - 1);
-    if steps == 0 {
-        return FrameRate::new(timescale, u32::try_from(shown.length).ok()?);
-    }
+    let (last, steps) = span(shown);
     let step = u32::try_from(last / steps).ok().filter(|step| *step > 0)?;
     if shown.times.windows(2).all(|w| w[1] - w[0] == u64::from(step)) {
         return FrameRate::new(timescale, step);
     }
-    // The simplest fraction; two roundings and a half.
-    let per_second = steps as f64 * f64::from(timescale) / last as f64;
-    let most_off = f64::min(1.5, f64::from(step) / 4.0);
-    (1..=1001u32).find_map(|den| {
-        let rate = FrameRate::new((per_second * f64::from(den)).round() as u32, den)?;
+    let most_off = f64::min(ROUNDING, f64::from(step) / 4.0);
+    let fits = |rate: &FrameRate| {
         let ticks = rate.frame_seconds() * f64::from(timescale);
-        let fits = |(n, time): (usize, &u64)| (*time as f64 - n as f64 * ticks).abs() <= most_off;
-        shown.times.iter().enumerate().all(fits).then_some(rate)
-    })
+        let times = shown.times.iter().enumerate();
+        times.into_iter().all(|(n, time)| (*time as f64 - n as f64 * ticks).abs() <= most_off)
+    };
+    // A whole number, that of television, or the simplest fraction.
+    let per_second = steps as f64 * f64::from(timescale) / last as f64;
+    let nearest = |den: u32, of: u32| {
+        let num = (per_second * f64::from(den) / f64::from(of)).round() as u32;
+        FrameRate::new(num.checked_mul(of)?, den)
+    };
+    let usual = [nearest(1, 1), nearest(1001, 1000)].into_iter();
+    usual.chain((2..=1000).map(|den| nearest(den, 1))).flatten().find(fits)
 }
 
 /// Whether the first picture of H.264 needs none before it: an IDR picture (ITU-T H.264, 7.4.1).

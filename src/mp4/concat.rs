@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::agree::agreement;
+use super::agree::common_rate;
 use super::boxes::{put, put_box};
 use super::clip::{Clip, Sound, rescale};
 use super::index::{self, Media, Runs, Tags, Track};
@@ -55,8 +55,15 @@ const SMALL: u64 = 1024;
 enum Chunk {
     Text,
     /// Pictures of a clip.
-    Pictures { clip: usize, from: usize, to: usize },
-    Sound { from: usize, to: usize },
+    Pictures {
+        clip: usize,
+        from: usize,
+        to: usize,
+    },
+    Sound {
+        from: usize,
+        to: usize,
+    },
 }
 
 impl Concat {
@@ -71,10 +78,9 @@ impl Concat {
         on_progress: &mut dyn FnMut(u64, u64),
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<Written>> {
-        agreement(&self.clips)
+        let rate = common_rate(&self.clips)
             .map_err(|why| Error::conflict(format!("the clips cannot be copied: {why}")))?;
         let first = self.clips.first().ok_or_else(|| Error::internal("no clip"))?;
-        let rate = first.rate.ok_or_else(|| Error::internal("no frame rate"))?;
         let frames: u64 = self.clips.iter().map(Clip::frames).sum();
         if frames > u64::from(u32::MAX / 2) {
             return Err(Error::conflict("that are more pictures than one MP4 can have"));
@@ -84,11 +90,14 @@ impl Concat {
         let temporary = tempfile::Builder::new()
             .prefix(".vfaq-")
             .suffix(".mp4")
-            .tempfile_in(out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+            .tempfile_in(
+                out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+            )
             .map_err(failed)?;
         let (mut file, temporary) = temporary.into_parts();
         file.write_all(&film.head).map_err(failed)?;
-        let mut copy = Copy { file, to: out, from: None, done: 0, of: film.bytes, on_progress, stop };
+        let mut copy =
+            Copy { file, to: out, from: None, done: 0, of: film.bytes, on_progress, stop };
         for chunk in &film.chunks {
             let go_on = match *chunk {
                 Chunk::Text => copy.write(&film.text)?,
@@ -258,7 +267,10 @@ fn picture_track(
     let aspect = aspect.and_then(|pasp| pasp.u32(0).zip(pasp.u32(4)));
     let aspect = aspect.filter(|(h, v)| *h > 0 && *v > 0).map_or(1.0, |(h, v)| h as f64 / v as f64);
     Track {
-        media: Media::Picture((f64::from(first.width) * aspect).round() as u32 & 0xffff, first.height),
+        media: Media::Picture(
+            (f64::from(first.width) * aspect).round() as u32 & 0xffff,
+            first.height,
+        ),
         timescale,
         duration: shown,
         shown,

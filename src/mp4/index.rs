@@ -112,10 +112,13 @@ fn trak(out: &mut Vec<u8>, track: &Track, id: u32, wide: bool) {
         let volume = if matches!(track.media, Media::Sound) { 0x100_0000 } else { 0 };
         put(out, [0, 0, 0, volume]);
         put(out, MATRIX);
-        put(out, match track.media {
-            Media::Picture(width, height) => [width << 16, height << 16],
-            _ => [0, 0],
-        });
+        put(
+            out,
+            match track.media {
+                Media::Picture(width, height) => [width << 16, height << 16],
+                _ => [0, 0],
+            },
+        );
     });
     if !track.edits.is_empty() {
         put_box(out, b"edts", |out| put_box(out, b"elst", |out| edit_list(out, &track.edits)));

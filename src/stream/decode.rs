@@ -25,10 +25,12 @@ pub enum What {
 
 impl What {
     fn caps(self) -> gst::Caps {
-        gst::Caps::new_empty_simple(match self {
+        // With whatever features; else no decoder of pictures would do.
+        let name = match self {
             What::Pictures => "video/x-raw",
             What::Sound => "audio/x-raw",
-        })
+        };
+        gst::Caps::builder(name).any_features().build()
     }
 
     fn name(self) -> &'static str {
@@ -65,7 +67,8 @@ impl Decoding {
         chain: impl FnOnce(&gst::Pipeline, &gst::Element) -> Result<gst::Pad>,
     ) -> Result<Self> {
         let unopened = |e| Error::io(format!("cannot open {}", path.display()), e);
-        if std::fs::File::open(path).and_then(|file| file.metadata()).map_err(unopened)?.len() == 0 {
+        if std::fs::File::open(path).and_then(|file| file.metadata()).map_err(unopened)?.len() == 0
+        {
             return Err(Error::new(Kind::Io, format!("{} is empty", path.display())));
         }
         let location = path.to_str().ok_or_else(|| {
@@ -136,7 +139,8 @@ impl Decoding {
     }
 
     fn nothing(&self) -> Error {
-        Error::new(Kind::Io, format!("there is no {} in it", self.what.name()))
+        let what = self.what.name();
+        Error::new(Kind::Io, format!("there is no {what} in it that GStreamer can decode"))
     }
 
     fn unreadable(&self, error: Error) -> Error {
@@ -149,9 +153,9 @@ impl Decoding {
         let gst::MessageView::Error(error) = message.view() else { return None };
         // Nothing of the kind was found, in whatever words.
         let is_foreign = self.taken == 0
-            && [gst::StreamError::WrongType, gst::StreamError::CodecNotFound]
-                .iter()
-                .any(|kind| error.error().matches(*kind));
+            && (error.error().matches(gst::CoreError::MissingPlugin)
+                || error.error().matches(gst::StreamError::WrongType)
+                || error.error().matches(gst::StreamError::CodecNotFound));
         let error = posted_error(&message).unwrap_or_else(|| self.nothing());
         Some(self.unreadable(match is_foreign {
             true => self.nothing().with_source(error),

@@ -47,8 +47,8 @@ pub fn write_aac(
     stop: &dyn Fn() -> bool,
 ) -> Result<bool> {
     let rate = u64::from(SAMPLE_RATE);
-    let wanted = ((u128::from(length_ns) * u128::from(rate) + u128::from(NS / 2))
-        / u128::from(NS)) as u64;
+    let wanted =
+        ((u128::from(length_ns) * u128::from(rate) + u128::from(NS / 2)) / u128::from(NS)) as u64;
     if wanted == 0 {
         return Err(Error::internal("sound of no length"));
     }
@@ -180,17 +180,14 @@ impl Encoder {
         pipeline.add_many(chain).map_err(Error::fault)?;
         gst::Element::link_many(chain).map_err(Error::fault)?;
         let writer = Some(writer);
-        let encoder =
-            Encoder { pipeline, source, sink, writer, priming, samples: 0, config: None };
+        let encoder = Encoder { pipeline, source, sink, writer, priming, samples: 0, config: None };
         let started = encoder.pipeline.set_state(gst::State::Playing);
         started.map_err(|e| encoder.failure().unwrap_or_else(|| Error::fault(e)))?;
         Ok(encoder)
     }
 
     fn push(&mut self, mut buffer: gst::Buffer) -> Result<()> {
-        let at = |sample: u64| {
-            gst::ClockTime::from_nseconds(sample * NS / u64::from(SAMPLE_RATE))
-        };
+        let at = |sample: u64| gst::ClockTime::from_nseconds(sample * NS / u64::from(SAMPLE_RATE));
         let samples = (buffer.size() / SAMPLE) as u64;
         {
             let buffer = buffer.make_mut();
