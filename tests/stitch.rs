@@ -22,14 +22,27 @@ fn program_clip(path: &Path, cycle: u32, frames: u32, fps: FrameRate) {
     program_clip_of(path, cycle, frames, fps, SIZE);
 }
 
-fn program_clip_of(path: &Path, cycle: u32, frames: u32, fps: FrameRate, (w, h): (u32, u32)) {
+fn program_clip_of(path: &Path, cycle: u32, frames: u32, fps: FrameRate, size: (u32, u32)) {
+    grainy_clip(path, cycle, frames, fps, size, 0);
+}
+
+/// With so much grain.
+fn grainy_clip(
+    path: &Path,
+    cycle: u32,
+    frames: u32,
+    fps: FrameRate,
+    (w, h): (u32, u32),
+    grain: u8,
+) {
     vfaq::stream::init().unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
     let frames: Vec<Frame> = (0..frames)
         .map(|n| {
             let mut frame = Frame::black(w, h);
             for (i, y) in frame.y.iter_mut().enumerate() {
                 let (i, n) = (i as u32, n + cycle * 31);
-                *y = (16 + (i % w + i / w * 3 + n * 11) % 200) as u8;
+                *y = (16 + (i % w + i / w * 3 + n * 11) % 200) as u8 + random.u8(0..=grain);
             }
             frame
         })
@@ -376,7 +389,7 @@ fn clips_that_disagree_are_encoded_again() {
     assert_eq!(last, (80, 80));
 
     let out = path("final_output.mp4");
-    write(&Concat { clips: looked_at(&[encoded.clone()]), ..Concat::default() }, &out);
+    write(&Concat { clips: looked_at(std::slice::from_ref(&encoded)), ..Concat::default() }, &out);
     assert_joined(&out, &[encoded], (8, 1));
     let luma = support::decode_luma(&out, SIZE.0, SIZE.1);
     let of = |name: &str| support::decode_luma(&path(name), SIZE.0, SIZE.1);
@@ -385,11 +398,13 @@ fn clips_that_disagree_are_encoded_again() {
         assert!(support::mean_difference(&luma[n], &a[n]) < 3.0, "frame {n}");
         assert!(support::mean_difference(&luma[24 + n], &b[n]) < 3.0, "frame {}", 24 + n);
     }
-    // Every third of 25 a second, as near as may be.
+    // About every third of 25 a second; colours of an unknown kind were converted.
     let d = of("d.mp4");
     for n in 0..16 {
         let at = ((n as f64 + 0.5) / 8.0 * 25.0) as usize;
-        assert!(support::mean_difference(&luma[64 + n], &d[at]) < 4.0, "frame {}", 64 + n);
+        let off = |m: &usize| support::mean_difference(&luma[64 + n], &d[*m]);
+        let nearest = (0..d.len()).min_by(|a, b| off(a).total_cmp(&off(b))).unwrap();
+        assert_eq!(nearest, at, "frame {}", 64 + n);
     }
     // Twice as wide as the others: borders above and below.
     assert!(luma[50][..(SIZE.0 * 20) as usize].iter().all(|y| *y <= 20));
@@ -443,7 +458,7 @@ fn how_long_450_clips_take() {
     let folder =
         tempfile::tempdir_in(std::env::var("MEASURE_IN").unwrap_or("/tmp".into())).unwrap();
     let clip = folder.path().join("cycle0000_video.mp4");
-    program_clip_of(&clip, 0, 24, FrameRate::whole(8), (1024, 576));
+    grainy_clip(&clip, 0, 24, FrameRate::whole(8), (1024, 576), 8);
     let mut list = String::new();
     let paths: Vec<PathBuf> = (1..=450)
         .map(|n| {
@@ -472,7 +487,7 @@ fn how_long_450_clips_take() {
             Command::new("ffmpeg")
                 .args(["-v", "error", "-y", "-f", "concat", "-safe", "0", "-i"])
                 .arg(folder.path().join("list.txt"))
-                .args(["-c", "copy", "-movflags", "faststart"])
+                .args(["-c", "copy"])
                 .arg(&theirs_out),
         );
         let theirs = begun.elapsed();
