@@ -102,14 +102,16 @@ impl Recorded {
     fn assert_same(&self, new: &[Vec<u8>]) {
         let recorded = &self.pictures;
         assert_eq!(new.len(), recorded.len());
-        let before = |films: &[Vec<u8>], n: usize| psnr(&films[n], &films[n.max(1) - 1]);
-        let stands = |n: usize| n > 0 && before(recorded, n) > 45.0 && before(new, n) < 42.0;
-        let was_held: Vec<bool> =
-            (0..new.len()).map(|n| self.held.get(n + self.first) == Some(&true)).collect();
-        let repeated: Vec<bool> = (0..new.len()).map(|n| stands(n) && !was_held[n]).collect();
+        let was_held = |n: usize| self.held.get(n + self.first) == Some(&true);
+        // Behind pictures that were held the encoder may be too far behind for a while.
+        let mut repeated = vec![false; new.len()];
+        for n in (1..new.len()).filter(|n| !was_held(*n)) {
+            repeated[n] =
+                (was_held(n - 1) || repeated[n - 1]) && psnr(&recorded[n], &recorded[n - 1]) > 60.0;
+        }
         let repeats = repeated.iter().filter(|repeated| **repeated).count() as u64;
         assert!(repeats <= self.repeated, "{repeats} stand still, {} repeated", self.repeated);
-        let other = |n: usize| was_held[n] || repeated[n];
+        let other = |n: usize| was_held(n) || repeated[n];
         let (mut sum, mut least, mut count, mut told) = (0.0, f64::MAX, 0, 0);
         for n in (0..new.len()).filter(|n| !other(*n)) {
             let here = psnr(&new[n], &recorded[n]);
@@ -251,10 +253,8 @@ fn parts_held_pictures_and_joints_are_as_they_were() {
     recorded.assert_same(&new);
     support::assert_recording(&path, recorded.pictures.len(), SMALL);
     // What was held moves on.
-    let (still, _) = support::longest_freeze(&new);
-    println!(
-        "{} frames stand still on stage, {still} now",
-        support::longest_freeze(&recorded.pictures).0
-    );
-    assert!(still < 12, "{still} frames stand still");
+    let longest = |film: &[Vec<u8>]| support::longest_freeze(film).0;
+    let (on_stage, now) = (longest(&recorded.pictures), longest(&new));
+    println!("{on_stage} frames stand still on stage, {now} now");
+    assert!(now < on_stage, "{now} frames stand still, {on_stage} on stage");
 }
