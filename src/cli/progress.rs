@@ -3,6 +3,11 @@
 //!
 //! Holds: whatever else is printed begins on a line of its own.
 
+#![cfg_attr(
+    not(feature = "gst"),
+    allow(dead_code, reason = "all work that takes long needs GStreamer")
+)]
+
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
