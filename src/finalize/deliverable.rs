@@ -67,7 +67,8 @@ pub struct Deliverable {
     pub preset: X264Preset,
     /// How much of the deliverable is lost at most when the work is interrupted.
     pub segment: Duration,
-    /// Segments that are made at the same time.
+    /// Segments that are made at the same time. One keeps two cores busy with an interpolation and an
+    /// encoder of several threads each; two cost as much again in memory, and no less work.
     pub at_once: usize,
     /// Bytes that may be written on the disk of a path; `None`: nobody knows.
     pub free_bytes: fn(&Path) -> Option<u64>,

@@ -141,7 +141,9 @@ mod tests {
     #[test]
     fn every_filter_keeps_what_is_flat_up_and_down() {
         let mut flat = Frame::black(64, 36);
-        (flat.y.fill(181), flat.u.fill(90), flat.v.fill(170));
+        for (plane, value) in [(&mut flat.y, 181), (&mut flat.u, 90), (&mut flat.v, 170)] {
+            plane.fill(value);
+        }
         for (filter, size) in ALL.iter().flat_map(|f| [(f, (120, 68)), (f, (22, 14))]) {
             let out = scaled(*filter, &flat, size);
             for (plane, value) in [(&out.y, 181), (&out.u, 90), (&out.v, 170)] {
