@@ -177,7 +177,7 @@ fn a_set_is_drawn_again_as_it_was_played() {
     let state = stage.state();
     assert_eq!(state["recordings"].as_array().unwrap().len(), 2);
     let entry = &state["recordings"][1];
-    assert_eq!(entry["kind"], "assembled");
+    assert_eq!(entry["kind"], "rerendered");
     assert_eq!(entry["file"], "final_60fps_1080p_rerender.mp4");
     assert_eq!(entry["rerendered_from"], "final_60fps_1080p.mp4");
     assert_eq!(entry["frames"].as_u64(), Some(length as u64));

@@ -247,7 +247,7 @@ fn is_state(name: &str) -> bool {
 }
 
 /// `final_output.mp4`, `final_60fps_1080p.mp4`, `final_60fps_1080p_002.part003.mp4`,
-/// `final_60fps_1080p_joined.mp4`.
+/// `final_60fps_1080p_joined.mp4`, `final_60fps_1080p_rerender_002.mp4`.
 fn is_master(name: &str) -> bool {
     let Some(stem) = name.strip_prefix("final_").and_then(|rest| rest.strip_suffix(".mp4")) else {
         return false;
@@ -265,7 +265,8 @@ fn is_master(name: &str) -> bool {
     };
     let spaced = rest.replace(".part", "_");
     let mut words = spaced.split('_');
-    words.next() == Some("") && words.all(|word| word == "joined" || is_number(word))
+    words.next() == Some("")
+        && words.all(|word| ["joined", "rerender"].contains(&word) || is_number(word))
 }
 
 /// `cycle0007_raw.mp4`, `cycle0007_video.mp4`, `cycle0007_video_frame.png`,
@@ -355,6 +356,7 @@ mod tests {
             "final_60fps_1080p_002.mp4",
             "final_60fps_1080p_002.part003.mp4",
             "final_60fps_1080p_joined.mp4",
+            "final_60fps_1080p_rerender_002.mp4",
             "final_30fps_720p.mp4",
         ];
         for name in masters {

@@ -145,6 +145,8 @@ pub enum RecordingKind {
     Live,
     /// Put together afterwards from the archived cycles.
     Assembled,
+    /// What was on air, drawn again from the archived cycles.
+    Rerendered,
 }
 
 /// A deliverable in the project folder.

@@ -283,6 +283,7 @@ impl Screen {
         let kind = match recording.kind {
             RecordingKind::Live => "live",
             RecordingKind::Assembled => "assembled",
+            RecordingKind::Rerendered => "rerendered",
         };
         let parts = match (recording.parts, &recording.joined) {
             (0 | 1, _) => String::new(),

@@ -130,7 +130,7 @@ pub fn rerender(
     publish(temporary, &path, false)?;
     recordings.add(Recording {
         file: name.clone(),
-        kind: RecordingKind::Assembled,
+        kind: RecordingKind::Rerendered,
         started_at: iso8601(clock.wall()),
         frames,
         parts: vec![name.clone()],
