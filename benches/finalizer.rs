@@ -35,6 +35,7 @@ fn main() {
         segment: Duration::from_secs_f64(number(1, 30.0)),
         at_once: number(0, 1.0) as usize,
         free_bytes: |_| None,
+        least_free_mb: 0,
     };
     let mut join = |segments: &[PathBuf], to: &Path| {
         let list = to.with_extension("txt");

@@ -101,7 +101,7 @@ fn a_run_goes_on_where_the_one_before_ended() {
     assert!(said.contains("out begins with cycle 0") && said.contains("2 cycles made"), "{said}");
     assert_project(&stage, 0..2, 8);
     let said = runs(&stage, &["run", "-c", "3", "--no-assemble"]);
-    assert!(said.contains("out goes on with cycle 2") && said.contains("1 cycles made"), "{said}");
+    assert!(said.contains("out goes on with cycle 2") && said.contains("1 cycle made"), "{said}");
     assert_project(&stage, 0..3, 8);
 
     // Each grows out of the one before, with the next seed and one more change of its prompt.
@@ -163,7 +163,7 @@ fn a_run_lasts_until_there_is_enough_content() {
     // As the settings say.
     stage.settings(&with(small(), json!({"cycle": {"max_cycles": 5}})));
     let said = runs(&stage, &["run", "--no-assemble"]);
-    assert!(said.contains("1 cycles made"), "{said}");
+    assert!(said.contains("1 cycle made"), "{said}");
     for (arguments, about) in [
         (&["run", "--hours", "0"][..], "--hours 0"),
         (&["run", "-c", "-3"], "-3"),
@@ -525,4 +525,70 @@ fn a_run_ends_before_the_disk_is_full() {
     assert_eq!(output.status.code(), Some(74), "{said}");
     assert!(said.contains("MB are free") && said.contains("the film takes"), "{said}");
     assert!(!stage.path("disk/out/final_output.mp4").exists());
+}
+
+#[test]
+fn retries_count_and_one_that_fails_again_keeps_no_other_from_being_made() {
+    let stage = Stage::new(&small());
+    runs(&stage, &["run", "-c", "2", "--no-assemble"]);
+    // Half of all fail, by their numbers.
+    let half = json!({"backend": {"mock_fail_rate": 0.5}, "cycle": {"max_retries": 0}});
+    stage.settings(&with(small(), half));
+    run(&stage, &["run", "-c", "12", "--no-assemble"]);
+    let failed = stage.state()["failed_cycles"].as_array().unwrap().len();
+    assert!(failed > 1, "{failed}");
+    // They fail again, and are still told.
+    run(&stage, &["run", "-c", "12", "--retry-failed", "--no-assemble"]);
+    assert!(stage.raw_cycles().iter().all(|cycle| *cycle < 12));
+    stage.settings(&small());
+    runs(&stage, &["run", "-c", "12", "--retry-failed", "--no-assemble"]);
+    assert_eq!(stage.raw_cycles(), (0..12).collect::<Vec<_>>());
+    let state = stage.state();
+    assert_eq!(state["current_cycle"], 12, "an earlier one sets nothing back");
+    assert_eq!(state["total_video_duration"], 12.0);
+    // What was taken away is no content.
+    std::fs::remove_file(stage.project("videos/cycle0004_video.mp4")).unwrap();
+    std::fs::remove_file(stage.project("videos/cycle0004_raw.mp4")).unwrap();
+    let said = runs(&stage, &["run", "--hours", "0.0033333", "--no-assemble"]);
+    assert!(said.contains("1 cycle made") && said.contains("0:12 of content"), "{said}");
+}
+
+#[test]
+fn a_closed_terminal_lets_the_cycle_finish() {
+    let stage = Stage::new(&with(small(), json!({"backend": {"mock_delay": 2}})));
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = stage.vfaq(&["-w", "w", "-o", "out", "run", "-c", "9"]);
+    let end = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().unwrap());
+    command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));
+    let mut child = command.spawn().unwrap();
+    drop((command, pty.slave));
+    let mut terminal = std::fs::File::from(pty.master);
+    let mut said = String::new();
+    let mut buffer = [0; 4096];
+    while !said.contains("cycle 1") {
+        let read = terminal.read(&mut buffer).unwrap();
+        said += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    // The shell tells it, and so may the kernel.
+    drop(terminal);
+    signal(&child, Signal::SIGHUP);
+    signal(&child, Signal::SIGHUP);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_project(&stage, 0..2, 8);
+}
+
+#[test]
+fn a_project_in_use_is_not_put_aside() {
+    let stage = Stage::new(&with(small(), json!({"backend": {"mock_delay": 60}})));
+    let mut command = stage.vfaq(&["-w", "w", "run", "-n", "busy", "-c", "2", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("begins")));
+    let (from, to) = (stage.path("out"), stage.path("w/qonstructions/busy"));
+    std::fs::create_dir(&from).unwrap();
+    let error = vfaq::app::save_as::save(&from, &to).unwrap_err().to_string();
+    assert!(error.contains("in use by vfaq run"), "{error}");
+    assert!(from.is_dir() && to.is_dir());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -159,6 +159,7 @@ impl Project {
             segment: Duration::from_secs(1),
             at_once: 1,
             free_bytes: |_| None,
+            least_free_mb: 64,
         };
         Project { studio, deliverable }
     }
@@ -342,7 +343,7 @@ fn a_disk_that_is_too_small_is_told_before_it_is_full() {
     let error = project.make(u64::MAX).ended.unwrap_err();
     assert_eq!(error.kind, Kind::Io);
     let text = error.to_string();
-    assert!(text.contains("64 MiB are free") && text.contains("0 of 6 segments"), "{text}");
+    assert!(text.contains("64 MB are free") && text.contains("0 of 6 segments"), "{text}");
     assert!(!project.path("final.mp4").exists());
 }
 
@@ -370,7 +371,7 @@ fn the_settings_of_a_project_say_what_is_made() {
     fs::write(folder.path().join("config.yaml"), text).unwrap();
     fs::write(folder.path().join("tasq.md"), "waves\n").unwrap();
     let config = vfaq::worqspace::open(folder.path()).unwrap().config;
-    let made = Deliverable::new("in.mp4".into(), folder.path().into(), &config.finalizer);
+    let made = Deliverable::new("in.mp4".into(), folder.path().into(), &config.finalizer, 64);
     assert_eq!((made.interpolation.scale, made.crf), (Filter::Lanczos, 20));
     assert_eq!((made.fps, made.size), (FrameRate::whole(50), (1920, 1080)));
     assert_eq!(made.preset, X264Preset::Slow);

@@ -483,3 +483,69 @@ fn sound_is_cut_or_looped_to_the_film() {
     let (_, said) = fails(&stage, &["assemble", "--audio", "text.wav"]);
     assert!(said.contains("text.wav"), "{said}");
 }
+
+#[test]
+fn films_of_an_earlier_session_are_not_taken_for_those_of_this_one() {
+    let stage = Stage::new(&settings());
+    runs(&stage, &["run", "-c", "2"]);
+    let old = std::fs::read(stage.project(MASTER)).unwrap();
+    runs(&stage, &["run", "-c", "2", "--fresh", "-s", "999"]);
+    assert!(old == std::fs::read(stage.project("final_output_001.mp4")).unwrap());
+    assert_master(&stage.project(MASTER), &clips(&stage, &[2, 3]), true);
+    assert!(stage.project("final_60fps_1080p_002.mp4").is_file());
+}
+
+#[test]
+fn a_clip_that_cannot_be_decoded_is_no_weeded_one() {
+    let stage = Stage::new(&settings());
+    runs(&stage, &["run", "-c", "2", "--no-assemble"]);
+    // Whole by its boxes, and no film.
+    let clip = stage.project("videos/cycle0001_raw.mp4");
+    let mut boxes = vec![0, 0, 0, 8, b'm', b'o', b'o', b'v'];
+    boxes.extend([0, 0, 0, 12, b'm', b'd', b'a', b't', 1, 2, 3, 4]);
+    std::fs::remove_file(stage.project("videos/cycle0001_video.mp4")).unwrap();
+    std::fs::write(&clip, boxes).unwrap();
+    let (code, said) = fails(&stage, &["assemble"]);
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("cycle 1 failed") && said.contains("cycle0001_raw.mp4"), "{said}");
+    assert!(!stage.project(MASTER).exists());
+}
+
+#[test]
+fn a_failure_that_only_a_briq_tells_of_counts() {
+    let stage = Stage::new(&settings());
+    let old = Seed {
+        looping: Looping::PassThrough,
+        mode: "text",
+        age: Age::Older,
+        cycles: 3,
+        failed: &[1],
+    };
+    old.write(&stage.path("out"));
+    let (_, said) = fails(&stage, &["assemble"]);
+    assert!(said.contains("cycle 1 failed") && said.contains("out of memory"), "{said}");
+}
+
+#[test]
+fn a_deliverable_that_was_begun_keeps_its_name() {
+    let big = json!({"finalizer": {"upscale_resolution": "1920x1080"}});
+    let stage = Stage::new(&with(settings(), big));
+    runs(&stage, &["run", "-c", "3", "--no-assemble"]);
+    let mut command = stage.vfaq(&["-w", "w", "-o", "out", "assemble", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"delivers\"")));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A show comes in between.
+    stage.settings(&settings());
+    stage.whole_show(&["--for", "1", "--play"]);
+    let live = std::fs::read(stage.project("final_60fps_1080p_002.mp4")).unwrap();
+    runs(&stage, &["assemble"]);
+    assert!(live == std::fs::read(stage.project("final_60fps_1080p_002.mp4")).unwrap());
+    let state = stage.state();
+    let kinds: Vec<&Value> =
+        state["recordings"].as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(kinds, ["live", "assembled"], "{state:#}");
+    assert!(!stage.project(".finalizing").exists());
+}

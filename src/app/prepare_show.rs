@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Listen, LiveOptions, Play, backends};
+use super::{Listen, LiveOptions, Play, backends, project_folder};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
@@ -186,11 +186,10 @@ fn starting_params(options: &LiveOptions) -> Result<Values> {
     Ok(values)
 }
 
-pub fn project_folder(options: &LiveOptions, config: &Config) -> Result<PathBuf> {
-    match &options.name {
-        Some(name) => archive::named_folder(&options.worqspace, name),
-        None => Ok(config.paths.output_dir.clone()),
-    }
+pub fn folder_of(options: &LiveOptions, config: &Config) -> Result<PathBuf> {
+    let (name, output) = (options.name.as_deref(), options.output.as_deref());
+    let given = project_folder::given(&options.worqspace, name, output)?;
+    Ok(given.unwrap_or_else(|| config.paths.output_dir.clone()))
 }
 
 fn open_project(
@@ -199,7 +198,7 @@ fn open_project(
     config_text: &str,
     clock: &dyn Clock,
 ) -> Result<Project> {
-    let folder = project_folder(options, config)?;
+    let folder = folder_of(options, config)?;
     Project::open(archive::Open {
         folder: &folder,
         briqs_dir: config.paths.briqs_dir.as_deref(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::prepare_show::{Checked, check, project_folder};
+use super::prepare_show::{Checked, check, folder_of};
 use super::{LiveOptions, backends};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
@@ -14,7 +14,7 @@ use crate::stream::encodings;
 pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<String>> {
     let Checked { config, bundle, outputs, encoder, listener, .. } = check(options, clock)?;
     let live = &config.live;
-    let folder = project_folder(options, &config)?;
+    let folder = folder_of(options, &config)?;
     let mut lines = vec![
         format!("brief      {}", bundle.title.as_deref().unwrap_or("untitled")),
         format!("project    {}", folder.display()),

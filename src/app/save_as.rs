@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::archive::{Hold, hold};
 use crate::base::error::{Error, Result};
+use crate::base::fsio::free_name;
 
 /// What was done besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +19,14 @@ pub struct Saved {
 /// Moves the project `from` to `to`.
 ///
 /// # Errors
-/// The folder cannot be moved; then it is where it was.
+/// Somebody works on either of them, or the folder cannot be moved; then it is where it was.
 pub fn save(from: &Path, to: &Path) -> Result<Saved> {
+    // A lock goes with its folder.
+    let _here: Hold = hold(from, "vfaq run")?;
+    let _there = match to.is_dir() {
+        true => Some(hold(to, "vfaq run")?),
+        false => None,
+    };
     let failed = |from: &Path, to: &Path, e| {
         Error::io(
             format!("cannot move {} to {}; it is where it was", from.display(), to.display()),
@@ -30,7 +38,9 @@ pub fn save(from: &Path, to: &Path) -> Result<Saved> {
     }
     let mut put_aside = None;
     if to.exists() {
-        let aside = free_name(to);
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let beside = to.parent().unwrap_or(Path::new("."));
+        let aside = free_name(beside, |number| format!("{name}_{number:03}"));
         fs::rename(to, &aside).map_err(|e| failed(to, &aside, e))?;
         put_aside = Some(aside);
     }
@@ -43,19 +53,6 @@ pub fn save(from: &Path, to: &Path) -> Result<Saved> {
     Ok(Saved { put_aside })
 }
 
-/// `night_001` beside `night`, or the first number that is free.
-fn free_name(folder: &Path) -> PathBuf {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut number = 1;
-    loop {
-        let free = folder.with_file_name(format!("{name}_{number:03}"));
-        if !free.exists() {
-            return free;
-        }
-        number += 1;
-    }
-}
-
 /// A rename; to another file system a copy, which is only taken as done when it is whole.
 fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
     match fs::rename(from, to) {
@@ -66,7 +63,11 @@ fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
         let _ = fs::remove_dir_all(to);
         return Err(error);
     }
-    fs::remove_dir_all(from)
+    // It is whole under its name; what cannot be removed is only told.
+    if let Err(e) = fs::remove_dir_all(from) {
+        tracing::warn!("{} was copied, and cannot be removed: {e}", from.display());
+    }
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -76,7 +77,10 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         match entry.file_type()?.is_dir() {
             true => copy(&source, &target)?,
-            false => drop(fs::copy(&source, &target)?),
+            false => {
+                fs::copy(&source, &target)?;
+                fs::File::open(&target)?.sync_all()?;
+            }
         }
     }
     Ok(())

@@ -328,19 +328,15 @@ fn counts(survey: &Survey) -> Counts {
 /// Seconds of content, and of generation.
 fn times(survey: &Survey) -> (f64, f64) {
     let session = survey.session();
-    let content = session.iter().filter_map(|cycle| {
-        let clip = cycle.video.whole().or(cycle.raw.whole())?;
-        let said = || cycle.briq.as_ref().map(|briq| briq.spec.clip_seconds);
-        mp4::seconds(clip).or_else(said).filter(|seconds| *seconds > 0.0)
-    });
     let by_briqs = || {
         let briqs = session.iter().filter_map(|cycle| cycle.briq.as_ref());
         briqs.map(|briq| briq.generation_time.max(0.0)).sum::<f64>()
     };
     let by_state = survey.state.as_ref().map(|state| state.total_generation_time);
-    // A sum of nothing is -0.0.
-    let content = content.sum::<f64>() + 0.0;
-    (content, by_state.filter(|seconds| *seconds > 0.0).unwrap_or_else(|| by_briqs() + 0.0))
+    (
+        survey.content_seconds(),
+        by_state.filter(|seconds| *seconds > 0.0).unwrap_or_else(|| by_briqs() + 0.0),
+    )
 }
 
 /// Clips that cannot be played, and those that should be there.
@@ -480,15 +476,15 @@ fn next(survey: &Survey, status: &ProjectStatus, args: &str) -> Next {
     if counts.failed > 0 {
         return run("make the failed cycles", "run", " --retry-failed");
     }
-    if let Some(damage) = status.damaged.iter().find(|damage| damage.cycle.is_some()) {
-        let cycle = damage.cycle.unwrap_or_default();
-        let text = match damage.what.as_str() {
-            "is missing" => format!("put {} back, or make that cycle again", damage.file),
-            what => format!("{} {what}: move it elsewhere, and make it again", damage.file),
-        };
-        return run(&text, "single", &format!(" --cycle {cycle}"));
+    // What somebody took away is not wanted; what is damaged and has no other clip is.
+    if survey.failed().next().is_some() {
+        return run("make the damaged cycles again", "run", " --retry-failed");
     }
-    if let (Some(open @ 1..), Some(requested)) = (counts.open, counts.requested) {
+    let first = survey.state.as_ref().map_or(0, |state| state.first_cycle);
+    let done = survey.session().last().map_or(0, |cycle| cycle.cycle.0 + 1 - first);
+    if let (Some(open @ 1..), Some(requested)) = (counts.open, counts.requested)
+        && done < requested
+    {
         let text = format!("make the {open} cycles that are open");
         return run(&text, "run", &format!(" -c {requested}"));
     }

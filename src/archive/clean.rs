@@ -11,7 +11,6 @@ use super::inventory::{Inventory, Item, Kind, is_plain_folder};
 use super::project::{LOCK, STATE, begin_anew, lock};
 use super::{FactoryState, read_json, survey};
 use crate::base::error::{Error, Kind as Fault, Result};
-use crate::base::fsio::write_atomic;
 
 /// What there is to clean, and what would be done.
 #[derive(Debug)]
@@ -119,9 +118,6 @@ impl Cleaning {
             let folder = &self.folder;
             let briqs = self.briqs_dir.clone().unwrap_or_else(|| folder.join("briqs"));
             let (state, aside) = begin_anew(folder, &briqs, now)?;
-            let mut text = serde_json::to_vec_pretty(&state).map_err(Error::fault)?;
-            text.push(b'\n');
-            write_atomic(&folder.join(STATE), &text)?;
             cleaned.aside = aside;
             cleaned.first_cycle = Some(state.first_cycle);
         }

@@ -162,8 +162,9 @@ impl Holdings {
 pub struct Clips(Holdings);
 
 impl Clips {
-    pub(super) fn scan(folder: &Path) -> Result<Self> {
-        Holdings::scan(folder, &folder.join("briqs")).map(Clips)
+    pub(super) fn scan(folder: &Path, briqs_dir: Option<&Path>) -> Result<Self> {
+        let briqs_dir = briqs_dir.map_or_else(|| folder.join("briqs"), Path::to_owned);
+        Holdings::scan(folder, &briqs_dir).map(Clips)
     }
 
     /// The cycle's whole raw clip, wherever it is.

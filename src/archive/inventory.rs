@@ -17,6 +17,8 @@ use crate::base::error::{Error, Result};
 
 /// Where a film is put together; left over if that was killed.
 const FINALIZING: &str = ".finalizing";
+/// What the temporary file of a preview begins with: it is made beside others' work.
+pub const PREVIEW_PREFIX: &str = ".preview-";
 /// The page of `vfaq status --html`.
 pub const CONTACT_SHEET: &str = "contact_sheet.html";
 /// What `vfaq assemble --preview` writes.
@@ -136,17 +138,15 @@ impl Inventory {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let part = ["videos", "images", "briqs", FINALIZING].contains(&name);
             match (about.is_file(), about.is_dir()) {
-                (true, _) if kind_of(name).is_some() || name.starts_with(TEMPORARY) => {
-                    let kind = match name.starts_with(TEMPORARY) {
+                (true, _) if kind_of(name).is_some() || is_temporary(name) => {
+                    let kind = match is_temporary(name) {
                         true => Kind::Leftovers,
                         false => kind_of(name).unwrap_or(Kind::Leftovers),
                     };
                     self.add(path, kind, &about, contents);
                 }
                 (_, true) if folder == project && part => {}
-                (_, true) if name.starts_with(TEMPORARY) => {
-                    self.leftover_folder(&path, contents)?
-                }
+                (_, true) if is_temporary(name) => self.leftover_folder(&path, contents)?,
                 _ => self.unknown.push(path),
             }
         }
@@ -237,6 +237,10 @@ fn root_kind(name: &str) -> Option<Kind> {
         // The predecessor put a cycle's video here.
         _ => clip_kind(name).filter(|_| name.ends_with("_video.mp4")),
     }
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with(TEMPORARY) || name.starts_with(PREVIEW_PREFIX)
 }
 
 /// `factory_state.json`, `factory_state_001.json`.

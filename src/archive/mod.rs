@@ -24,7 +24,7 @@ pub use fingerprint::fingerprint;
 use holdings::listed_cycle;
 pub use holdings::{Clips, PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};
-pub use project::{Open, Project, named_folder, recording_part};
+pub use project::{Hold, Open, Project, hold, named_folder, recording_part};
 pub use recordings::Recordings;
 pub use state::{BaseMaster, FactoryState, FailedCycle, Recording, RecordingKind};
 pub use survey::Survey;

@@ -6,12 +6,12 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::holdings::Holdings;
 use super::{FactoryState, read_json};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::fsio::write_atomic;
+use crate::base::fsio::{free_name, link_or_copy, write_atomic};
 use crate::base::redact;
 use crate::media::CycleId;
 
@@ -19,6 +19,9 @@ pub(super) const STATE: &str = "factory_state.json";
 const SNAPSHOT: &str = "config_snapshot.yaml";
 /// What every temporary file's name begins with.
 pub(super) const TEMPORARY: &str = ".vfaq-";
+/// How often and how long an attempt at a lock waits for one that may be gone at once.
+const LOOKS: u32 = 10;
+const LOOK_TIME: Duration = Duration::from_millis(20);
 pub(super) const LOCK: &str = ".lock";
 const RECORDING: &str = "final_60fps_1080p";
 
@@ -47,6 +50,7 @@ pub struct Open<'a> {
     pub must_exist: bool,
     /// The configuration as the user wrote it, `${ENV}` unexpanded. It has been read: secrets that
     /// are written in it are known, and hidden in the project.
+    /// Empty: not known, and not kept.
     pub config_text: &'a str,
     /// The command that opens it, `vfaq live`: told to another that finds it in use.
     pub who: &'a str,
@@ -101,7 +105,7 @@ impl Project {
             fresh_state()
         };
         let snapshot = folder.join(SNAPSHOT);
-        if !snapshot.exists() {
+        if !snapshot.exists() && !options.config_text.is_empty() {
             write_atomic(&snapshot, redact::hide(options.config_text).as_bytes())?;
         }
         Ok(Project { folder, briqs, state, _lock: lock })
@@ -259,6 +263,29 @@ fn holder_in(file: &mut File) -> String {
     }
 }
 
+/// Whoever only looks who has a project holds its lock for a moment.
+fn patiently(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_TIME),
+            other => return other,
+        }
+    }
+    file.try_lock()
+}
+
+/// A project that nobody else opens as long as this lives.
+#[derive(Debug)]
+pub struct Hold(#[allow(dead_code, reason = "holding the file open holds the lock")] File);
+
+/// Keeps others away from the project in `folder`; `who` is told to them.
+///
+/// # Errors
+/// Another program has it (`Unavailable`).
+pub fn hold(folder: &Path, who: &str) -> Result<Hold> {
+    lock(folder, who).map(Hold)
+}
+
 /// `who` is told to whoever finds it locked.
 pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
     let path = folder.join(LOCK);
@@ -270,7 +297,7 @@ pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
         .truncate(false)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    match patiently(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(Error::unavailable(format!(
@@ -292,35 +319,28 @@ pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
     Ok(file)
 }
 
-/// Puts the state aside, if there is one. Returns one for a session whose cycles have numbers above
-/// all that is there, which is not written yet, and the name of the old one.
+/// Puts the state aside, if there is one, and begins a session whose cycles have numbers above all
+/// that is there. Returns its state and the name of the old one. There is a state at any moment.
 pub(super) fn begin_anew(
     folder: &Path,
     briqs: &Path,
     now: SystemTime,
 ) -> Result<(FactoryState, Option<PathBuf>)> {
-    let aside = set_aside(folder)?;
     let first_cycle = Holdings::scan(folder, briqs)?.next_free_cycle();
     let fresh = FactoryState::new(now, folder.display().to_string());
-    Ok((FactoryState { first_cycle, current_cycle: first_cycle, ..fresh }, aside))
+    let fresh = FactoryState { first_cycle, current_cycle: first_cycle, ..fresh };
+    let aside = keep_aside(folder)?;
+    fresh.write(&folder.join(STATE))?;
+    Ok((fresh, aside))
 }
 
-/// Gives the state file, if there is one, the next free of the names `factory_state_001.json`, ...
-fn set_aside(folder: &Path) -> Result<Option<PathBuf>> {
+/// Gives the state, if there is one, a second name: the next free of `factory_state_001.json`, ...
+fn keep_aside(folder: &Path) -> Result<Option<PathBuf>> {
     let from = folder.join(STATE);
     if !from.exists() {
         return Ok(None);
     }
-    let mut number = 1;
-    let to = loop {
-        let to = folder.join(format!("factory_state_{number:03}.json"));
-        if !to.exists() {
-            break to;
-        }
-        number += 1;
-    };
-    fs::rename(&from, &to).map_err(|e| {
-        Error::io(format!("cannot rename {} to {}", from.display(), to.display()), e)
-    })?;
+    let to = free_name(folder, |number| format!("factory_state_{number:03}.json"));
+    link_or_copy(&from, &to)?;
     Ok(Some(to))
 }

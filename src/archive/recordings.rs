@@ -8,10 +8,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::holdings::{Clips, Holdings};
+use super::inventory::states_aside;
 use super::project::{STATE, free_recording, list, lock, sweep};
 use super::{BaseMaster, FactoryState, Recording, mp4, random_hex, read_json};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::fsio::write_atomic;
 
 #[derive(Debug)]
 pub struct Recordings {
@@ -92,6 +92,12 @@ impl Recordings {
         self.save()
     }
 
+    /// Whether films that no entry tells of can be of the present cycles: not where cycles of an
+    /// earlier session are.
+    pub fn takes_found(&self) -> bool {
+        self.state.first_cycle == 0 && states_aside(&self.folder).is_empty()
+    }
+
     pub fn base_master(&self) -> Option<&BaseMaster> {
         self.state.base_master.as_ref()
     }
@@ -106,6 +112,12 @@ impl Recordings {
     pub fn add(&mut self, recording: Recording) -> Result<()> {
         self.state.recordings.retain(|known| known.file != recording.file);
         self.state.recordings.push(recording);
+        self.save()
+    }
+
+    /// Forgets a film that never came to be.
+    pub fn forget(&mut self, file: &str) -> Result<()> {
+        self.state.recordings.retain(|known| known.file != file);
         self.save()
     }
 
@@ -134,13 +146,11 @@ impl Recordings {
     }
 
     /// The cycles' clips as they are there now.
-    pub fn clips(&self) -> Result<Clips> {
-        Clips::scan(&self.folder)
+    pub fn clips(&self, briqs_dir: Option<&Path>) -> Result<Clips> {
+        Clips::scan(&self.folder, briqs_dir)
     }
 
     fn save(&self) -> Result<()> {
-        let mut text = serde_json::to_vec_pretty(&self.state).map_err(Error::fault)?;
-        text.push(b'\n');
-        write_atomic(&self.folder.join(STATE), &text)
+        self.state.write(&self.folder.join(STATE))
     }
 }

@@ -3,6 +3,7 @@
 //! Holds: a field that this version does not know survives a rewrite; a missing or null one reads
 //! as its default.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,8 @@ use serde_json::{Map, Value};
 
 use super::{or_default, random_hex};
 use crate::base::clock::iso8601;
+use crate::base::error::{Error, Result};
+use crate::base::fsio::write_atomic;
 
 /// Prompts kept in `prompt_history`; older ones stand in their briqs. The whole file is rewritten
 /// after each cycle, so it must not grow by a prompt with each.
@@ -189,6 +192,13 @@ impl FactoryState {
             qodeyard_path,
             ..Default::default()
         }
+    }
+
+    /// Writes it; readers find it whole, old or new.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(self).map_err(Error::fault)?;
+        text.push(b'\n');
+        write_atomic(path, &text)
     }
 
     /// A prompt was used.

@@ -123,7 +123,12 @@ impl Survey {
             let video = Held::of(&holdings.videos(number, &briqs, &known));
             let image = holdings.image(number, &briqs);
             let briq = telling(briqs, &known);
-            let failure = failures.remove(&number).map(|reason| match reason.is_empty() {
+            // Older states have no list of failures, and a kill may come before an entry.
+            let nothing = raw.whole().is_none() && video.whole().is_none();
+            let by_briq = briq.as_ref().is_some_and(|briq| briq.status == BriqStatus::Failed);
+            let known = failures.remove(&number);
+            let failure = known.or((nothing && by_briq).then(String::new));
+            let failure = failure.map(|reason| match reason.is_empty() {
                 true => said_by(&briq).unwrap_or_else(|| "its reason was not kept".into()),
                 false => reason,
             });
@@ -137,6 +142,17 @@ impl Survey {
     pub fn session(&self) -> &[Cycle] {
         let first = self.state.as_ref().map_or(0, |state| state.first_cycle);
         &self.cycles[self.cycles.partition_point(|cycle| cycle.cycle.0 < first)..]
+    }
+
+    /// Seconds of all clips of the session that can be played.
+    pub fn content_seconds(&self) -> f64 {
+        let seconds = self.session().iter().filter_map(|cycle| {
+            let clip = cycle.video.whole().or(cycle.raw.whole())?;
+            let said = || cycle.briq.as_ref().map(|briq| briq.spec.clip_seconds);
+            mp4::seconds(clip).or_else(said).filter(|seconds| *seconds > 0.0)
+        });
+        // A sum of nothing is -0.0.
+        seconds.sum::<f64>() + 0.0
     }
 
     /// Cycles of the session that failed or are damaged, and of which nothing whole is there.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::error::{Error, Result};
 
@@ -44,6 +44,27 @@ pub fn publish(temporary: tempfile::TempPath, path: &Path, over: bool) -> Result
     named.map_err(|e| failed(e.error))?;
     sync_folder(folder_of(path));
     Ok(())
+}
+
+/// The first name, from number 1 on, that nothing in the folder has; a link that leads nowhere is
+/// something.
+pub fn free_name(folder: &Path, name: impl Fn(u32) -> String) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let path = folder.join(name(number));
+        if path.symlink_metadata().is_err() {
+            return path;
+        }
+        number += 1;
+    }
+}
+
+/// A file in the making, in the folder where it is to be; without a name of its own it goes with the
+/// value.
+pub fn temporary(folder: &Path, suffix: &str) -> Result<tempfile::TempPath> {
+    let file = tempfile::Builder::new().prefix(".vfaq-").suffix(suffix).tempfile_in(folder);
+    let file = file.map_err(|e| Error::io(format!("cannot write in {}", folder.display()), e))?;
+    Ok(file.into_temp_path())
 }
 
 fn folder_of(path: &Path) -> &Path {

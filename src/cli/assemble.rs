@@ -1,6 +1,5 @@
 //! `vfaq assemble`: says what is made on standard output, and how far it is on standard error.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,14 +9,12 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::Folders;
-use super::progress::{Progress, clear};
-use super::run::stop_at_signals;
-use super::signals::INTERRUPTED;
+use super::progress::{Progress, clear, say};
+use super::signals::{INTERRUPTED, stop_at_signals};
 use crate::app::assemble::{self, AssembleOptions, Ended, Sound, Step, What};
 use crate::app::batch::Stop;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, Result};
-use crate::base::redact::hide;
 use crate::base::time::hms;
 
 /// Without a terminal progress is a line as often as this.
@@ -108,7 +105,7 @@ pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<
         dry_run: args.dry_run,
     };
     let stop = stop_at_signals()?;
-    films(&options, &Arc::new(clock), &stop, args.json)
+    films(&options, &Arc::new(clock), &stop, args.json, false)
 }
 
 /// Makes films and shows how it goes; a wish to stop is heard at once.
@@ -117,19 +114,21 @@ pub fn films(
     clock: &Arc<SystemClock>,
     stop: &watch::Sender<Stop>,
     json: bool,
+    quiet: bool,
 ) -> Result<ExitCode> {
     if options.sound == Some(Sound::File(PathBuf::new())) {
         return Err(Error::usage("--audio: name a file, or say live"));
     }
     let mut shown = Shown {
         json,
+        quiet,
         dry_run: options.dry_run,
         clock: clock.clone(),
-        progress: Progress::new(json, LINE_EVERY),
+        progress: Progress::new(json || quiet, LINE_EVERY),
         begun: None,
     };
-    let stops = || *stop.borrow() != Stop::No;
-    let ended = assemble::assemble(options, clock.clone(), &stops, &mut |step| shown.step(&step));
+    let stop = stop.subscribe();
+    let ended = assemble::assemble(options, clock.clone(), stop, &mut |step| shown.step(&step));
     // An error begins on a line of its own.
     clear();
     Ok(match ended? {
@@ -141,6 +140,7 @@ pub fn films(
 /// The work on the screen, or for a script.
 struct Shown {
     json: bool,
+    quiet: bool,
     dry_run: bool,
     clock: Arc<SystemClock>,
     progress: Progress,
@@ -157,13 +157,12 @@ impl Shown {
         if let Step::Stitches { .. } | Step::Joins { .. } | Step::Delivers { .. } = step {
             self.begun = None;
         }
-        clear();
         if self.json {
             say_json(step);
             return;
         }
-        if let Some(line) = self.line(step) {
-            println!("{}", hide(&line));
+        if let Some(line) = self.line(step).filter(|_| !self.quiet) {
+            say(&line);
         }
     }
 
@@ -246,9 +245,7 @@ impl Shown {
 
 fn say_json(step: &Step<'_>) {
     match serde_json::to_string(step) {
-        Ok(text) => println!("{}", hide(&text)),
+        Ok(text) => say(&text),
         Err(e) => tracing::warn!("cannot tell a step: {e}"),
     }
-    // A reader behind a pipe waits for each line.
-    let _ = std::io::stdout().flush();
 }

@@ -3,16 +3,13 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use crossbeam_channel::bounded;
 use serde_json::json;
 
 use super::line::{Line, Style};
-use super::signals::{INTERRUPTED, watch_signals};
+use super::signals::{INTERRUPTED, stop_flag};
 use crate::app::interpolate::{
     self, Counts, Ended, Film, InterpolateOptions, Method, Quality, Report, Settings, Step,
     WORST_CRF,
@@ -165,7 +162,7 @@ pub fn run(args: InterpolateArgs, clock: SystemClock) -> Result<ExitCode> {
     if args.json && options.writes_pipe() {
         return Err(Error::usage("--json writes to standard output, which OUT '-' needs"));
     }
-    let stop = stop_at_signals()?;
+    let stop = stop_flag()?;
     let mut progress = Progress {
         clock: &clock,
         start: clock.now(),
@@ -199,25 +196,6 @@ pub fn run(args: InterpolateArgs, clock: SystemClock) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A flag that the first signal sets. The second ends the process.
-pub(super) fn stop_at_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let (sender, signals) = bounded(4);
-    watch_signals(sender)?;
-    let wanted = stop.clone();
-    std::thread::Builder::new()
-        .name("stop".into())
-        .spawn(move || {
-            for _ in signals {
-                if wanted.swap(true, Ordering::Relaxed) {
-                    std::process::exit(INTERRUPTED.into());
-                }
-            }
-        })
-        .map_err(|e| Error::internal("cannot start a thread").with_source(e))?;
-    Ok(stop)
 }
 
 /// What was done.

@@ -62,7 +62,8 @@ Examples:
   vfaq live -n friday --play         play that set again, without a generator
   vfaq backends                      which generators can be used, and how quick they are
   vfaq outputs                       where a running show goes; add, stop, retry and remove
-  vfaq assemble -n friday            one file of a recording that went on in further parts
+  vfaq run -n night --hours 2        cycles, unattended, and the finished film
+  vfaq assemble -n night             put a project's films together
   vfaq status -n friday              where a project stands, and what to do next
   vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
   vfaq config check                  check config.yaml and the prompt files, and start nothing
@@ -83,7 +84,7 @@ pub struct Folders {
     #[arg(short, long, global = true, value_name = "DIR", default_value = "worqspace")]
     pub worqspace: PathBuf,
 
-    /// The folder of a show without a name [default: paths.output_dir, ./qodeyard]
+    /// The folder of a project without a name [default: paths.output_dir, ./qodeyard]
     #[arg(short, long, global = true, value_name = "DIR")]
     pub output: Option<PathBuf>,
 
@@ -97,10 +98,8 @@ enum Command {
     /// Run a live show
     #[cfg(feature = "gst")]
     Live(live::LiveArgs),
-    /// Make cycles unattended until there is enough, then put the film together
     #[cfg(feature = "gst")]
     Run(run::RunArgs),
-    /// Make one cycle
     #[cfg(feature = "gst")]
     Single(single::SingleArgs),
     /// Ask the generators that are set what they can do, and whether they can be used
@@ -108,7 +107,6 @@ enum Command {
     Backends(backends::BackendsArgs),
     /// List and change the outputs of a running show
     Outputs(outputs::OutputsArgs),
-    /// Join the parts of a recording into one file
     #[cfg(feature = "gst")]
     Assemble(assemble::AssembleArgs),
     /// Say where a project stands, and what to do next

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::line::{Line, Style};
+use crate::base::redact::hide;
 
 /// A line is on the terminal that has to be taken away before anything else is printed.
 static SHOWN: AtomicBool = AtomicBool::new(false);
@@ -75,6 +76,20 @@ impl Drop for Progress {
 /// Takes the line away. To be called before anything else is printed.
 pub fn clear() {
     if SHOWN.swap(false, Ordering::Relaxed) {
-        eprint!("\r\x1b[K");
+        let _ = write!(io::stderr(), "\r\x1b[K");
     }
+}
+
+/// Prints a line on standard output. Long work goes on when nobody reads it any more.
+pub fn say(line: &str) {
+    clear();
+    let mut out = io::stdout();
+    // A reader behind a pipe waits for each line.
+    let _ = writeln!(out, "{}", hide(line)).and_then(|()| out.flush());
+}
+
+/// Says on standard error what the user should know.
+pub fn tell(text: &str) {
+    clear();
+    let _ = writeln!(io::stderr(), "vfaq: {}", hide(text));
 }

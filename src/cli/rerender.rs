@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::Folders;
 use super::assemble::AssembleArgs;
-use super::interpolate::stop_at_signals;
-use super::progress::Progress;
-use super::signals::INTERRUPTED;
+use super::progress::{Progress, say, tell};
+use super::signals::{INTERRUPTED, stop_flag};
 use crate::app::project_folder;
-use crate::app::rerender::{self, Ended, FINAL, RerenderOptions};
+use crate::app::rerender::{self, Ended, FINAL, Quality, RerenderOptions};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::Result;
+use crate::config;
 
 /// Without a terminal: how often there is a line.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -22,8 +22,15 @@ const STRETCHES: usize = 20;
 pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<ExitCode> {
     let (name, output) = (args.name.as_deref(), folders.output.as_deref());
     let folder = project_folder::folder(&folders.worqspace, name, output)?;
-    let options = RerenderOptions { folder, recording: args.recording, quality: FINAL };
-    let stop = stop_at_signals()?;
+    let (config, _, _) = config::check(&folders.worqspace);
+    let options = RerenderOptions {
+        folder,
+        briqs_dir: config.paths.briqs_dir.clone(),
+        recording: args.recording,
+        quality: Quality { crf: config.finalizer.crf, ..FINAL },
+        least_free_mb: config.live.min_free_mb,
+    };
+    let stop = stop_flag()?;
     let mut progress = Progress::new(false, TELL_EVERY);
     let ended = rerender::rerender(&options, &clock, &stop, &mut |done, of| {
         let share = done as f64 / of.max(1) as f64;
@@ -32,19 +39,19 @@ pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<
     // Whatever is said now begins on a line of its own.
     drop(progress);
     let Ended::Done(outcome) = ended? else {
-        eprintln!("stopped; nothing was written");
+        tell("stopped; nothing was written");
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    println!("{}: {} frames", outcome.file, outcome.frames);
+    say(&format!("{}: {} frames", outcome.file, outcome.frames));
     let recorded: u64 = outcome.as_recorded.iter().map(|stretch| stretch.frames).sum();
     if recorded > 0 {
-        println!("{recorded} of them could not be rebuilt and are the recording's own:");
+        say(&format!("{recorded} of them could not be rebuilt and are the recording's own:"));
         for stretch in outcome.as_recorded.iter().take(STRETCHES) {
             let last = stretch.first + stretch.frames - 1;
-            println!("  frames {} to {last}: {}", stretch.first, stretch.why);
+            say(&format!("  frames {} to {last}: {}", stretch.first, stretch.why));
         }
         if let more @ 1.. = outcome.as_recorded.len().saturating_sub(STRETCHES) {
-            println!("  and {more} more stretches");
+            say(&format!("  and {more} more stretches"));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::assemble::films;
-use super::progress::{Progress, clear};
-use super::signals::{INTERRUPTED, watch_signals};
+use super::progress::{Progress, clear, say, tell};
+use super::signals::{INTERRUPTED, stop_at_signals};
 use super::{Folders, live, log};
 use crate::app::assemble::{AssembleOptions, What};
 use crate::app::batch::{self, BatchOptions, Event, Outcome, Stop, Why, Work};
 use crate::app::save_as;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, Kind, Result};
-use crate::base::redact::hide;
 use crate::base::time::{hms, parse_duration};
 use crate::config::{self, BackendKind};
 use crate::media::CycleId;
@@ -93,8 +91,8 @@ pub struct RunArgs {
     #[arg(long)]
     json: bool,
 
-    /// Say nothing but what was made, and errors
-    #[arg(short, long)]
+    /// Say nothing but what went wrong
+    #[arg(short, long, conflicts_with = "json")]
     quiet: bool,
 }
 
@@ -137,7 +135,7 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
     };
     drop(shown);
     let filmed = match outcome.why == Why::Enough && !args.no_assemble {
-        true => films(&film_of(&options, args.skip_failed), &clock, &stop, args.json),
+        true => films(&film_of(&options, args.skip_failed), &clock, &stop, args.json, args.quiet),
         false => Ok(code),
     };
     if options.name.is_none() && !args.json && outcome.made > 0 {
@@ -151,7 +149,7 @@ fn film_of(options: &BatchOptions, skip_failed: bool) -> AssembleOptions {
     AssembleOptions {
         worqspace: options.worqspace.clone(),
         name: options.name.clone(),
-        output: options.output.clone().filter(|_| options.name.is_none()),
+        output: options.output.clone(),
         what: What::Films { deliverable: None },
         skip_failed,
         sound: None,
@@ -216,35 +214,6 @@ pub fn work_on(
     Ok((outcome, shown))
 }
 
-/// The first signal asks for a stop that loses nothing, the second for one at once; the third ends the
-/// process.
-pub fn stop_at_signals() -> Result<watch::Sender<Stop>> {
-    let (sender, signals) = bounded(4);
-    watch_signals(sender)?;
-    let stop = watch::Sender::new(Stop::No);
-    let wanted = stop.clone();
-    std::thread::Builder::new()
-        .name("stop".into())
-        .spawn(move || {
-            for _ in signals {
-                let now = *wanted.borrow();
-                let (next, said) = match now {
-                    Stop::No => (
-                        Stop::AfterCycle,
-                        "it ends as soon as nothing is lost by it; Ctrl-C again stops at once",
-                    ),
-                    Stop::AfterCycle => (Stop::Now, "stopping"),
-                    Stop::Now => std::process::exit(INTERRUPTED.into()),
-                };
-                clear();
-                eprintln!("vfaq: {said}");
-                wanted.send_replace(next);
-            }
-        })
-        .map_err(|e| Error::internal("cannot start a thread").with_source(e))?;
-    Ok(stop)
-}
-
 /// The run on the screen, or for a script.
 pub struct Shown {
     json: bool,
@@ -295,8 +264,7 @@ impl Shown {
                 }
             }
             Event::Failed { cycle, error } => {
-                clear();
-                eprintln!("vfaq: {}", hide(&said_of(cycle, error)));
+                tell(&said_of(cycle, error));
             }
             Event::Warning(text) => self.note(text),
         }
@@ -348,18 +316,15 @@ impl Shown {
     }
 
     fn say(&self, line: &str) {
-        clear();
         if !self.quiet {
-            println!("{}", hide(line));
+            say(line);
         }
     }
 
     pub fn note(&self, text: &str) {
-        clear();
-        if self.json {
-            say_json(&json!({"event": "note", "text": text}));
-        } else {
-            eprintln!("vfaq: {}", hide(text));
+        match self.json {
+            true => say_json(&json!({"event": "note", "text": text})),
+            false => tell(text),
         }
     }
 
@@ -384,12 +349,15 @@ impl Shown {
             0 => String::new(),
             n => format!(", {n} failed"),
         };
-        println!(
-            "{}: {} cycles made{failed}; {} of content",
+        self.say(&format!(
+            "{}: {} made{failed}; {} of content",
             outcome.folder.display(),
-            outcome.made,
+            match outcome.made {
+                1 => "1 cycle".to_owned(),
+                n => format!("{n} cycles"),
+            },
             hms(Duration::from_secs_f64(outcome.seconds.max(0.0)))
-        );
+        ));
     }
 }
 
@@ -401,9 +369,7 @@ fn said_of(cycle: CycleId, error: &str) -> String {
 }
 
 fn say_json(value: &Value) {
-    println!("{}", hide(&value.to_string()));
-    // A reader behind a pipe waits for each line.
-    let _ = std::io::stdout().flush();
+    say(&value.to_string());
 }
 
 fn as_json(event: &Event<'_>) -> Option<Value> {
@@ -456,7 +422,7 @@ fn offer_name(options: &BatchOptions, outcome: &Outcome) -> Result<()> {
         {
             Ok(target) => target,
             Err(error) => {
-                eprintln!("vfaq: {error}");
+                tell(&error.to_string());
                 continue;
             }
         };
@@ -470,7 +436,13 @@ fn offer_name(options: &BatchOptions, outcome: &Outcome) -> Result<()> {
                 continue;
             }
         }
-        let saved = save_as::save(&outcome.folder, &target)?;
+        let saved = match save_as::save(&outcome.folder, &target) {
+            Ok(saved) => saved,
+            Err(error) => {
+                tell(&error.to_string());
+                continue;
+            }
+        };
         if let Some(aside) = saved.put_aside {
             println!("{} is now {}", target.display(), aside.display());
         }

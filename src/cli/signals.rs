@@ -1,6 +1,14 @@
 //! Signals that ask the program to end.
 
-use crossbeam_channel::Sender;
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossbeam_channel::{Sender, bounded};
+use tokio::sync::watch;
+
+use super::progress::tell;
+use crate::app::batch::Stop;
 
 use crate::base::error::{Error, Result};
 
@@ -13,6 +21,57 @@ pub enum Signal {
     Interrupt,
     /// The terminal was closed; the shell and the kernel may both say so.
     Hangup,
+}
+
+/// The first signal asks for a stop that loses nothing, the second for one at once; the third ends the
+/// process. That the terminal was closed asks for the first alone, however often it is said.
+pub fn stop_at_signals() -> Result<watch::Sender<Stop>> {
+    let (sender, signals) = bounded(4);
+    watch_signals(sender)?;
+    let stop = watch::Sender::new(Stop::No);
+    let wanted = stop.clone();
+    std::thread::Builder::new()
+        .name("stop".into())
+        .spawn(move || {
+            for signal in signals {
+                let now = *wanted.borrow();
+                let (next, said) = match (signal, now) {
+                    (Signal::Hangup, now) => (now.max(Stop::AfterCycle), ""),
+                    (Signal::Interrupt, Stop::No) => (
+                        Stop::AfterCycle,
+                        "it ends as soon as nothing is lost by it; Ctrl-C again stops at once",
+                    ),
+                    (Signal::Interrupt, Stop::AfterCycle) => (Stop::Now, "stopping"),
+                    (Signal::Interrupt, Stop::Now) => exit(INTERRUPTED.into()),
+                };
+                wanted.send_replace(next);
+                if !said.is_empty() {
+                    tell(said);
+                }
+            }
+        })
+        .map_err(|e| Error::internal("cannot start a thread").with_source(e))?;
+    Ok(stop)
+}
+
+/// A flag that the first signal sets. The second ends the process.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, signals) = bounded(4);
+    watch_signals(sender)?;
+    let wanted = stop.clone();
+    std::thread::Builder::new()
+        .name("stop".into())
+        .spawn(move || {
+            for signal in signals {
+                let again = wanted.swap(true, Ordering::Relaxed);
+                if again && matches!(signal, Signal::Interrupt) {
+                    exit(INTERRUPTED.into());
+                }
+            }
+        })
+        .map_err(|e| Error::internal("cannot start a thread").with_source(e))?;
+    Ok(stop)
 }
 
 /// Passes on SIGINT, SIGTERM and SIGHUP, from a small runtime of its own.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::run::{options, rehearse, stop_at_signals, work_on};
-use super::signals::INTERRUPTED;
+use super::run::{options, rehearse, work_on};
+use super::signals::{INTERRUPTED, stop_at_signals};
 use super::{Folders, live};
 use crate::app::batch::{Why, Work};
 use crate::base::clock::SystemClock;

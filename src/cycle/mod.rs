@@ -13,8 +13,8 @@ mod run;
 
 pub use briq::{Briq, BriqStatus, Spec};
 pub use run::{
-    Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, finish, make, make_between,
-    make_key, resume_made, run_cycle,
+    Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, acknowledge, finish, give_up,
+    give_up_key, make, make_between, make_key, resume_made, run_cycle,
 };
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`finish`] shapes the archived video afterwards, in no hurry. In keyframe mode still and clip are
 //! made apart: [`make_key`], then [`make_between`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,7 +261,8 @@ fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
     briq.backend_used = workshop.pool.names();
     archive.save_briq(&briq);
     archive.update_state(|state| {
-        state.current_cycle = order.cycle.0;
+        // One before the last may be made again; the next run goes on behind the last.
+        state.current_cycle = state.current_cycle.max(order.cycle.0);
         state.active_briq_id = Some(briq.briq_id.clone());
         state.base_seed = Some(order.base_seed);
     });
@@ -364,16 +365,40 @@ pub fn resume_made(
     Made { briq, built: Arc::new(Built { clip, frames }), retries: 0, video_seconds: 0.0 }
 }
 
+/// A cycle whose clip and video were made earlier, and on which the last word was not said: says it.
+/// `seconds`: of the video.
+pub fn acknowledge(workshop: &Workshop, mut made: Made, video: &Path, seconds: f64) {
+    made.briq.looped_video_path = Some(workshop.project.recorded_path(video));
+    complete(workshop, made, seconds);
+}
+
+/// Records a cycle as failed that was made too far to be tried again.
+pub fn give_up(workshop: &Workshop, made: Made, error: Error) -> Error {
+    fail(workshop, made.briq, error)
+}
+
+/// Keyframe mode: records a cycle as failed, as there is no picture for its clip to lead to.
+pub fn give_up_key(workshop: &Workshop, key: Key, error: Error) -> Error {
+    fail(workshop, key.briq, error)
+}
+
 /// Makes the archived video of a cycle, completes its briq and enters it in the state. If that
 /// fails the cycle is recorded as failed, while its raw clip stays.
 pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Result<Made> {
-    let Workshop { project, archive, encoder, .. } = workshop;
+    let Workshop { project, encoder, .. } = workshop;
     let Made { mut briq, built, retries, .. } = made;
     enter(workshop, &mut briq, BriqStatus::Inspecting);
     let video_seconds = match inspect(&mut briq, &built, looping, encoder.clone(), project).await {
         Ok(seconds) => seconds,
         Err(error) => return Err(fail(workshop, briq, error)),
     };
+    Ok(complete(workshop, Made { briq, built, retries, video_seconds }, video_seconds))
+}
+
+/// Completes the briq and enters the cycle in the state.
+fn complete(workshop: &Workshop, made: Made, video_seconds: f64) -> Made {
+    let Workshop { project, archive, .. } = workshop;
+    let Made { mut briq, built, retries, .. } = made;
     enter(workshop, &mut briq, BriqStatus::Complete);
     archive.update_state(|state| {
         let cycle = briq.cycle_index;
@@ -387,12 +412,14 @@ pub async fn finish(workshop: &Workshop, made: Made, looping: &Looping) -> Resul
             state.total_video_duration += video_seconds;
         }
         let video = project.recorded_path(&project.cycle_video(CycleId(cycle)));
-        if !state.cycle_video_paths.contains(&video) {
+        // Older entries are paths of another machine.
+        let name = format!("cycle{}_video.mp4", CycleId(cycle));
+        if !state.cycle_video_paths.iter().any(|listed| listed.ends_with(&name)) {
             state.cycle_video_paths.push(video);
         }
         state.failed_cycles.retain(|failed| failed.cycle() != Some(cycle));
     });
-    Ok(Made { briq, built, retries, video_seconds })
+    Made { briq, built, retries, video_seconds }
 }
 
 fn enter(workshop: &Workshop, briq: &mut Briq, status: BriqStatus) {

@@ -72,6 +72,8 @@ pub struct Deliverable {
     pub at_once: usize,
     /// Bytes that may be written on the disk of a path; `None`: nobody knows.
     pub free_bytes: fn(&Path) -> Option<u64>,
+    /// So much stays free.
+    pub least_free_mb: u64,
 }
 
 /// What happens, as it happens.
@@ -123,7 +125,7 @@ pub enum Ended {
 
 impl Deliverable {
     /// As the settings of a project say.
-    pub fn new(source: PathBuf, folder: PathBuf, settings: &Finalizer) -> Self {
+    pub fn new(source: PathBuf, folder: PathBuf, settings: &Finalizer, least_free_mb: u64) -> Self {
         // The settings know no other names.
         let scale = Filter::named(&settings.scale_algo).unwrap_or_default();
         Deliverable {
@@ -139,6 +141,7 @@ impl Deliverable {
             segment: SEGMENT,
             at_once: 1,
             free_bytes: disk::free_bytes,
+            least_free_mb,
         }
     }
 
@@ -170,7 +173,11 @@ impl Deliverable {
         let (segments, encoder) = (plan.segments().len(), rung.factory);
         on_step(Step::Begins { frames: about.frames, segments, encoder });
         plan.take_over(&work_folder, on_step)?;
-        let room = Room { free_bytes: self.free_bytes, folder: work_folder.clone() };
+        let room = Room {
+            free_bytes: self.free_bytes,
+            least_free_mb: self.least_free_mb,
+            folder: work_folder.clone(),
+        };
         loop {
             let run = work::Run { of: self, rung, folder: &work_folder, room: &room };
             if !run.make_missing(&mut plan, clock, stop, on_step)? {
@@ -202,6 +209,12 @@ impl Deliverable {
         let bytes = self.join(&plan, &target, join)?;
         self.tidy_up(on_step);
         Ok(Ended::Done { frames: about.frames, bytes })
+    }
+
+    /// Removes the segments of a deliverable that is not made any more.
+    pub fn discard(folder: &Path, name: &str) {
+        // What cannot be removed is a leftover, and `vfaq clean` tells of it.
+        let _ = fs::remove_dir_all(folder.join(WORK_FOLDER).join(name));
     }
 
     /// Where the segments are until they are joined.

@@ -179,6 +179,8 @@ fn encode(
     let encoder = make("x264enc")?;
     encoder.set_property_from_str("pass", "qual");
     encoder.set_property("quantizer", QUALITY);
+    // Otherwise it keeps to `bitrate`, 2 Mb/s, whatever the quality.
+    encoder.set_property("vbv-buf-capacity", 0u32);
     encoder.set_property_from_str("speed-preset", "superfast");
     encoder.set_property("bframes", 0u32);
     // One core: the other belongs to the picture.

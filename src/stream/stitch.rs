@@ -165,6 +165,8 @@ impl Encoder {
         let encoder = make("x264enc")?;
         encoder.set_property_from_str("pass", "qual");
         encoder.set_property("quantizer", settings.crf.min(50));
+        // Otherwise it keeps to `bitrate`, 2 Mb/s, whatever the quality.
+        encoder.set_property("vbv-buf-capacity", 0u32);
         if !ladder::set(&encoder, "speed-preset", &settings.preset) {
             return Err(Error::usage(format!(
                 "x264 knows no preset {:?}; there are ultrafast, superfast, veryfast, faster, \

@@ -8,6 +8,7 @@ use super::{Ended, Sound, Step, Tags, Work, sha256};
 use crate::archive::{Recording, RecordingKind, Recordings};
 use crate::base::clock::iso8601;
 use crate::base::error::{Error, Result};
+use crate::base::fsio::temporary;
 use crate::base::time::NS;
 use crate::finalize::deliverable::{self, Deliverable};
 use crate::mp4::{self, Clip, Concat};
@@ -25,16 +26,21 @@ pub fn make(
 ) -> Result<Ended> {
     let sound = sound_of(work, recordings)?;
     let made_with = made_with(work, sound.as_deref())?;
-    let current = |recording: &&Recording| {
+    let is_this = |recording: &Recording| {
         recording.kind == RecordingKind::Assembled
-            && recording.complete
             && recording.of.as_ref() == Some(&reel.fingerprint)
             && recording.made_with.as_ref().is_none_or(|with| *with == made_with)
     };
-    if let Some(known) = recordings.list().iter().rev().find(current)
+    let known = recordings.list().iter().rev().find(|recording| is_this(recording)).cloned();
+    if let Some(known) = &known
         && recordings.has_whole(&known.file)?
     {
         (work.on_step)(Step::IsThere { file: &known.file, found: false });
+        // A kill may have come between its name and the last word on it.
+        if !known.complete && !work.options.dry_run {
+            let frames = Clip::look(&work.folder.join(&known.file))?.frames();
+            recordings.add(Recording { complete: true, frames, ..known.clone() })?;
+        }
         return Ok(Ended::Done);
     }
     let source = work.folder.join(master::FILE);
@@ -47,10 +53,12 @@ pub fn make(
         parts: vec![file.to_owned()],
         complete: true,
         of: Some(reel.fingerprint.clone()),
+        made_with: None,
         ..Default::default()
     };
     // In a dry run the base master may be still to be made; then so is this.
     if sound.is_none()
+        && recordings.takes_found()
         && source.exists()
         && let Some(found) = found(recordings, &source)?
     {
@@ -60,9 +68,15 @@ pub fn make(
         }
         return Ok(Ended::Done);
     }
-    let target = recordings.next()?;
-    let name = file_name(&target);
-    let mut job = Deliverable::new(source.clone(), work.folder.clone(), &work.config.finalizer);
+    // One that was begun keeps its name, whatever came meanwhile.
+    let name = match &known {
+        Some(known) => known.file.clone(),
+        None => file_name(&recordings.next()?),
+    };
+    let target = work.folder.join(&name);
+    let settings = &work.config.finalizer;
+    let least_mb = work.config.live.min_free_mb;
+    let mut job = Deliverable::new(source.clone(), work.folder.clone(), settings, least_mb);
     job.name = name.clone();
     if work.options.dry_run {
         let seconds: f64 = reel.seconds()?;
@@ -75,6 +89,12 @@ pub fn make(
         });
         return Ok(Ended::Done);
     }
+    for file in given_up(recordings, is_this) {
+        Deliverable::discard(&work.folder, &file);
+        recordings.forget(&file)?;
+    }
+    let begun = Recording { made_with: Some(made_with), ..entry(&name, 0) };
+    recordings.add(Recording { complete: false, ..begun.clone() })?;
     let seconds = Clip::look(&source)?.seconds;
     let track = match &sound {
         Some(sound) => match track(work, sound, seconds)? {
@@ -111,7 +131,7 @@ pub fn make(
     })?;
     match ended {
         deliverable::Ended::Done { frames, .. } => {
-            recordings.add(Recording { made_with: Some(made_with), ..entry(&name, frames) })?;
+            recordings.add(Recording { frames, ..begun })?;
             (work.on_step)(Step::Made { file: &name, frames, seconds });
             Ok(Ended::Done)
         }
@@ -125,6 +145,17 @@ pub fn make(
             Ok(Ended::Stopped)
         }
     }
+}
+
+/// Deliverables that were begun, of other cycles or settings than now, and never finished.
+fn given_up(recordings: &Recordings, is_this: impl Fn(&Recording) -> bool) -> Vec<String> {
+    let those = recordings.list().iter().filter(|recording| {
+        recording.kind == RecordingKind::Assembled
+            && !recording.complete
+            && !is_this(recording)
+            && !recordings.folder().join(&recording.file).exists()
+    });
+    those.map(|recording| recording.file.clone()).collect()
 }
 
 /// A deliverable that no entry tells of, and that is as long as the base master: the predecessor's,
@@ -191,7 +222,7 @@ fn track(
     sound: &Path,
     seconds: f64,
 ) -> Result<Option<(tempfile::TempPath, PathBuf)>> {
-    let temporary = master::temporary(&work.folder, ".m4a")?;
+    let temporary = temporary(&work.folder, ".m4a")?;
     let path = temporary.to_path_buf();
     let length_ns = (seconds * NS as f64).round() as u64;
     let whole = sound_file::write_aac(sound, length_ns, &path, &mut |_, _| {}, work.stop)?;

@@ -1,14 +1,15 @@
 //! The base master, `final_output.mp4`: every cycle's video, one after the other. Copied where all
 //! agree, else encoded again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::reel::Reel;
-use super::{Ended, Step, Tags, Work};
+use super::{Ended, Step, Tags, What, Work};
+use crate::archive::inventory::PREVIEW_PREFIX;
 use crate::archive::{BaseMaster, Recordings, disk};
 use crate::base::clock::iso8601;
-use crate::base::error::{Error, Kind, Result};
-use crate::base::fsio::publish;
+use crate::base::error::{Error, Result};
+use crate::base::fsio::{free_name, publish, temporary};
 use crate::base::time::NS;
 use crate::mp4::{Chapter, Clip, Concat, agreement, usual_format};
 use crate::stream::stitch;
@@ -48,7 +49,7 @@ pub fn make(
         ..Default::default()
     };
     // The predecessor's, or of a run that was killed before it could say so.
-    if there && known.is_none() {
+    if there && known.is_none() && recordings.takes_found() {
         let film = Clip::look(&path)?;
         if film.frames() == frames {
             (work.on_step)(Step::IsThere { file: FILE, found: true });
@@ -68,7 +69,8 @@ pub fn make(
         seconds,
         encode: differ.as_deref(),
     });
-    let aside = if there { Some(free_name(&path)) } else { None };
+    let free = || free_name(&work.folder, |number| format!("final_output_{number:03}.mp4"));
+    let aside = there.then(free);
     if let Some(aside) = &aside {
         let now = file_name(aside);
         (work.on_step)(Step::PutAside { file: FILE, now: &now });
@@ -76,9 +78,10 @@ pub fn make(
     if work.options.dry_run {
         return Ok(Ended::Done);
     }
-    let bytes: u64 =
-        reel.shots.iter().filter_map(|shot| shot.path.metadata().ok()).map(|m| m.len()).sum();
-    check_room(&work.folder, bytes, work.config.live.min_free_mb)?;
+    let bytes: u64 = clips.iter().map(Clip::bytes).sum();
+    // What is encoded again is there twice while it gets its chapters.
+    let copies = if differ.is_some() { 2 } else { 1 };
+    disk::need(&work.folder, copies * bytes, work.config.live.min_free_mb)?;
     let copied = differ.is_none();
     let Some(written) = write(work, FILE, clips, reel, tags, copied)? else {
         return Ok(Ended::Stopped);
@@ -118,6 +121,12 @@ impl Work<'_> {
         });
         if self.options.dry_run {
             return Ok(Ended::Done);
+        }
+        // What a killed one left.
+        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PREVIEW_PREFIX) {
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
         let tags = Tags { title: "preview".into(), ..Tags::default() };
         let written = write(self, PREVIEW, clips, &reel, &tags, differ.is_none())?;
@@ -175,7 +184,11 @@ fn write(
     tags: &Tags,
     copied: bool,
 ) -> Result<Option<Written>> {
-    let file = temporary(&work.folder, ".mp4")?;
+    let file = match work.options.what {
+        // Whoever opens the project meanwhile takes away what others seem to have left.
+        What::Preview { .. } => preview_file(&work.folder)?,
+        _ => temporary(&work.folder, ".mp4")?,
+    };
     let (on_step, stop) = (&mut *work.on_step, work.stop);
     let mut on_progress = |done, of| on_step(Step::Progress { file: name, done, of });
     let chapters = chapters_of(reel, &clips);
@@ -184,7 +197,10 @@ fn write(
     let encoded = match copied {
         true => None,
         false => {
-            let encoded = temporary(&work.folder, ".mp4")?;
+            let encoded = match work.options.what {
+                What::Preview { .. } => preview_file(&work.folder)?,
+                _ => temporary(&work.folder, ".mp4")?,
+            };
             let (size, fps) = usual_format(&clips)
                 .ok_or_else(|| Error::internal("clips without a size or rate"))?;
             let settings = stitch::Settings {
@@ -213,46 +229,13 @@ fn write(
     Ok(Some(Written { file, frames: written.frames, seconds: written.seconds }))
 }
 
-/// A name for a file in the making; whatever has it goes with the value.
-pub fn temporary(folder: &Path, suffix: &str) -> Result<tempfile::TempPath> {
-    let file = tempfile::Builder::new().prefix(".vfaq-").suffix(suffix).tempfile_in(folder);
-    let file = file.map_err(|e| Error::io(format!("cannot write in {}", folder.display()), e))?;
-    Ok(file.into_temp_path())
-}
-
-/// `final_output_001.mp4`, or the first number that is free.
-fn free_name(path: &Path) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut number = 1;
-    loop {
-        let free = path.with_file_name(format!("{stem}_{number:03}.mp4"));
-        if !free.exists() {
-            return free;
-        }
-        number += 1;
-    }
+/// As [`temporary`], under a name that only the next preview sweeps.
+fn preview_file(folder: &Path) -> Result<tempfile::TempPath> {
+    let failed = |e| Error::io(format!("cannot write in {}", folder.display()), e);
+    let file = tempfile::Builder::new().prefix(PREVIEW_PREFIX).suffix(".mp4").tempfile_in(folder);
+    Ok(file.map_err(failed)?.into_temp_path())
 }
 
 pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Whether a film of `bytes` has room, and `least_mb` stay free.
-pub fn check_room(folder: &Path, bytes: u64, least_mb: u64) -> Result<()> {
-    let (Some(free), needed) = (disk::free_bytes(folder), (bytes >> 20) + least_mb) else {
-        return Ok(());
-    };
-    if free >> 20 >= needed {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Io,
-        format!(
-            "{}: {} MB are free, and the film takes about {} MB while {least_mb} MB stay free \
-             (live.min_free_mb); free some room, and the same command goes on",
-            folder.display(),
-            free >> 20,
-            bytes >> 20
-        ),
-    ))
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::{batch, project_folder};
 use crate::archive::{Recordings, Survey};
@@ -142,10 +143,11 @@ struct Work<'a> {
     config: Config,
     clock: Arc<dyn Clock>,
     stop: &'a dyn Fn() -> bool,
+    stopping: watch::Receiver<batch::Stop>,
     on_step: &'a mut dyn FnMut(Step<'_>),
 }
 
-/// Makes what there is to make. `stop` ends it early; what is done by then is kept.
+/// Makes what there is to make. Any stop ends it early; what is done by then is kept.
 ///
 /// # Errors
 /// No project of that name, another program that has it, failed cycles that are not to be left out,
@@ -153,19 +155,21 @@ struct Work<'a> {
 pub fn assemble(
     options: &AssembleOptions,
     clock: Arc<dyn Clock>,
-    stop: &dyn Fn() -> bool,
+    stopping: watch::Receiver<batch::Stop>,
     on_step: &mut dyn FnMut(Step<'_>),
 ) -> Result<Ended> {
     crate::stream::init()?;
     let config = settings(options)?;
     let (name, output) = (options.name.as_deref(), options.output.as_deref());
     let folder = project_folder::folder(&options.worqspace, name, output)?;
-    let mut work = Work { folder, options, config, clock, stop, on_step };
+    let stop = || *stopping.borrow() != batch::Stop::No;
+    let stopping = stopping.clone();
+    let mut work = Work { folder, options, config, clock, stop: &stop, stopping, on_step };
     match &options.what {
         What::Preview { cycles } => work.preview(*cycles),
         What::Recording(file) => {
-            parts::join(&mut work.recordings()?, Some(file), options.dry_run, work.on_step)?;
-            Ok(Ended::Done)
+            let mut recordings = work.recordings()?;
+            parts::join(&mut work, &mut recordings, Some(file)).map(|(ended, _)| ended)
         }
         What::Films { deliverable } => {
             work.films(deliverable.unwrap_or(work.config.finalizer.enabled))
@@ -226,17 +230,29 @@ impl Work<'_> {
         // Before anything else: whose it is, and whether it is a project.
         let mut recordings = self.recordings()?;
         let mut survey = self.survey()?;
-        let incomplete = reel::without_video(&survey);
-        for cycle in &incomplete {
-            (self.on_step)(Step::Completes { cycle: *cycle });
-        }
-        if !incomplete.is_empty() && !self.options.dry_run {
+        if self.options.dry_run {
+            for (cycle, _) in survey.unfinished().filter(|(cycle, _)| cycle.video.whole().is_none())
+            {
+                (self.on_step)(Step::Completes { cycle: cycle.cycle.0 });
+            }
+        } else if survey.unfinished().next().is_some() {
             drop(recordings);
-            self.complete()?;
+            let (config, clock) = (&self.config, self.clock.clone());
+            let on_step = &mut *self.on_step;
+            let all =
+                batch::complete_all(config, &self.folder, clock, &self.stopping, &mut |cycle| {
+                    on_step(Step::Completes { cycle: cycle.0 });
+                })?;
+            if !all {
+                return Ok(Ended::Stopped);
+            }
             recordings = self.recordings()?;
             survey = self.survey()?;
         }
-        let joined = parts::join(&mut recordings, None, self.options.dry_run, self.on_step)?;
+        let (ended, joined) = parts::join(self, &mut recordings, None)?;
+        if ended == Ended::Stopped {
+            return Ok(ended);
+        }
         let reel = Reel::of(&survey, self.options.skip_failed, self.options.dry_run)?;
         if reel.shots.is_empty() {
             if !joined {
@@ -255,22 +271,6 @@ impl Work<'_> {
             true => deliverable::make(self, &mut recordings, &reel, &tags),
             false => Ok(Ended::Done),
         }
-    }
-
-    /// Makes the videos of clips that have none.
-    fn complete(&self) -> Result<()> {
-        let options = batch::BatchOptions {
-            worqspace: self.options.worqspace.clone(),
-            name: self.options.name.clone(),
-            output: self.options.output.clone(),
-            backend: Some(config::BackendKind::Mock),
-            seed: None,
-            delay: None,
-            fresh: false,
-            work: batch::Work::Complete,
-        };
-        let (_running, stop) = tokio::sync::watch::channel(batch::Stop::No);
-        batch::run(&options, self.clock.clone(), stop, &mut |_| {}, &mut |_| {}).map(drop)
     }
 
     /// What stands in the films beside the picture.

@@ -4,37 +4,35 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Step;
-use crate::archive::{Recording, Recordings};
+use super::{Ended, Step, Work};
+use crate::archive::{Recording, Recordings, disk};
 use crate::base::error::{Error, Result};
-use crate::base::fsio::publish;
+use crate::base::fsio::{publish, temporary};
 use crate::stream::join::{ENCODER, Plan};
 
 /// Joins what there is to join, or would; `named`: of this recording alone, which is told if it has
-/// nothing to join. Returns whether any recording has parts.
+/// nothing to join. Returns whether any recording has parts, too.
 pub fn join(
+    work: &mut Work<'_>,
     recordings: &mut Recordings,
     named: Option<&Path>,
-    dry_run: bool,
-    on_step: &mut dyn FnMut(Step<'_>),
-) -> Result<bool> {
-    let folder = recordings.folder().to_owned();
+) -> Result<(Ended, bool)> {
     let wanted = wanted(recordings, named)?;
     if wanted.is_empty() && named.is_some() {
-        on_step(Step::Nothing { folder: &folder });
+        (work.on_step)(Step::Nothing { folder: &work.folder });
     }
     for recording in &wanted {
         let joined = joined_name(&recording.file);
         if recordings.has_whole(&joined)? {
-            on_step(Step::IsThere { file: &joined, found: false });
-        } else {
-            join_one(recording, &folder, &joined, dry_run, on_step)?;
+            (work.on_step)(Step::IsThere { file: &joined, found: false });
+        } else if join_one(work, recording, &joined)? == Ended::Stopped {
+            return Ok((Ended::Stopped, true));
         }
-        if !dry_run {
+        if !work.options.dry_run {
             recordings.set_joined(&recording.file, &joined)?;
         }
     }
-    Ok(!wanted.is_empty())
+    Ok((Ended::Done, !wanted.is_empty()))
 }
 
 /// The recordings that have something to join: those with further parts.
@@ -64,36 +62,31 @@ fn joined_name(file: &str) -> String {
     format!("{stem}_joined.mp4")
 }
 
-fn join_one(
-    recording: &Recording,
-    folder: &Path,
-    joined: &str,
-    dry_run: bool,
-    on_step: &mut dyn FnMut(Step<'_>),
-) -> Result<()> {
+fn join_one(work: &mut Work<'_>, recording: &Recording, joined: &str) -> Result<Ended> {
+    let folder = &work.folder;
     let paths: Vec<PathBuf> = recording.parts.iter().map(|part| folder.join(part)).collect();
     // Nothing is written into a project that is only looked at.
     let temp = std::env::temp_dir();
-    let scratch = if dry_run { &temp } else { folder };
+    let scratch = if work.options.dry_run { &temp } else { folder };
     let plan = Plan::look(&paths, scratch)?;
-    let frames = plan.frames();
+    let (frames, seconds) = (plan.frames(), plan.seconds());
     let encode = plan.encode_because().map(|why| (why, ENCODER));
-    on_step(Step::Joins { parts: &recording.parts, file: joined, frames, encode });
-    if dry_run {
-        return Ok(());
+    (work.on_step)(Step::Joins { parts: &recording.parts, file: joined, frames, encode });
+    if work.options.dry_run {
+        return Ok(Ended::Done);
     }
-    let path = folder.join(joined);
-    let temporary = tempfile::Builder::new()
-        .prefix(".vfaq-")
-        .suffix(".mp4")
-        .tempfile_in(folder)
-        .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))?
-        .into_temp_path();
-    plan.write(&temporary, &mut |done| {
+    let bytes = paths.iter().filter_map(|path| path.metadata().ok()).map(|about| about.len()).sum();
+    disk::need(folder, bytes, work.config.live.min_free_mb)?;
+    let temporary = temporary(folder, ".mp4")?;
+    let (on_step, stop) = (&mut *work.on_step, work.stop);
+    let whole = plan.write(&temporary, stop, &mut |done| {
         on_step(Step::Progress { file: joined, done, of: frames });
     })?;
-    publish(temporary, &path, false)?;
-    let seconds = plan.seconds();
-    on_step(Step::Made { file: joined, frames, seconds });
-    Ok(())
+    if !whole {
+        (work.on_step)(Step::Stopped { file: joined });
+        return Ok(Ended::Stopped);
+    }
+    publish(temporary, &work.folder.join(joined), false)?;
+    (work.on_step)(Step::Made { file: joined, frames, seconds });
+    Ok(Ended::Done)
 }

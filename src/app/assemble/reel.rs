@@ -10,6 +10,8 @@ use crate::base::error::{Error, Result};
 const TITLE_CHARS: usize = 80;
 /// Failures told in full.
 const REASONS_TOLD: usize = 5;
+/// Numbers of cycles that were never made; more are told as well by these.
+const MOST_TOLD: usize = 1000;
 
 /// The cycles of a film, in order.
 #[derive(Debug, Default)]
@@ -30,14 +32,6 @@ pub struct Shot {
     pub path: PathBuf,
     /// Number and prompt.
     pub title: String,
-}
-
-/// The cycles of the session whose clip is there and whose video is not, or not whole.
-pub fn without_video(survey: &Survey) -> Vec<u32> {
-    let session = survey.session().iter();
-    let those =
-        session.filter(|cycle| cycle.raw.whole().is_some() && cycle.video.whole().is_none());
-    those.map(|cycle| cycle.cycle.0).collect()
 }
 
 impl Reel {
@@ -74,8 +68,14 @@ impl Reel {
         if !gone.is_empty() {
             reel.notes.push(format!("{}: no file is left, so not in the film", list(&gone)));
         }
-        let numbers: Vec<u32> = session.iter().map(|cycle| cycle.cycle.0).collect();
-        let never: Vec<u32> = numbers.windows(2).flat_map(|two| two[0] + 1..two[1]).collect();
+        // Whether somebody asked for them or not; those behind the last one are still to come.
+        let told = |number: &u32| {
+            let here = |shots: &[Shot]| shots.iter().any(|shot| shot.cycle == *number);
+            here(&reel.shots) || gone.contains(number) || reel.left_out.contains(number)
+        };
+        let span = reel.shots.first().zip(reel.shots.last());
+        let all = span.map_or(0..0, |(first, last)| first.cycle..last.cycle);
+        let never: Vec<u32> = all.filter(|number| !told(number)).take(MOST_TOLD).collect();
         if !never.is_empty() {
             reel.notes.push(format!("{}: never made", list(&never)));
         }
@@ -86,10 +86,11 @@ impl Reel {
 /// Why there is no video of a cycle, if something went wrong.
 fn failure(cycle: &Cycle) -> Option<String> {
     let damaged = [&cycle.video, &cycle.raw].into_iter().find_map(|held| match held {
-        Held::Damaged(path, what) => Some(format!("{}: {what}", path.display())),
+        Held::Damaged(path, what) => Some(format!("{} {what}", path.display())),
         _ => None,
     });
-    cycle.failure.clone().or(damaged)
+    let unshaped = cycle.raw.whole().map(|raw| format!("no video was made of {}", raw.display()));
+    cycle.failure.clone().or(damaged).or(unshaped)
 }
 
 fn refusal(failed: &[(u32, String)]) -> Error {

@@ -3,6 +3,9 @@
 use crate::base::error::{Error, Result};
 use crate::config::CycleConfig;
 
+/// More than a year, and less than any number of seconds that cannot be told.
+const MOST_HOURS: f64 = 10_000.0;
+
 /// What is reached first ends a run; neither: only a signal does.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Goal {
@@ -20,10 +23,10 @@ impl Goal {
     /// Hours that are no time.
     pub fn of(cycles: Option<u32>, hours: Option<f64>, settings: &CycleConfig) -> Result<Goal> {
         if let Some(hours) = hours
-            && !(hours.is_finite() && hours > 0.0)
+            && !(hours > 0.0 && hours <= MOST_HOURS)
         {
             return Err(Error::usage(format!(
-                "--hours {hours}: give more than 0, such as 0.5 or 2; without it, -c or the settings \
+                "--hours {hours}: give more than 0 and at most {MOST_HOURS}, such as 0.5 or 2; without it, -c or the settings \
                  (cycle.max_cycles, cycle.target_duration_hours) say when there is enough"
             )));
         }

@@ -4,6 +4,7 @@
 //! moment goes on from its last finished cycle. The built-in generator never stands in for another:
 //! what is asked of a server is made by it, or the cycle fails and is said to have failed.
 
+mod complete;
 mod goal;
 mod progress;
 mod rehearsal;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::backends;
+use super::{backends, project_folder};
 use crate::archive::{self, Project};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
@@ -26,6 +27,7 @@ use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::worqspace::{self, PromptBundle};
 
+pub use complete::complete_all;
 pub use goal::Goal;
 pub use progress::Progress;
 pub use rehearsal::rehearse;
@@ -56,8 +58,6 @@ pub enum Work {
     Run { cycles: Option<u32>, hours: Option<f64>, retry_failed: bool },
     /// One cycle; `None`: the next one.
     Single { cycle: Option<CycleId> },
-    /// The videos of clips that have none.
-    Complete,
 }
 
 /// When to end before there is enough.
@@ -155,14 +155,10 @@ fn check(options: &BatchOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(delay) = options.delay {
         config.cycle.delay = delay;
     }
-    if let Some(output) = &options.output {
-        config.paths.output_dir = output.clone();
-    }
     config.live.stand_in = false;
-    let folder = match &options.name {
-        Some(name) => archive::named_folder(&options.worqspace, name)?,
-        None => config.paths.output_dir.clone(),
-    };
+    let (name, output) = (options.name.as_deref(), options.output.as_deref());
+    let given = project_folder::given(&options.worqspace, name, output)?;
+    let folder = given.unwrap_or_else(|| config.paths.output_dir.clone());
     let (pool, writer) = (backends::pool(&config, clock)?, llm::writer(&config.llm)?);
     Ok(Checked { config, config_text: opened.config_text, bundle, pool, writer, folder })
 }
@@ -197,7 +193,6 @@ fn open(checked: &Checked, options: &BatchOptions, clock: &dyn Clock) -> Result<
     let who = match options.work {
         Work::Run { .. } => "vfaq run",
         Work::Single { .. } => "vfaq single",
-        Work::Complete => "vfaq assemble",
     };
     Project::open(archive::Open {
         folder: &checked.folder,
@@ -225,9 +220,7 @@ pub fn run(
 ) -> Result<Outcome> {
     crate::stream::init()?;
     let checked = check(options, clock.clone())?;
-    if options.work != Work::Complete {
-        check_generators(&checked, clock.clone())?;
-    }
+    check_generators(&checked, clock.clone())?;
     let project = Arc::new(open(&checked, options, &*clock)?);
     on_project(project.folder());
     work::run(checked, options, project, clock, stop, on_event)

@@ -66,7 +66,6 @@ pub fn rehearse(options: &BatchOptions, clock: Arc<dyn Clock>) -> Result<Vec<Str
         Work::Single { cycle } => {
             lines.push(format!("makes      cycle {}", cycle.map_or(next, |cycle| cycle.0)));
         }
-        Work::Complete => {}
         Work::Run { cycles, hours, .. } => {
             let goal = Goal::of(cycles, hours, &config.cycle)?;
             let left = goal.cycles_left(done, seconds, clip_s);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::complete::complete;
 use super::progress::{Pace, Progress};
 use super::room::{Room, Verdict};
 use super::{BatchOptions, Checked, Event, Goal, Made, Outcome, Stop, Why, Work};
@@ -21,9 +22,8 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::config::Config;
 use crate::cycle::{self, Key, Order, Previous, Settings, Stage, Workshop};
-use crate::generate::blocking;
 use crate::llm::Ahead;
-use crate::media::{Clip, ClipDecoder, CycleId};
+use crate::media::{ClipDecoder, CycleId};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::worqspace::PromptBundle;
 
@@ -171,7 +171,7 @@ impl Run<'_> {
         let survey = Survey::of(project.folder(), self.config.paths.briqs_dir.as_deref())?;
         let goal = match options.work {
             Work::Run { cycles, hours, .. } => Goal::of(cycles, hours, &self.config.cycle)?,
-            Work::Single { .. } | Work::Complete => Goal::default(),
+            Work::Single { .. } => Goal::default(),
         };
         self.base_seed = options
             .seed
@@ -187,7 +187,10 @@ impl Run<'_> {
         let first = project.state().first_cycle;
         self.teller.progress.goal = goal;
         self.teller.progress.done = resume.next_cycle.0.saturating_sub(first);
-        self.teller.progress.seconds = self.workshop.archive.state().total_video_duration;
+        // Clips may have been taken away, or made again.
+        let seconds = survey.content_seconds();
+        self.teller.progress.seconds = seconds;
+        self.workshop.archive.update_state(|state| state.total_video_duration = seconds);
         if let Work::Run { .. } = options.work {
             self.workshop
                 .archive
@@ -204,7 +207,6 @@ impl Run<'_> {
             return Ok(Why::Stopped);
         }
         match options.work {
-            Work::Complete => Ok(Why::Enough),
             Work::Single { cycle } => {
                 let cycle = cycle.unwrap_or(resume.next_cycle);
                 let there = session.iter().any(|c| c.cycle == cycle && c.is_there());
@@ -215,21 +217,35 @@ impl Run<'_> {
                         cycle.0, resume.next_cycle.0
                     )));
                 }
+                if let Some(full) = self.look_at_disk() {
+                    return Ok(full);
+                }
                 let previous = self.before(cycle, session).await?;
-                self.only(cycle, previous).await
+                self.only(cycle, previous).await?
             }
             Work::Run { retry_failed, .. } => {
                 if retry_failed {
                     for failed in survey.failed() {
-                        let previous = self.before(failed.cycle, session).await?;
-                        let why = self.only(failed.cycle, previous).await?;
-                        if why != Why::Enough || *self.stop.borrow() != Stop::No {
-                            return Ok(why);
+                        if let Some(full) = self.look_at_disk() {
+                            return Ok(full);
+                        }
+                        // One that was made before may be the nearest now.
+                        let briqs = self.config.paths.briqs_dir.as_deref();
+                        let now = Survey::of(project.folder(), briqs)?;
+                        let previous = self.before(failed.cycle, now.session()).await?;
+                        match self.only(failed.cycle, previous).await? {
+                            Ok(Why::Enough) => {}
+                            Ok(other) => return Ok(other),
+                            Err(error) => self.gives_up(error)?,
+                        }
+                        if *self.stop.borrow() != Stop::No {
+                            return Ok(Why::Stopped);
                         }
                     }
                 }
                 // A failed cycle that was made after all may be what the next one grows from.
                 let resume = project.resume_point()?;
+                self.teller.progress.done = resume.next_cycle.0.saturating_sub(first);
                 let previous = match resume.last_raw {
                     Some((_, raw)) => Some(self.load(raw, resume.last_briq).await?),
                     None => None,
@@ -239,33 +255,26 @@ impl Run<'_> {
         }
     }
 
-    /// Ends what an earlier run was stopped at: makes the videos of clips that have none.
+    /// Ends what an earlier run was stopped at.
     async fn complete(&mut self, survey: &Survey) -> Result<std::result::Result<(), EndNow>> {
         for (cycle, raw) in survey.unfinished() {
-            (self.teller.on_event)(Event::Completes { cycle: cycle.cycle });
-            let (decoder, path) = (self.decoder.clone(), raw.to_owned());
-            let decoded = match blocking(move || decoder.decode(&path)).await {
-                Ok(decoded) => decoded,
-                Err(error) => {
-                    (self.teller.on_event)(Event::Failed {
-                        cycle: cycle.cycle,
-                        error: &error.to_string(),
-                    });
-                    self.failed.push(cycle.cycle.0);
-                    continue;
-                }
-            };
-            let clip = Clip {
-                cycle: cycle.cycle,
-                path: raw.to_owned(),
-                format: decoded.format,
-                frames: decoded.frames.len() as u32,
-                prompt: cycle.briq.as_ref().map(|briq| briq.prompt.as_str()).unwrap_or("").into(),
-            };
-            let made = cycle::resume_made(&self.workshop, cycle.briq.clone(), clip, decoded.frames);
-            self.finish_behind(made, Duration::ZERO);
-            if self.finished().await?.is_err() {
+            if *self.stop.borrow() != Stop::No {
                 return Ok(Err(EndNow));
+            }
+            if cycle.video.whole().is_none() {
+                (self.teller.on_event)(Event::Completes { cycle: cycle.cycle });
+            }
+            let decoder = self.decoder.clone();
+            let work = complete(&self.workshop, decoder, &self.config, cycle, raw);
+            match self.teller.watching(&self.stop, work).await {
+                Err(EndNow) => return Ok(Err(EndNow)),
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(made))) => self.count(&made, Duration::ZERO),
+                Ok(Err(error)) => {
+                    self.failed.push(cycle.cycle.0);
+                    let error = error.to_string();
+                    (self.teller.on_event)(Event::Failed { cycle: cycle.cycle, error: &error });
+                }
             }
         }
         Ok(Ok(()))
@@ -286,18 +295,19 @@ impl Run<'_> {
         load_previous(self.decoder.clone(), raw, briq, self.config.chaining.frame).await
     }
 
-    /// Makes one cycle.
-    async fn only(&mut self, cycle: CycleId, previous: Option<Previous>) -> Result<Why> {
+    /// Makes one cycle. The inner error is that of a cycle that failed for good, told already.
+    async fn only(&mut self, cycle: CycleId, previous: Option<Previous>) -> Result<Result<Why>> {
         // Two pictures are needed for a clip between them, whatever comes later.
         self.key = None;
         match self.one(cycle, previous.as_ref()).await {
-            Err(EndNow) => return Ok(Why::Stopped),
-            Ok(made) => drop(made?),
+            Err(EndNow) => return Ok(Ok(Why::Stopped)),
+            Ok(Err(error)) => return Ok(Err(error)),
+            Ok(Ok(_)) => {}
         }
-        Ok(match self.finished().await? {
+        Ok(Ok(match self.finished().await? {
             Ok(()) => Why::Enough,
             Err(EndNow) => Why::Stopped,
-        })
+        }))
     }
 
     /// Makes cycles until there is enough.
@@ -438,7 +448,6 @@ impl Run<'_> {
                 return Ok(Err(error));
             }
         };
-        self.in_a_row = 0;
         let previous = made.previous(self.config.chaining.frame);
         self.key = next;
         // One video is shaped at a time, in the order of the cycles.
@@ -483,6 +492,7 @@ impl Run<'_> {
         let project = &self.workshop.project;
         let cycle = made.briq.cycle();
         let video = project.cycle_video(cycle);
+        self.in_a_row = 0;
         self.failed.retain(|failed| *failed != cycle.0);
         let still = project.source_image(&made.briq.briq_id);
         let frame = project.chained_frame(cycle);
@@ -572,7 +582,11 @@ impl Maker<'_> {
         };
         let next = CycleId(cycle.0 + 1);
         let next = self.order(next, Some(&grown_from), &|| PATIENCE);
-        let next = cycle::make_key(self.workshop, &next, &on_stage).await?;
+        let next = match cycle::make_key(self.workshop, &next, &on_stage).await {
+            Ok(next) => next,
+            // This one cannot be made without it.
+            Err(error) => return Err(cycle::give_up_key(self.workshop, key, error)),
+        };
         let still = next.still.clone();
         let made = cycle::make_between(self.workshop, &order, key, still, &on_stage).await?;
         Ok((made, Some(next)))

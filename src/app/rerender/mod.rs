@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use self::stock::{Stock, Stocked};
-use crate::archive::journal;
 use crate::archive::{Recording, RecordingKind, Recordings};
+use crate::archive::{disk, journal};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::error::{Error, Result};
 use crate::base::fsio::publish;
@@ -27,7 +27,9 @@ use crate::playout::layer;
 use crate::prepare::Whole;
 use crate::render::{Look, Picture, Renderer};
 use crate::stream::clip::GstClipDecoder;
-use crate::stream::join::{Drawn, Place, Plan, Quality};
+use crate::stream::join::{Drawn, Place, Plan};
+
+pub use crate::stream::join::Quality;
 
 /// What a deliverable is encoded with.
 pub const FINAL: Quality = Quality { preset: "slow", crf: 16 };
@@ -36,9 +38,13 @@ pub const FINAL: Quality = Quality { preset: "slow", crf: 16 };
 pub struct RerenderOptions {
     /// The project's folder.
     pub folder: PathBuf,
+    /// `paths.briqs_dir` of the settings.
+    pub briqs_dir: Option<PathBuf>,
     /// The file of one recording; `None`: the last live one.
     pub recording: Option<PathBuf>,
     pub quality: Quality,
+    /// So much of the disk stays free.
+    pub least_free_mb: u64,
 }
 
 /// Pictures in a row that are the recording's own.
@@ -98,8 +104,16 @@ pub fn rerender(
         motion: session.interpolation.unwrap_or(Interpolation::Flow) == Interpolation::Flow,
         low_priority: crate::stream::background_thread,
     };
-    let stock = Stock::new(whole, recordings.clips()?, session.stand_in.clone(), stop);
+    let stock = Stock::new(
+        whole,
+        recordings.clips(options.briqs_dir.as_deref())?,
+        session.stand_in.clone(),
+        stop,
+    );
     let mut painter = Painter::new(session, stock);
+    // About as much as the recording takes.
+    let bytes = paths.iter().filter_map(|path| path.metadata().ok()).map(|about| about.len()).sum();
+    disk::need(&folder, bytes, options.least_free_mb)?;
     let name = recordings.free_name(&recording.file, "rerender")?;
     let path = folder.join(&name);
     let temporary = tempfile::Builder::new()

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use super::plan::Plan;
-use crate::base::error::{Error, Kind, Result};
+use crate::archive::disk;
+use crate::base::error::Result;
 
-/// What is left free in any case.
-const SPARE: u64 = 64 << 20;
 /// Bytes a frame while nothing is known: little, so that nobody is refused for a guess.
 const LEAST_FRAME: u64 = 1000;
 
 pub struct Room {
     pub free_bytes: fn(&Path) -> Option<u64>,
+    pub least_free_mb: u64,
     pub folder: PathBuf,
 }
 
@@ -31,28 +31,13 @@ impl Room {
 
     fn check(&self, plan: &Plan, needed: u64) -> Result<()> {
         let Some(free) = (self.free_bytes)(&self.folder) else { return Ok(()) };
-        let needed = needed.saturating_add(SPARE);
-        if free >= needed {
-            return Ok(());
-        }
-        let (whole, all) = (plan.segments().len() - plan.missing().len(), plan.segments().len());
-        Err(Error::new(
-            Kind::Io,
-            format!(
-                "too little room on the disk of {}: about {} are needed, as the film and its segments \
-                 are both there while they are joined, and {} are free; make room and start again: \
-                 {whole} of {all} segments are there and stay",
-                self.folder.display(),
-                shown(needed),
-                shown(free)
-            ),
-        ))
-    }
-}
-
-fn shown(bytes: u64) -> String {
-    match bytes >> 20 {
-        mib @ 0..10_240 => format!("{mib} MiB"),
-        mib => format!("{} GiB", mib >> 10),
+        disk::has_room(&self.folder, free, needed, self.least_free_mb).map_err(|error| {
+            let (whole, all) =
+                (plan.segments().len() - plan.missing().len(), plan.segments().len());
+            error.context(format!(
+                "too little room: the film and its segments are both there while they are joined; \
+                 {whole} of {all} segments are there and stay"
+            ))
+        })
     }
 }

@@ -55,6 +55,8 @@ impl Encoder {
         let encoder = make("x264enc")?;
         encoder.set_property_from_str("pass", "qual");
         encoder.set_property("quantizer", quality.crf);
+        // Otherwise it keeps to `bitrate`, 2 Mb/s, whatever the quality.
+        encoder.set_property("vbv-buf-capacity", 0u32);
         encoder.set_property_from_str("speed-preset", quality.preset);
         // As in the parts: pictures are stored in the order in which they are shown.
         encoder.set_property("bframes", 0u32);

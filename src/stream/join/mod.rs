@@ -142,11 +142,17 @@ impl Plan {
         self.encode_because.as_deref()
     }
 
-    /// Writes an MP4 at `path`; `on_frame` is told how many pictures have been read.
+    /// Writes an MP4 at `path`; `on_frame` is told how many pictures have been read. Returns false if
+    /// `stop` said so; what was written is not whole then.
     ///
     /// # Errors
     /// A part that can be read no longer, or a disk that is full. What was written stays.
-    pub fn write(&self, path: &Path, on_frame: &mut dyn FnMut(u64)) -> Result<()> {
+    pub fn write(
+        &self,
+        path: &Path,
+        stop: &dyn Fn() -> bool,
+        on_frame: &mut dyn FnMut(u64),
+    ) -> Result<bool> {
         let first = &self.parts[0];
         let mut encoder = match self.encode_because {
             Some(_) => Some(Encoder::start(self.canvas, self.fps, JOINED)?),
@@ -163,10 +169,14 @@ impl Plan {
         let mut file = Joined::create(path, &caps)?;
         let (mut frames, mut first_place) = (0, 0);
         for part in &self.parts {
-            self.add(part, first_place, encoder.as_mut(), &mut file, &mut || {
+            let mut next = || {
                 frames += 1;
                 on_frame(frames);
-            })?;
+                !stop()
+            };
+            if !self.add(part, first_place, encoder.as_mut(), &mut file, &mut next)? {
+                return Ok(false);
+            }
             first_place += part.places(self.fps);
         }
         if let Some(encoder) = &mut encoder {
@@ -175,18 +185,19 @@ impl Plan {
                 file.put(unit)?;
             }
         }
-        file.finish()
+        file.finish().map(|()| true)
     }
 
-    /// Adds a part whose first picture stands at `first_place` of the joined file.
+    /// Adds a part whose first picture stands at `first_place` of the joined file; `on_frame` says
+    /// whether to go on, and so does what is returned.
     fn add(
         &self,
         part: &Part,
         first_place: u64,
         mut encoder: Option<&mut Encoder>,
         file: &mut Joined,
-        on_frame: &mut dyn FnMut(),
-    ) -> Result<()> {
+        on_frame: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         let start_ns = self.fps.pts_ns(first_place);
         let end_ns = self.fps.pts_ns(first_place + part.places(self.fps));
         let pictures = if encoder.is_some() { Pictures::Decoded } else { Pictures::Encoded };
@@ -219,9 +230,11 @@ impl Plan {
                     file.put(Unit { kind, pts_ns, duration_ns, buffer })?;
                 }
             }
-            on_frame();
+            if !on_frame() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
