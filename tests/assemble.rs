@@ -151,8 +151,6 @@ fn parts_of_one_encoder_are_copied_one_behind_the_other() {
     let output = project.assemble(&[]);
     let said = text(&output);
     assert!(said.contains("177 frames, copied"), "{said}");
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(log.contains("50 %\n") && log.contains("100 %\n"), "{log}");
 
     support::assert_part(&project.path(JOINED), 177, SIZE);
     let parts = PARTS.map(|part| pictures(&project.path(part)));
@@ -260,8 +258,8 @@ fn a_part_that_is_missing_or_broken_is_named_and_nothing_is_left_behind() {
 fn where_nothing_is_to_be_joined_it_says_so() {
     let project = Project::new(&PARTS[..1]);
     let said = text(&project.assemble(&[]));
-    assert!(said.contains("nothing to join"), "{said}");
-    assert!(text(&project.assemble(&["--recording", PARTS[0]])).contains("nothing to join"));
+    assert!(said.contains("nothing to assemble"), "{said}");
+    assert!(text(&project.assemble(&["--recording", PARTS[0]])).contains("nothing to assemble"));
 
     let log = refusal(&project.assemble(&["--recording", "other.mp4"]), 64);
     assert!(log.contains("other.mp4") && log.contains(PARTS[0]), "{log}");

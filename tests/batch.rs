@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, FdFlag};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -27,8 +28,10 @@ fn frames_of(path: &Path) -> usize {
     probe.video_pts.len()
 }
 
+/// In the project `out`, unless another is named.
 fn run(stage: &Stage, arguments: &[&str]) -> Output {
-    let mut command = stage.vfaq(&["-w", "w", "-o", "out"]);
+    let named = arguments.contains(&"-n");
+    let mut command = stage.vfaq(if named { &["-w", "w"] } else { &["-w", "w", "-o", "out"] });
     command.args(arguments).output().unwrap()
 }
 
@@ -450,6 +453,8 @@ fn a_run_without_a_name_is_offered_one() {
     std::fs::create_dir_all(stage.path("w/qonstructions/taken")).unwrap();
 
     let pty = nix::pty::openpty(None, None).unwrap();
+    // The program must not hold the other end of its terminal open.
+    nix::fcntl::fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut command = stage.vfaq(&["-w", "w", "-o", "out", "run", "-c", "2", "--no-assemble"]);
     let end = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().unwrap());
     command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));
@@ -523,7 +528,7 @@ fn a_run_ends_before_the_disk_is_full() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(74), "{said}");
-    assert!(said.contains("MB are free") && said.contains("the film takes"), "{said}");
+    assert!(said.contains("MB are free") && said.contains("are needed"), "{said}");
     assert!(!stage.path("disk/out/final_output.mp4").exists());
 }
 
@@ -557,6 +562,8 @@ fn retries_count_and_one_that_fails_again_keeps_no_other_from_being_made() {
 fn a_closed_terminal_lets_the_cycle_finish() {
     let stage = Stage::new(&with(small(), json!({"backend": {"mock_delay": 2}})));
     let pty = nix::pty::openpty(None, None).unwrap();
+    // The program must not hold the other end of its terminal open.
+    nix::fcntl::fcntl(&pty.master, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
     let mut command = stage.vfaq(&["-w", "w", "-o", "out", "run", "-c", "9"]);
     let end = |fd: &std::os::fd::OwnedFd| Stdio::from(fd.try_clone().unwrap());
     command.stdin(end(&pty.slave)).stdout(end(&pty.slave)).stderr(end(&pty.slave));
@@ -591,4 +598,84 @@ fn a_project_in_use_is_not_put_aside() {
     assert!(from.is_dir() && to.is_dir());
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn videos_that_the_state_does_not_list_are_not_made_again() {
+    let looping = json!({"looping": {"enabled": true, "method": "pingpong"}});
+    let stage = Stage::new(&with(small(), looping));
+    runs(&stage, &["run", "-c", "3", "--no-assemble"]);
+    // Other settings than the videos were made with.
+    stage.settings(&small());
+    for state in [None, Some("{}"), Some(r#"{"current_cycle": 3, "completed_briqs": []}"#)] {
+        let file = stage.project("factory_state.json");
+        match state {
+            None => std::fs::remove_file(&file).unwrap(),
+            Some(text) => std::fs::write(&file, text).unwrap(),
+        }
+        let said = runs(&stage, &["run", "-c", "3", "--no-assemble"]);
+        assert!(!said.contains("is missing"), "{said}");
+        assert_project(&stage, 0..3, 14);
+    }
+}
+
+#[test]
+fn numbers_that_no_cycle_can_have_are_no_end_of_the_program() {
+    let stage = Stage::new(&small());
+    runs(&stage, &["run", "-c", "1", "--no-assemble"]);
+    let good = stage.state();
+    stage.write("out/briqs/foo.json", r#"{"briq_id": "foo", "cycle_index": 4294967295}"#);
+    stage.write("out/videos/cycle4294967294_raw.mp4", "x");
+    runs(&stage, &["run", "-c", "2", "--no-assemble"]);
+    for (key, value) in [("first_cycle", json!(4_294_967_295_u32)), ("current_cycle", json!(-1))] {
+        let text = with(good.clone(), json!({ key: value })).to_string();
+        stage.write("out/factory_state.json", &text);
+        let (code, said) = fails(&stage, &["run", "-c", "2"]);
+        assert_eq!(code, 74, "{said}");
+        assert!(said.contains("factory_state.json"), "{said}");
+    }
+    let wild =
+        json!({"failed_cycles": [4_294_967_295_u32, {"x": 1}], "total_video_duration": 1e308});
+    stage.write("out/factory_state.json", &with(good, wild).to_string());
+    runs(&stage, &["run", "-c", "2", "--retry-failed", "--no-assemble"]);
+}
+
+#[test]
+fn whoever_reads_no_more_ends_nothing() {
+    let stage = Stage::new(&small());
+    let mut command = stage.vfaq(&["-w", "w", "-o", "out", "run", "-c", "4", "--no-assemble"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("begins with cycle 0"), "{line}");
+    assert!(child.wait().unwrap().success());
+    assert_project(&stage, 0..4, 8);
+    // What a server says is no command for the terminal.
+    let state = stage.state();
+    let evil = json!([{"cycle_index": 9, "error": "\u{1b}[2J\u{7}gone", "briq_id": "x"}]);
+    stage.write("out/factory_state.json", &with(state, json!({"failed_cycles": evil})).to_string());
+    let (_, said) = fails(&stage, &["assemble"]);
+    assert!(said.contains("gone") && !said.contains('\u{1b}') && !said.contains('\u{7}'), "{said}");
+    // A lock that leads elsewhere is not written through.
+    stage.write("precious", "mine");
+    std::fs::remove_file(stage.project(".lock")).unwrap();
+    std::os::unix::fs::symlink(stage.path("precious"), stage.project(".lock")).unwrap();
+    let (code, said) = fails(&stage, &["run", "-c", "5"]);
+    assert_eq!(code, 64, "{said}");
+    assert_eq!(std::fs::read_to_string(stage.path("precious")).unwrap(), "mine");
+}
+
+#[test]
+fn briqs_in_one_folder_belong_to_their_own_projects() {
+    let shared = json!({"paths": {"briqs_dir": "briqs"}});
+    let stage = Stage::new(&with(small(), shared));
+    runs(&stage, &["run", "-n", "a", "-c", "3", "--no-assemble"]);
+    let said = runs(&stage, &["run", "-n", "b", "-c", "1", "--no-assemble"]);
+    assert!(said.contains("begins with cycle 0"), "{said}");
+    let said = runs(&stage, &["status", "-n", "a", "--json"]);
+    let status: Value = serde_json::from_str(&said).unwrap();
+    let cycles = &status["project"]["cycles"];
+    assert_eq!((&cycles["made"], &cycles["lost"]), (&json!(3), &json!(0)), "{cycles}");
+    let said = runs(&stage, &["run", "-n", "b", "-c", "2", "--no-assemble"]);
+    assert!(said.contains("goes on with cycle 1"), "{said}");
 }

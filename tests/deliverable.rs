@@ -339,11 +339,11 @@ fn segments_that_another_encoder_made_are_made_again() {
 #[test]
 fn a_disk_that_is_too_small_is_told_before_it_is_full() {
     let mut project = Project::new();
-    project.deliverable.free_bytes = |_| Some(64 << 20);
+    project.deliverable.free_bytes = |_| Some(63 << 20);
     let error = project.make(u64::MAX).ended.unwrap_err();
     assert_eq!(error.kind, Kind::Io);
     let text = error.to_string();
-    assert!(text.contains("64 MB are free") && text.contains("0 of 6 segments"), "{text}");
+    assert!(text.contains("63 MB are free") && text.contains("0 of 6 segments"), "{text}");
     assert!(!project.path("final.mp4").exists());
 }
 

@@ -24,8 +24,10 @@ fn settings() -> Value {
     with(small(), json!({"finalizer": finalizer}))
 }
 
+/// In the project `out`, unless another is named.
 fn vfaq(stage: &Stage, arguments: &[&str]) -> Output {
-    let mut command = stage.vfaq(&["-w", "w", "-o", "out"]);
+    let named = arguments.contains(&"-n");
+    let mut command = stage.vfaq(if named { &["-w", "w"] } else { &["-w", "w", "-o", "out"] });
     command.args(arguments).output().unwrap()
 }
 
@@ -269,7 +271,7 @@ fn films_that_the_predecessor_made_are_not_made_again() {
 fn clips_that_differ_are_encoded_again() {
     let stage = Stage::new(&settings());
     runs(&stage, &["run", "-c", "2", "--no-assemble"]);
-    stage.settings(&with(settings(), json!({"generation": {"width": 192, "height": 112}})));
+    stage.settings(&with(settings(), json!({"generation": {"width": 128, "height": 72}})));
     runs(&stage, &["run", "-c", "3", "--no-assemble"]);
     let said = runs(&stage, &["assemble", "--no-deliverable"]);
     assert!(said.contains("encoded again") && said.contains("cycle0002_video.mp4"), "{said}");
@@ -548,4 +550,47 @@ fn a_deliverable_that_was_begun_keeps_its_name() {
         state["recordings"].as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
     assert_eq!(kinds, ["live", "assembled"], "{state:#}");
     assert!(!stage.project(".finalizing").exists());
+}
+
+#[test]
+fn another_film_under_the_name_is_not_the_film() {
+    let stage = Stage::new(&settings());
+    runs(&stage, &["run", "-c", "2"]);
+    let video = stage.project("videos/cycle0000_video.mp4");
+    std::fs::remove_file(stage.project(MASTER)).unwrap();
+    std::fs::copy(&video, stage.project(MASTER)).unwrap();
+    let said = runs(&stage, &["assemble"]);
+    assert!(said.contains("kept as final_output_001.mp4"), "{said}");
+    assert_master(&stage.project(MASTER), &clips(&stage, &[0, 1]), true);
+
+    // Another sound of the same name and size is another sound.
+    support::beeps(&stage.path("sound.wav"));
+    runs(&stage, &["assemble", "--audio", "sound.wav"]);
+    let silence = vec![0; std::fs::read(stage.path("sound.wav")).unwrap().len() - 44];
+    let mut wav = std::fs::read(stage.path("sound.wav")).unwrap();
+    wav[44..].copy_from_slice(&silence);
+    std::fs::write(stage.path("sound.wav"), wav).unwrap();
+    let said = runs(&stage, &["assemble", "--audio", "sound.wav"]);
+    assert!(said.contains("final_60fps_1080p_003.mp4: 120 frames"), "{said}");
+}
+
+#[test]
+fn a_clip_with_a_damaged_index_is_told_and_can_be_left_out() {
+    let stage = Stage::new(&settings());
+    runs(&stage, &["run", "-c", "3", "--no-assemble"]);
+    let video = stage.project("videos/cycle0001_video.mp4");
+    let mut bytes = std::fs::read(&video).unwrap();
+    let at = bytes.windows(4).position(|word| word == b"stsz").unwrap();
+    bytes[at + 12..at + 16].fill(0xff);
+    // The raw clip is the same file under another name.
+    std::fs::remove_file(&video).unwrap();
+    std::fs::write(&video, bytes).unwrap();
+    let (code, said) = fails(&stage, &["assemble", "--no-deliverable"]);
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("cycle0001_video.mp4") && said.contains("--skip-failed"), "{said}");
+    runs(&stage, &["assemble", "--no-deliverable", "--skip-failed"]);
+    assert_master(&stage.project(MASTER), &clips(&stage, &[0, 2]), true);
+    std::fs::remove_file(&video).unwrap();
+    runs(&stage, &["assemble", "--no-deliverable"]);
+    assert_master(&stage.project(MASTER), &clips(&stage, &[0, 1, 2]), true);
 }

@@ -10,8 +10,8 @@ use std::process::Command;
 
 use support::output_of;
 use vfaq::base::time::{FrameRate, NS};
-use vfaq::finalize::mp4::{self, Chapter, Clip, Concat, Sound, Tags, Written};
 use vfaq::media::{ClipEncoder, Frame};
+use vfaq::mp4::{self, Chapter, Clip, Concat, Sound, Tags, Written};
 use vfaq::stream::clip::GstClipEncoder;
 use vfaq::stream::{sound_file, stitch};
 

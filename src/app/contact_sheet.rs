@@ -34,12 +34,23 @@ const ALL_PICTURES_BYTES: usize = 10_500_000;
 const QUALITIES: [u8; 5] = [82, 70, 55, 40, 25];
 const IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
+/// What tells a contact sheet from other files.
+const MARK: &[u8] = b"Visual FaQtory Live, contact sheet";
+
 /// Writes the page of a project to `file`.
 ///
 /// # Errors
-/// It cannot be written. A picture that cannot be read is left out.
+/// It cannot be written, or another file has the name. A picture that cannot be read is left out.
 pub fn write(looked: &Looked, file: &Path) -> Result<()> {
     crate::stream::init()?;
+    let is_sheet =
+        || std::fs::read(file).is_ok_and(|text| text.windows(MARK.len()).any(|part| part == MARK));
+    if file.exists() && !is_sheet() {
+        return Err(Error::conflict(format!(
+            "--html {}: this file is there already, and is no contact sheet; give another name",
+            file.display()
+        )));
+    }
     let failed = |e| Error::io(format!("cannot write {}", file.display()), e);
     let home = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let home = std::path::absolute(home.unwrap_or(Path::new("."))).map_err(failed)?;

@@ -21,17 +21,19 @@ pub struct Saved {
 /// # Errors
 /// Somebody works on either of them, or the folder cannot be moved; then it is where it was.
 pub fn save(from: &Path, to: &Path) -> Result<Saved> {
-    // A lock goes with its folder.
-    let _here: Hold = hold(from, "vfaq run")?;
-    let _there = match to.is_dir() {
-        true => Some(hold(to, "vfaq run")?),
-        false => None,
-    };
     let failed = |from: &Path, to: &Path, e| {
         Error::io(
             format!("cannot move {} to {}; it is where it was", from.display(), to.display()),
             e,
         )
+    };
+    // Of a link the folder itself is what moves.
+    let from = &from.canonicalize().map_err(|e| failed(from, to, e))?;
+    // A lock goes with its folder.
+    let _here: Hold = hold(from, "vfaq run")?;
+    let _there = match to.is_dir() {
+        true => Some(hold(to, "vfaq run")?),
+        false => None,
     };
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| failed(from, to, e))?;

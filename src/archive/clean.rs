@@ -42,6 +42,8 @@ impl Cleaning {
     /// # Errors
     /// There is no project (`Usage`); somebody has it (`Unavailable`); the folder is a link (`Usage`).
     pub fn plan(folder: &Path, briqs_dir: Option<&Path>, all: bool) -> Result<Cleaning> {
+        // With a slash at the end a link would be followed.
+        let folder = &folder.components().collect::<PathBuf>();
         let shown = folder.display();
         let about = fs::symlink_metadata(folder);
         if about.as_ref().is_ok_and(fs::Metadata::is_symlink) {
@@ -178,8 +180,14 @@ fn remove_all(folder: &Path, found: Inventory, hold: File) -> Result<Cleaned> {
 }
 
 fn remove(items: impl Iterator<Item = Item>, cleaned: &mut Cleaned) -> Result<()> {
-    let mut failed = None;
+    let mut failed: Option<(PathBuf, Option<std::io::Error>)> = None;
+    let mut kind = None;
     for item in items {
+        // What tells of the others stays as long as they do.
+        if failed.is_some() && kind != Some(item.kind) {
+            break;
+        }
+        kind = Some(item.kind);
         // A folder that became a link meanwhile would lead elsewhere.
         let inside = item.path.parent().is_some_and(is_plain_folder);
         match inside.then(|| fs::remove_file(&item.path)) {

@@ -28,6 +28,13 @@ pub fn fingerprint(session: &[Cycle]) -> String {
     format!("{:016x}", hash.0)
 }
 
+/// The fingerprint of one file.
+pub fn fingerprint_of(path: &Path) -> std::io::Result<String> {
+    let mut hash = Fnv::default();
+    ends(path, &mut hash)?;
+    Ok(format!("{:016x}", hash.0))
+}
+
 fn ends(path: &Path, hash: &mut Fnv) -> std::io::Result<()> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();

@@ -8,11 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::inventory::own_briqs;
 use super::project::{Project, list};
 use super::{FactoryState, mp4, read_json};
 use crate::base::error::{Error, Result};
 use crate::cycle::{Briq, BriqStatus};
 use crate::media::CycleId;
+
+/// A number above this is no cycle's: it leaves room for many lifetimes of cycles.
+pub(super) const MOST_CYCLES: u32 = 100_000_000;
 
 /// A cycle that can be aired as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +71,26 @@ impl Holdings {
             }
         }
         files.values_mut().for_each(|files| files.sort());
+        // A folder elsewhere may hold the briqs of other projects too.
+        let own = (*briqs_dir != folder.join("briqs")).then(|| {
+            let paths = files.values().flatten();
+            own_briqs(
+                folder,
+                paths.filter_map(|(.., path): &(_, _, PathBuf)| path.file_name()?.to_str()),
+            )
+        });
         let mut briqs: BTreeMap<u32, Vec<_>> = BTreeMap::new();
         for name in list(briqs_dir)? {
             let Some(id) = name.strip_suffix(".json") else { continue };
+            if own.as_ref().is_some_and(|own| !own.contains(id)) {
+                continue;
+            }
             let path = briqs_dir.join(&name);
             let cycle = match briq_cycle(id) {
                 Some((cycle, _)) => cycle,
                 None => match read_json::<Briq>(&path) {
-                    Ok(briq) => briq.cycle_index,
+                    Ok(briq) if briq.cycle_index <= MOST_CYCLES => briq.cycle_index,
+                    Ok(_) => continue,
                     Err(_) => continue,
                 },
             };
@@ -323,7 +339,6 @@ pub(super) fn briq_cycle(id: &str) -> Option<(u32, &str)> {
 
 fn leading_number(text: &str) -> Option<(u32, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    // A number at the very end would leave no room for the next one.
-    let number = text[..end].parse().ok().filter(|number| *number < u32::MAX)?;
+    let number = text[..end].parse().ok().filter(|number| *number <= MOST_CYCLES)?;
     Some((number, &text[end..]))
 }

@@ -174,7 +174,8 @@ impl Inventory {
         folder: &Path,
         contents: &mut HashSet<(u64, u64)>,
     ) -> Result<()> {
-        let own = own_briqs(project, &self.items);
+        let names = self.items.iter().filter_map(|item| item.path.file_name()?.to_str());
+        let own = own_briqs(project, names);
         let found = match entries(folder) {
             Err(_) if !folder.exists() => return Ok(()),
             found => found?,
@@ -209,7 +210,10 @@ pub fn states_aside(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The briqs that the project's states and files name.
-fn own_briqs(folder: &Path, items: &[Item]) -> HashSet<String> {
+pub(super) fn own_briqs<'a>(
+    folder: &Path,
+    names: impl IntoIterator<Item = &'a str>,
+) -> HashSet<String> {
     let mut own = HashSet::new();
     for path in states_aside(folder).into_iter().chain([folder.join(STATE)]) {
         let Ok(state) = read_json::<FactoryState>(&path) else { continue };
@@ -219,8 +223,7 @@ fn own_briqs(folder: &Path, items: &[Item]) -> HashSet<String> {
         own.extend(state.completed_briqs);
         own.extend(state.active_briq_id);
     }
-    for item in items {
-        let name = item.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    for name in names {
         let id = name.strip_suffix("_image.png").or_else(|| name.strip_suffix("_video.mp4"));
         own.extend(id.filter(|id| id.starts_with("briq_")).map(str::to_owned));
     }

@@ -20,7 +20,7 @@ mod state;
 pub mod survey;
 mod writer;
 
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, fingerprint_of};
 use holdings::listed_cycle;
 pub use holdings::{Clips, PlayableCycle, ResumePoint};
 pub(crate) use json::{or_default, read_json};

@@ -290,6 +290,13 @@ pub fn hold(folder: &Path, who: &str) -> Result<Hold> {
 pub(super) fn lock(folder: &Path, who: &str) -> Result<File> {
     let path = folder.join(LOCK);
     let failed = |e| Error::io(format!("cannot lock {}", path.display()), e);
+    // What a link leads to is not this program's to write into.
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(Error::conflict(format!(
+            "{} is no file of this program; move it elsewhere first",
+            path.display()
+        )));
+    }
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)

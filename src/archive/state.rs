@@ -6,9 +6,11 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::holdings::MOST_CYCLES;
 use super::{or_default, random_hex};
 use crate::base::clock::iso8601;
 use crate::base::error::{Error, Result};
@@ -28,7 +30,7 @@ pub struct FactoryState {
     #[serde(deserialize_with = "or_default")]
     pub started_at: String,
     /// The cycle in the making, or the next one.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "cycle_number")]
     pub current_cycle: u32,
     /// 0: no limit.
     #[serde(deserialize_with = "or_default")]
@@ -56,7 +58,7 @@ pub struct FactoryState {
 
     /// The number that this session's cycles began with: above 0 after `--fresh` in a folder that
     /// holds older cycles. Nothing below it is resumed from.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "cycle_number")]
     pub first_cycle: u32,
     /// The seed that the cycles' seeds are counted from.
     pub base_seed: Option<i64>,
@@ -68,6 +70,15 @@ pub struct FactoryState {
 
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// A number that no cycle can have is a damaged one.
+fn cycle_number<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<u32, D::Error> {
+    let number: u32 = or_default(from)?;
+    match number <= MOST_CYCLES {
+        true => Ok(number),
+        false => Err(D::Error::custom(format!("{number} is no number of a cycle"))),
+    }
 }
 
 /// The base master: every cycle's video, one after the other.
@@ -129,6 +140,10 @@ impl FailedCycle {
 
     /// The cycle's number, where the entry says it.
     pub fn cycle(&self) -> Option<u32> {
+        self.number().filter(|number| *number <= MOST_CYCLES)
+    }
+
+    fn number(&self) -> Option<u32> {
         match self {
             FailedCycle::Detailed { cycle_index, .. } => Some(*cycle_index),
             FailedCycle::Index(index) => Some(*index),
@@ -254,10 +269,10 @@ mod tests {
     proptest! {
         #[test]
         fn states_survive_a_round_trip(
-            current in any::<u32>(),
+            current in 0..=MOST_CYCLES,
             texts in prop::collection::vec(".{0,20}", 0..4),
             seed in any::<Option<i64>>(),
-            failed in prop::collection::vec(any::<u32>(), 0..3),
+            failed in prop::collection::vec(0..=MOST_CYCLES, 0..3),
             frames in any::<u64>(),
             unknown in prop::collection::btree_map("x_[a-z]{1,8}", any::<i64>(), 0..4),
         ) {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::Folders;
 use super::progress::{Progress, clear, say};
+use super::run::length;
 use super::signals::{INTERRUPTED, stop_at_signals};
 use crate::app::assemble::{self, AssembleOptions, Ended, Sound, Step, What};
 use crate::app::batch::Stop;
@@ -198,7 +199,7 @@ impl Shown {
                 };
                 let how =
                     encode.map_or("copied".to_owned(), |why| format!("encoded again, as {why}"));
-                let long = hms(Duration::from_secs_f64(seconds.max(0.0)));
+                let long = length(*seconds);
                 format!("{verb} {file} of {cycles} cycles{without}: {long}, {how}")
             }
             Step::PutAside { file, now } => {
@@ -215,7 +216,7 @@ impl Shown {
                 format!("{verb} {file} with {encoder}: {frames} frames{there}{sound}")
             }
             Step::Made { file, frames, seconds } => {
-                let long = hms(Duration::from_secs_f64(seconds.max(0.0)));
+                let long = length(*seconds);
                 format!("{file}: {frames} frames, {long}")
             }
             Step::Stopped { file } => {

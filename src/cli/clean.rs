@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Folders;
 use super::line::clean;
+use super::progress;
 use super::status::bytes;
 use crate::app::project_folder;
 use crate::archive::clean::{Cleaned, Cleaning};
@@ -77,7 +78,7 @@ pub fn run(folders: &Folders, args: &CleanArgs, clock: &SystemClock) -> Result<(
             true => say_json(&as_json(&folder, args, &removed, None, &unknown)),
             false => {
                 if plan.anew {
-                    println!("would put the state aside; the next run would begin anew");
+                    say("would put the state aside; the next run would begin anew");
                 }
                 tell(&folder, "would remove", &removed);
                 tell_left(&folder, args.all, &unknown);
@@ -182,11 +183,11 @@ fn tell_left(folder: &Path, all: bool, unknown: &[std::path::PathBuf]) {
 }
 
 fn say(text: &str) {
-    println!("{}", clean(&hide(text)));
+    progress::say(&clean(text));
 }
 
 fn say_json(value: &Value) {
-    println!("{}", hide(&format!("{value:#}")));
+    progress::say(&format!("{value:#}"));
 }
 
 fn as_json(

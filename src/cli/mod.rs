@@ -47,7 +47,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::base::error::{Kind, Result};
-use crate::base::redact::hide;
 
 /// AI visuals that never stop: generated ahead, played at 60 fps, recorded and steered live.
 #[derive(Parser)]
@@ -154,7 +153,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli, clock) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("vfaq: {}", hide(&error.to_string()));
+            progress::tell(&error.to_string());
             ExitCode::from(error.kind.exit_code())
         }
     }

@@ -56,8 +56,7 @@ impl Progress {
             }
             return;
         }
-        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| columns);
-        let mut line = Line::unlabelled(usize::from(columns).saturating_sub(1), true);
+        let mut line = Line::unlabelled(columns(), true);
         match share {
             Some(share) => line.bar(Style::Accent, share, text),
             None => line.put(Style::Plain, text),
@@ -73,6 +72,12 @@ impl Drop for Progress {
     }
 }
 
+/// Columns of the terminal that a line may take; one that does not say how wide it is has 80.
+pub fn columns() -> usize {
+    let said = crossterm::terminal::size().map_or(0, |(columns, _)| columns);
+    usize::from(if said == 0 { 80 } else { said }) - 1
+}
+
 /// Takes the line away. To be called before anything else is printed.
 pub fn clear() {
     if SHOWN.swap(false, Ordering::Relaxed) {
@@ -85,11 +90,27 @@ pub fn say(line: &str) {
     clear();
     let mut out = io::stdout();
     // A reader behind a pipe waits for each line.
-    let _ = writeln!(out, "{}", hide(line)).and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", printable(line)).and_then(|()| out.flush());
 }
 
 /// Says on standard error what the user should know.
 pub fn tell(text: &str) {
     clear();
-    let _ = writeln!(io::stderr(), "vfaq: {}", hide(text));
+    let _ = writeln!(io::stderr(), "vfaq: {}", printable(text));
+}
+
+/// Secrets hidden, and nothing in it that a terminal would obey: texts come from files and servers.
+/// Colours are the program's own.
+fn printable(text: &str) -> String {
+    let text = hide(text);
+    let colours = !text.contains('\x1b') || is_coloured(&text);
+    text.chars().filter(|c| !c.is_control() || *c == '\n' || (*c == '\x1b' && colours)).collect()
+}
+
+/// Every escape sets a colour, as `Line` writes them.
+fn is_coloured(text: &str) -> bool {
+    text.split('\x1b').skip(1).all(|rest| {
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == ';' || c == '['));
+        rest.starts_with('[') && end.is_some_and(|end| rest[end..].starts_with('m'))
+    })
 }

@@ -1,6 +1,7 @@
 //! `vfaq run`: cycle after cycle, unattended, and the finished film at the end.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::assemble::films;
-use super::progress::{Progress, clear, say, tell};
+use super::progress::{Progress, clear, columns, say, tell};
 use super::signals::{INTERRUPTED, stop_at_signals};
 use super::{Folders, live, log};
 use crate::app::assemble::{AssembleOptions, What};
@@ -24,6 +25,9 @@ use crate::media::CycleId;
 
 /// Without a terminal progress is a line as often as this.
 const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// How often somebody looks whether a question is left unanswered.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Make cycles unattended until there is enough, then put the film together
 ///
@@ -139,9 +143,24 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
         false => Ok(code),
     };
     if options.name.is_none() && !args.json && outcome.made > 0 {
+        leave_at_signal(&stop, filmed.as_ref().map_or(1, |_| 0));
         offer_name(&options, &outcome)?;
     }
     filmed
+}
+
+/// While a question stands all is done: a signal is no answer, and ends the program.
+fn leave_at_signal(stop: &watch::Sender<Stop>, code: i32) {
+    let (stop, before) = (stop.subscribe(), *stop.borrow());
+    let wait = move || loop {
+        if *stop.borrow() != before {
+            say("");
+            std::process::exit(code);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    // Without it the third Ctrl-C does the same.
+    let _ = std::thread::Builder::new().name("leave".into()).spawn(wait);
 }
 
 /// The film of what a run has made.
@@ -272,11 +291,9 @@ impl Shown {
 
     /// On a terminal one line; a pipe gets it whole.
     fn fitted(&self, line: &str) -> String {
-        match crossterm::terminal::size() {
-            Ok((columns, _)) if std::io::stdout().is_terminal() => {
-                super::line::cut(line, usize::from(columns).saturating_sub(1))
-            }
-            _ => line.to_owned(),
+        match std::io::stdout().is_terminal() {
+            true => super::line::cut(line, columns()),
+            false => line.to_owned(),
         }
     }
 
@@ -301,9 +318,9 @@ impl Shown {
         if let Some(each) = progress.per_cycle {
             parts.push(format!("{:.1} s a cycle", each.as_secs_f64()));
         }
-        let made = hms(Duration::from_secs_f64(progress.seconds.max(0.0)));
+        let made = length(progress.seconds);
         parts.push(match progress.goal.seconds {
-            Some(wanted) => format!("{made} of {}", hms(Duration::from_secs_f64(wanted))),
+            Some(wanted) => format!("{made} of {}", length(wanted)),
             None => format!("{made} made"),
         });
         if progress.failed > 0 {
@@ -356,9 +373,14 @@ impl Shown {
                 1 => "1 cycle".to_owned(),
                 n => format!("{n} cycles"),
             },
-            hms(Duration::from_secs_f64(outcome.seconds.max(0.0)))
+            length(outcome.seconds)
         ));
     }
+}
+
+/// Of content; what no time can be is none.
+pub fn length(seconds: f64) -> String {
+    hms(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 fn said_of(cycle: CycleId, error: &str) -> String {
@@ -446,7 +468,11 @@ fn offer_name(options: &BatchOptions, outcome: &Outcome) -> Result<()> {
         if let Some(aside) = saved.put_aside {
             println!("{} is now {}", target.display(), aside.display());
         }
-        println!("saved as {}; go on with vfaq run -n {name}", target.display());
+        let worqspace = match options.worqspace == Path::new("worqspace") {
+            true => String::new(),
+            false => format!(" -w {}", options.worqspace.display()),
+        };
+        println!("saved as {}; go on with vfaq run{worqspace} -n {name}", target.display());
         return Ok(());
     }
 }

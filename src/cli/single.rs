@@ -44,12 +44,13 @@ pub struct SingleArgs {
     json: bool,
 }
 
+const MOST: u32 = 10_000_000;
+
 fn number(text: &str) -> std::result::Result<u32, String> {
-    // One above the highest number has to be a number too.
     text.parse()
         .ok()
-        .filter(|n| *n < u32::MAX)
-        .ok_or_else(|| "give a cycle's number, 0 or more".into())
+        .filter(|n| *n <= MOST)
+        .ok_or_else(|| format!("give a cycle's number, from 0 to {MOST}"))
 }
 
 pub fn run(folders: &Folders, args: SingleArgs, clock: SystemClock) -> Result<ExitCode> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Folders;
 use super::line::{Line, Style, clean};
+use super::progress::say;
 use crate::app::contact_sheet;
 use crate::app::status::{self, Film, FilmState, Listed, ProjectStatus, Recorded, StatusOptions};
 use crate::archive::RecordingKind;
@@ -78,7 +79,7 @@ pub fn run(folders: &Folders, args: StatusArgs) -> Result<()> {
             "projects": statuses.projects,
             "contact_sheet": sheet.map(|file| file.display().to_string()),
         });
-        println!("{}", hide(&pretty(&value)));
+        say(&pretty(&value));
         return Ok(());
     }
     let screen = Screen::of_stdout();
@@ -88,7 +89,7 @@ pub fn run(folders: &Folders, args: StatusArgs) -> Result<()> {
     if let Some(projects) = &statuses.projects {
         if let Some(looked) = &statuses.project {
             screen.next(&looked.status);
-            println!();
+            say("");
         }
         screen.list(projects, statuses.project.is_some());
     }
@@ -150,7 +151,7 @@ impl Screen {
     fn line(&self, fill: impl FnOnce(&mut Line)) {
         let mut line = Line::unlabelled(self.width, self.colour);
         fill(&mut line);
-        println!("{}", line.finish());
+        say(&line.finish());
     }
 
     /// Text that is cut by nothing but the terminal: commands are to be copied, errors to be read.
@@ -159,7 +160,7 @@ impl Screen {
         let mut line = Line::unlabelled(text.len() + label.len() + 1, self.colour);
         line.put(Style::Dim, label);
         line.put(style, &text);
-        println!("{}", line.finish());
+        say(&line.finish());
     }
 
     fn labelled(&self, label: &str, pieces: &[(Style, String)]) {
@@ -170,7 +171,7 @@ impl Screen {
             }
             line.put(*style, &hide(text));
         }
-        println!("{}", line.finish());
+        say(&line.finish());
     }
 
     fn project(&self, status: &ProjectStatus) {
@@ -320,7 +321,7 @@ impl Screen {
     fn list(&self, projects: &[Listed], after: bool) {
         if projects.is_empty() {
             if !after {
-                println!("no project yet; vfaq run -n NAME makes one");
+                say("no project yet; vfaq run -n NAME makes one");
             }
             return;
         }

@@ -58,11 +58,12 @@ pub(super) fn common_rate(clips: &[Clip]) -> Result<FrameRate, String> {
     Ok(rate)
 }
 
-/// The size and the rate that most of the clips' pictures have, the earlier where two are equal.
+/// The size and the rate of most of the film, the earlier where two are equal.
 /// `None`: there is no clip.
 pub fn usual_format(clips: &[Clip]) -> Option<((u32, u32), FrameRate)> {
-    let size = most(clips.iter().map(|clip| ((clip.width, clip.height), clip.frames())))?;
-    let rates = clips.iter().filter_map(|clip| Some((clip.rate?, clip.frames())));
+    let long_ms = |clip: &Clip| (clip.seconds * 1000.0) as u64;
+    let size = most(clips.iter().map(|clip| ((clip.width, clip.height), long_ms(clip))))?;
+    let rates = clips.iter().filter_map(|clip| Some((clip.rate?, long_ms(clip))));
     Some((size, most(rates).unwrap_or(FrameRate::whole(8))))
 }
 

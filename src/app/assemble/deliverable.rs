@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::master::{self, file_name};
 use super::reel::Reel;
 use super::{Ended, Sound, Step, Tags, Work, sha256};
-use crate::archive::{Recording, RecordingKind, Recordings};
+use crate::archive::{self, Recording, RecordingKind, Recordings};
 use crate::base::clock::iso8601;
 use crate::base::error::{Error, Result};
 use crate::base::fsio::temporary;
@@ -56,11 +56,9 @@ pub fn make(
         made_with: None,
         ..Default::default()
     };
-    // In a dry run the base master may be still to be made; then so is this.
     if sound.is_none()
         && recordings.takes_found()
-        && source.exists()
-        && let Some(found) = found(recordings, &source)?
+        && let Some(found) = found(recordings, reel.seconds()?)?
     {
         (work.on_step)(Step::IsThere { file: deliverable::NAME, found: true });
         if !work.options.dry_run {
@@ -158,16 +156,16 @@ fn given_up(recordings: &Recordings, is_this: impl Fn(&Recording) -> bool) -> Ve
     those.map(|recording| recording.file.clone()).collect()
 }
 
-/// A deliverable that no entry tells of, and that is as long as the base master: the predecessor's,
+/// A deliverable that no entry tells of, and that is as long as the film: the predecessor's,
 /// or of a run that was killed at its very end.
-fn found(recordings: &Recordings, source: &Path) -> Result<Option<Clip>> {
+fn found(recordings: &Recordings, seconds: f64) -> Result<Option<Clip>> {
     let name = deliverable::NAME;
     let told = recordings.list().iter().any(|recording| recording.file == name);
     if told || !recordings.has_whole(name)? {
         return Ok(None);
     }
     let film = Clip::look(&recordings.folder().join(name))?;
-    let off = (film.seconds - Clip::look(source)?.seconds).abs();
+    let off = (film.seconds - seconds).abs();
     Ok(Some(film).filter(|_| off < FITS_SECONDS))
 }
 
@@ -200,12 +198,8 @@ fn sound_of(work: &Work<'_>, recordings: &Recordings) -> Result<Option<PathBuf>>
 fn made_with(work: &Work<'_>, sound: Option<&Path>) -> Result<String> {
     let settings = &work.config.finalizer;
     let sound = match sound {
-        Some(path) => {
-            let about = path
-                .metadata()
-                .map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?;
-            format!("{} {}", file_name(path), about.len())
-        }
+        Some(path) => archive::fingerprint_of(path)
+            .map_err(|e| Error::io(format!("cannot read {}", path.display()), e))?,
         None => String::new(),
     };
     let text = format!(

@@ -32,7 +32,12 @@ pub fn make(
     let frames: u64 = clips.iter().map(Clip::frames).sum();
     let there = recordings.has_whole(FILE)?;
     let known = recordings.base_master();
-    if there && known.is_some_and(|known| known.fingerprint == reel.fingerprint) {
+    // Somebody may have put another film under the name.
+    let is_it = |known: &BaseMaster| {
+        known.fingerprint == reel.fingerprint
+            && Clip::look(&path).is_ok_and(|film| film.frames() == known.frames)
+    };
+    if there && known.is_some_and(is_it) {
         (work.on_step)(Step::IsThere { file: FILE, found: false });
         return Ok(Ended::Done);
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::archive::Survey;
 use crate::archive::survey::{Cycle, Held};
 use crate::base::error::{Error, Result};
+use crate::mp4::Clip;
 
 /// Characters of a prompt in the title of a chapter.
 const TITLE_CHARS: usize = 80;
@@ -48,11 +49,17 @@ impl Reel {
         for cycle in session {
             let clip = cycle.raw.whole().filter(|_| takes_clips);
             match cycle.video.whole().or(clip) {
-                Some(path) => reel.shots.push(Shot {
-                    cycle: cycle.cycle.0,
-                    path: path.to_owned(),
-                    title: title(cycle),
-                }),
+                Some(path) => match Clip::look(path) {
+                    Ok(_) => reel.shots.push(Shot {
+                        cycle: cycle.cycle.0,
+                        path: path.to_owned(),
+                        title: title(cycle),
+                    }),
+                    Err(error) => failed.push((
+                        cycle.cycle.0,
+                        format!("{error}; move that file elsewhere, and it is made again"),
+                    )),
+                },
                 None => match failure(cycle) {
                     Some(reason) => failed.push((cycle.cycle.0, reason)),
                     None if cycle.was_made() => gone.push(cycle.cycle.0),
@@ -73,8 +80,8 @@ impl Reel {
             let here = |shots: &[Shot]| shots.iter().any(|shot| shot.cycle == *number);
             here(&reel.shots) || gone.contains(number) || reel.left_out.contains(number)
         };
-        let span = reel.shots.first().zip(reel.shots.last());
-        let all = span.map_or(0..0, |(first, last)| first.cycle..last.cycle);
+        let first = survey.state.as_ref().map_or(0, |state| state.first_cycle);
+        let all = first..reel.shots.last().map_or(first, |last| last.cycle);
         let never: Vec<u32> = all.filter(|number| !told(number)).take(MOST_TOLD).collect();
         if !never.is_empty() {
             reel.notes.push(format!("{}: never made", list(&never)));
@@ -96,8 +103,8 @@ fn failure(cycle: &Cycle) -> Option<String> {
 fn refusal(failed: &[(u32, String)]) -> Error {
     let numbers: Vec<u32> = failed.iter().map(|(cycle, _)| *cycle).collect();
     let mut text = format!(
-        "{} failed, and the film would lack {}; `vfaq run --retry-failed` makes {1}, or \
-         --skip-failed leaves {1} out",
+        "{} failed, and the film would lack {}; a run of this project with --retry-failed makes {1}, \
+         or --skip-failed leaves {1} out",
         list(&numbers),
         if failed.len() == 1 { "it" } else { "them" }
     );

@@ -236,7 +236,11 @@ impl Run<'_> {
                         match self.only(failed.cycle, previous).await? {
                             Ok(Why::Enough) => {}
                             Ok(other) => return Ok(other),
-                            Err(error) => self.gives_up(error)?,
+                            // One that never works keeps no other from being tried.
+                            Err(error) if !self.config.cycle.continue_on_error => {
+                                self.gives_up(error)?;
+                            }
+                            Err(_) => self.in_a_row = 0,
                         }
                         if *self.stop.borrow() != Stop::No {
                             return Ok(Why::Stopped);

@@ -1,3 +1,5 @@
+//! What was on stage, and what is drawn of its journal: the same, pixel for pixel.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -165,7 +167,7 @@ fn played_again(seed: u64) {
     let session = replay::sessions(entries).unwrap().pop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("factory_state.json"), "{}").unwrap();
-    let archived = Recordings::read(folder.path()).unwrap().clips().unwrap();
+    let archived = Recordings::read(folder.path()).unwrap().clips(None).unwrap();
     let stop = AtomicBool::new(false);
     let mut stock = Stock::new(whole(), archived, Some(painted_from), &stop);
     for clip in &clips {
