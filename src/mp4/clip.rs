@@ -22,6 +22,9 @@ const ROUNDING: f64 = 1.5;
 /// Bytes of a clip's first picture that are looked at.
 const BEGINNING: usize = 64 << 10;
 
+/// H.264 decodes at most 16 pictures ahead.
+const MOST_AHEAD: u32 = 64;
+
 /// A picture as it is stored, in the order of decoding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Picture {
@@ -121,6 +124,10 @@ impl Clip {
         }
         if shown.hidden > 0 {
             find("holds pictures that its edit list hides");
+        }
+        let order = shown.pictures.iter().zip(0u32..);
+        if order.clone().any(|(picture, n)| picture.place.abs_diff(n) > MOST_AHEAD) {
+            find("stores its pictures far from where they are shown");
         }
         let rate = rate(track.timescale, &shown);
         if rate.is_none() {

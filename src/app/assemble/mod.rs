@@ -159,9 +159,9 @@ pub fn assemble(
     on_step: &mut dyn FnMut(Step<'_>),
 ) -> Result<Ended> {
     crate::stream::init()?;
-    let config = settings(options)?;
     let (name, output) = (options.name.as_deref(), options.output.as_deref());
     let folder = project_folder::folder(&options.worqspace, name, output)?;
+    let config = settings(options)?;
     let stop = || *stopping.borrow() != batch::Stop::No;
     let stopping = stopping.clone();
     let mut work = Work { folder, options, config, clock, stop: &stop, stopping, on_step };
