@@ -267,7 +267,8 @@ fn holder_in(file: &mut File) -> String {
 fn patiently(file: &File) -> std::result::Result<(), TryLockError> {
     for _ in 0..LOOKS {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK_TIME),
+            // Nobody tells when a lock is free.
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOOK_TIME),
             other => return other,
         }
     }

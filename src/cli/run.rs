@@ -26,9 +26,6 @@ use crate::media::CycleId;
 /// Without a terminal progress is a line as often as this.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// How often somebody looks whether a question is left unanswered.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Make cycles unattended until there is enough, then put the film together
 ///
 /// A project that has cycles is gone on with: after Ctrl-C, a crash or a power cut the same command
@@ -151,13 +148,13 @@ pub fn run(folders: &Folders, args: RunArgs, clock: SystemClock) -> Result<ExitC
 
 /// While a question stands all is done: a signal is no answer, and ends the program.
 fn leave_at_signal(stop: &watch::Sender<Stop>, code: i32) {
-    let (stop, before) = (stop.subscribe(), *stop.borrow());
-    let wait = move || loop {
-        if *stop.borrow() != before {
+    let (mut stop, before) = (stop.subscribe(), *stop.borrow());
+    let wait = move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().build() else { return };
+        if runtime.block_on(stop.wait_for(|stop| *stop != before)).is_ok() {
             say("");
             std::process::exit(code);
         }
-        std::thread::sleep(LOOK_EVERY);
     };
     // Without it the third Ctrl-C does the same.
     let _ = std::thread::Builder::new().name("leave".into()).spawn(wait);

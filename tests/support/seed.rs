@@ -118,7 +118,7 @@ impl Seed<'_> {
             "video_prompt": null,
             "motion_hint": null,
             "seed": 4000 + cycle,
-            "base_image_path": (first && self.mode == "image").then(|| "inputs/base.png"),
+            "base_image_path": (first && self.mode == "image").then_some("inputs/base.png"),
             "base_video_path": (!first)
                 .then(|| format!("{ELSEWHERE}/images/cycle{:04}_raw.mp4", cycle - 1)),
             "spec": {
