@@ -222,6 +222,7 @@ fn a_killed_run_goes_on_from_its_last_cycle() {
         let begun = lines.find(|line| line["event"] == "begins").expect("a line").clone();
         assert_eq!(begun["resumed"], turn > 0, "{begun}");
         assert!(lines.any(|line| line["event"] == "made"));
+        #[expect(clippy::disallowed_methods, reason = "a kill comes at no event's moment")]
         std::thread::sleep(Duration::from_millis(wait_ms));
         child.kill().unwrap();
         child.wait().unwrap();
