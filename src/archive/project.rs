@@ -164,7 +164,7 @@ impl Project {
         }
     }
 
-    /// The file of the next recording, as [`free_recording`] says.
+    /// The file of the next recording: `final_60fps_1080p.mp4`, or the next number that is free.
     pub fn next_recording(&self) -> Result<PathBuf> {
         free_recording(&self.folder, &self.state)
     }
