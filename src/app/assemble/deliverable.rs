@@ -66,6 +66,12 @@ pub fn make(
         }
         return Ok(Ended::Done);
     }
+    if !work.options.dry_run {
+        for file in given_up(recordings, is_this) {
+            Deliverable::discard(&work.folder, &file);
+            recordings.forget(&file)?;
+        }
+    }
     // One that was begun keeps its name, whatever came meanwhile.
     let name = match &known {
         Some(known) => known.file.clone(),
@@ -86,10 +92,6 @@ pub fn make(
             sound: sound.as_deref().map(file_name).as_deref(),
         });
         return Ok(Ended::Done);
-    }
-    for file in given_up(recordings, is_this) {
-        Deliverable::discard(&work.folder, &file);
-        recordings.forget(&file)?;
     }
     let begun = Recording { made_with: Some(made_with), ..entry(&name, 0) };
     recordings.add(Recording { complete: false, ..begun.clone() })?;
