@@ -19,7 +19,9 @@ mod room;
 mod work;
 
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use self::index::Index;
@@ -39,6 +41,8 @@ pub use crate::stream::interpolate::Settings;
 
 /// The usual name of the deliverable, whatever its rate and size.
 pub const NAME: &str = "final_60fps_1080p.mp4";
+/// More would not make a machine busier, as each has several threads.
+const MOST_AT_ONCE: usize = 2;
 /// Where segments wait to be joined.
 const WORK_FOLDER: &str = ".finalizing";
 /// Output of one segment.
@@ -67,8 +71,9 @@ pub struct Deliverable {
     pub preset: X264Preset,
     /// How much of the deliverable is lost at most when the work is interrupted.
     pub segment: Duration,
-    /// Segments that are made at the same time. One keeps two cores busy with an interpolation and an
-    /// encoder of several threads each; two cost as much again in memory, and no less work.
+    /// Segments that are made at the same time. Two keep two cores busy for good where one leaves them
+    /// idle for a seventh of the time; they cost as much again in memory, and 2 % more work
+    /// (`scripts/bench-finalizer`).
     pub at_once: usize,
     /// Bytes that may be written on the disk of a path; `None`: nobody knows.
     pub free_bytes: fn(&Path) -> Option<u64>,
@@ -139,7 +144,7 @@ impl Deliverable {
             crf: settings.crf,
             preset: X264Preset::Slow,
             segment: SEGMENT,
-            at_once: 1,
+            at_once: thread::available_parallelism().map_or(1, NonZero::get).min(MOST_AT_ONCE),
             free_bytes: disk::free_bytes,
             least_free_mb,
         }
