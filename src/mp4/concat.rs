@@ -254,7 +254,8 @@ fn picture_track(
     let (mut sizes, mut keys) = (Vec::new(), Vec::new());
     for (picture, n) in pictures() {
         durations.push(ticks);
-        shifts.push((picture.place + ahead - n) * ticks);
+        // A rate that leads beyond is no film's; nobody is to fall over it.
+        shifts.push((picture.place + ahead - n).saturating_mul(ticks));
         sizes.push(picture.bytes);
         if picture.is_key {
             keys.push(sizes.len() as u32);
