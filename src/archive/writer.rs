@@ -53,14 +53,19 @@ enum Save {
         path: PathBuf,
         content: Vec<u8>,
     },
-    /// Whatever the state is by then.
-    State,
+    /// The state as it was then, not later: briqs that a later one lists are still to come. Of two
+    /// the one with the higher number is the later one.
+    State {
+        number: u64,
+        state: Box<FactoryState>,
+    },
 }
 
 struct Shared {
     clock: Arc<dyn Clock>,
     project: Arc<Project>,
-    state: Mutex<FactoryState>,
+    /// And how often it has changed.
+    state: Mutex<(u64, FactoryState)>,
     last_error: Mutex<Option<String>>,
     journal_dropped: Counter,
     write_failures: Counter,
@@ -77,7 +82,7 @@ impl Archive {
         let (stop, stopped) = bounded(0);
         let shared = Arc::new(Shared {
             clock,
-            state: Mutex::new(project.state().clone()),
+            state: Mutex::new((0, project.state().clone())),
             project,
             last_error: Mutex::default(),
             journal_dropped: Counter::default(),
@@ -87,7 +92,8 @@ impl Archive {
             shared: shared.clone(),
             journal,
             files: VecDeque::new(),
-            state_changed: false,
+            changed: None,
+            newest: 0,
         };
         let thread = std::thread::Builder::new()
             .name("archive".into())
@@ -144,13 +150,18 @@ impl Handle {
 
     /// Changes the state and has it written. May wait for the disk.
     pub fn update_state(&self, change: impl FnOnce(&mut FactoryState)) {
-        change(&mut lock(&self.shared.state));
-        self.send(Save::State);
+        let (number, state) = {
+            let mut current = lock(&self.shared.state);
+            current.0 += 1;
+            change(&mut current.1);
+            (current.0, Box::new(current.1.clone()))
+        };
+        self.send(Save::State { number, state });
     }
 
     /// The state as it is now.
     pub fn state(&self) -> FactoryState {
-        lock(&self.shared.state).clone()
+        lock(&self.shared.state).1.clone()
     }
 
     /// What cannot be written at present, in words for the user.
@@ -202,7 +213,10 @@ struct Worker {
     journal: journal::Writer,
     /// Not yet written; in order, each path once.
     files: VecDeque<(PathBuf, Vec<u8>)>,
-    state_changed: bool,
+    /// The state that is to be written.
+    changed: Option<Box<FactoryState>>,
+    /// The number of the latest state that came.
+    newest: u64,
 }
 
 impl Worker {
@@ -249,7 +263,12 @@ impl Worker {
 
     fn take(&mut self, save: Save) {
         match save {
-            Save::State => self.state_changed = true,
+            Save::State { number, state } => {
+                if number > self.newest {
+                    self.newest = number;
+                    self.changed = Some(state);
+                }
+            }
             Save::File { path, content } => {
                 self.files.retain(|(waiting, _)| *waiting != path);
                 if self.files.len() == FILES_WAITING
@@ -275,10 +294,7 @@ impl Worker {
             written.is_ok()
         };
         self.files.retain(|(path, content)| !attempt(path, content));
-        if self.state_changed {
-            let state = lock(&shared.state).clone();
-            self.state_changed = !attempt(&shared.project.state_file(), &pretty(&state));
-        }
+        self.changed.take_if(|state| attempt(&shared.project.state_file(), &pretty(state)));
         if ok {
             *lock(&shared.last_error) = None;
         }
