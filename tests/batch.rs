@@ -543,8 +543,11 @@ fn retries_count_and_one_that_fails_again_keeps_no_other_from_being_made() {
     run(&stage, &["run", "-c", "12", "--no-assemble"]);
     let failed = stage.state()["failed_cycles"].as_array().unwrap().len();
     assert!(failed > 1, "{failed}");
-    // They fail again, and are still told.
-    run(&stage, &["run", "-c", "12", "--retry-failed", "--no-assemble"]);
+    // They fail again, and each of them is tried.
+    let tried = run(&stage, &["run", "-c", "12", "--retry-failed", "--no-assemble", "--json"]);
+    let tried = String::from_utf8(tried.stdout).unwrap();
+    let tried = tried.lines().filter(|line| line.contains("\"failed\",\"cycle\"")).count();
+    assert!(tried >= failed, "{tried} of {failed}");
     assert!(stage.raw_cycles().iter().all(|cycle| *cycle < 12));
     stage.settings(&small());
     runs(&stage, &["run", "-c", "12", "--retry-failed", "--no-assemble"]);
@@ -617,6 +620,7 @@ fn videos_that_the_state_does_not_list_are_not_made_again() {
         let said = runs(&stage, &["run", "-c", "3", "--no-assemble"]);
         assert!(!said.contains("is missing"), "{said}");
         assert_project(&stage, 0..3, 14);
+        assert_eq!(stage.state()["total_video_duration"], 3.0 * 14.0 / 8.0, "each counts once");
     }
 }
 

@@ -540,7 +540,6 @@ fn a_deliverable_that_was_begun_keeps_its_name() {
     child.kill().unwrap();
     child.wait().unwrap();
     // A show comes in between.
-    stage.settings(&settings());
     stage.whole_show(&["--for", "1", "--play"]);
     let live = std::fs::read(stage.project("final_60fps_1080p_002.mp4")).unwrap();
     runs(&stage, &["assemble"]);
@@ -549,6 +548,7 @@ fn a_deliverable_that_was_begun_keeps_its_name() {
     let kinds: Vec<&Value> =
         state["recordings"].as_array().unwrap().iter().map(|entry| &entry["kind"]).collect();
     assert_eq!(kinds, ["live", "assembled"], "{state:#}");
+    support::assert_grid(&stage.project(DELIVERABLE), 180, (1920, 1080));
     assert!(!stage.project(".finalizing").exists());
 }
 

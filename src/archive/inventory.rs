@@ -17,7 +17,7 @@ use crate::base::error::{Error, Result};
 
 /// Where a film is put together; left over if that was killed.
 const FINALIZING: &str = ".finalizing";
-/// What the temporary file of a preview begins with: it is made beside others' work.
+/// What the name of a preview's temporary folder begins with: it is made beside others' work.
 pub const PREVIEW_PREFIX: &str = ".preview-";
 /// The page of `vfaq status --html`.
 pub const CONTACT_SHEET: &str = "contact_sheet.html";

@@ -29,7 +29,7 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 }
 
 /// Flushes a finished temporary file to the disk and gives it its name. The temporary file must
-/// lie in the folder of `path`. A file that is there by now is only replaced if `over` says so.
+/// lie on the disk of `path`. A file that is there by now is only replaced if `over` says so.
 pub fn publish(temporary: tempfile::TempPath, path: &Path, over: bool) -> Result<()> {
     let failed = |e| Error::io(format!("cannot write {}", path.display()), e);
     #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::reel::Reel;
-use super::{Ended, Step, Tags, What, Work};
+use super::{Ended, Step, Tags, Work};
 use crate::archive::inventory::PREVIEW_PREFIX;
 use crate::archive::{BaseMaster, Recordings, disk};
 use crate::base::clock::iso8601;
@@ -88,7 +88,8 @@ pub fn make(
     let copies = if differ.is_some() { 2 } else { 1 };
     disk::need(&work.folder, copies * bytes, work.config.live.min_free_mb)?;
     let copied = differ.is_none();
-    let Some(written) = write(work, FILE, clips, reel, tags, copied)? else {
+    let folder = work.folder.clone();
+    let Some(written) = write(work, (&folder, FILE), clips, reel, tags, copied)? else {
         return Ok(Ended::Stopped);
     };
     if let Some(aside) = &aside {
@@ -127,14 +128,11 @@ impl Work<'_> {
         if self.options.dry_run {
             return Ok(Ended::Done);
         }
-        // What a killed one left.
-        for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(PREVIEW_PREFIX) {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
+        // Whoever opens the project meanwhile takes away what others seem to have left in it.
+        let scratch = scratch(&self.folder)?;
         let tags = Tags { title: "preview".into(), ..Tags::default() };
-        let written = write(self, PREVIEW, clips, &reel, &tags, differ.is_none())?;
+        let written =
+            write(self, (scratch.path(), PREVIEW), clips, &reel, &tags, differ.is_none())?;
         let Some(written) = written else { return Ok(Ended::Stopped) };
         // It is a look at what changes all the time, so the one before is of no use.
         publish(written.file, &self.folder.join(PREVIEW), true)?;
@@ -180,20 +178,17 @@ struct Written {
     seconds: f64,
 }
 
-/// Writes the film of the reel's `clips`, each a chapter; `None`: stopped. `copied`: they agree.
+/// Writes the film of the reel's `clips`, each a chapter, into a folder; `name` is what it is told by.
+/// `None`: stopped. `copied`: they agree.
 fn write(
     work: &mut Work<'_>,
-    name: &str,
+    (folder, name): (&Path, &str),
     clips: Vec<Clip>,
     reel: &Reel,
     tags: &Tags,
     copied: bool,
 ) -> Result<Option<Written>> {
-    let file = match work.options.what {
-        // Whoever opens the project meanwhile takes away what others seem to have left.
-        What::Preview { .. } => preview_file(&work.folder)?,
-        _ => temporary(&work.folder, ".mp4")?,
-    };
+    let file = temporary(folder, ".mp4")?;
     let (on_step, stop) = (&mut *work.on_step, work.stop);
     let mut on_progress = |done, of| on_step(Step::Progress { file: name, done, of });
     let chapters = chapters_of(reel, &clips);
@@ -202,10 +197,7 @@ fn write(
     let encoded = match copied {
         true => None,
         false => {
-            let encoded = match work.options.what {
-                What::Preview { .. } => preview_file(&work.folder)?,
-                _ => temporary(&work.folder, ".mp4")?,
-            };
+            let encoded = temporary(folder, ".mp4")?;
             let (size, fps) = usual_format(&clips)
                 .ok_or_else(|| Error::internal("clips without a size or rate"))?;
             let settings = stitch::Settings {
@@ -234,11 +226,15 @@ fn write(
     Ok(Some(Written { file, frames: written.frames, seconds: written.seconds }))
 }
 
-/// As [`temporary`], under a name that only the next preview sweeps.
-fn preview_file(folder: &Path) -> Result<tempfile::TempPath> {
-    let failed = |e| Error::io(format!("cannot write in {}", folder.display()), e);
-    let file = tempfile::Builder::new().prefix(PREVIEW_PREFIX).suffix(".mp4").tempfile_in(folder);
-    Ok(file.map_err(failed)?.into_temp_path())
+/// A folder on the project's disk that nobody else sweeps; what killed previews left is taken away.
+fn scratch(folder: &Path) -> Result<tempfile::TempDir> {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREVIEW_PREFIX) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let scratch = tempfile::Builder::new().prefix(PREVIEW_PREFIX).tempdir_in(folder);
+    scratch.map_err(|e| Error::io(format!("cannot write in {}", folder.display()), e))
 }
 
 pub fn file_name(path: &Path) -> String {

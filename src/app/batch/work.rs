@@ -168,7 +168,7 @@ impl Run<'_> {
     async fn go(&mut self, options: &BatchOptions) -> Result<Why> {
         let project = self.workshop.project.clone();
         let resume = project.resume_point()?;
-        let survey = Survey::of(project.folder(), self.config.paths.briqs_dir.as_deref())?;
+        let survey = self.survey()?;
         let goal = match options.work {
             Work::Run { cycles, hours, .. } => Goal::of(cycles, hours, &self.config.cycle)?,
             Work::Single { .. } => Goal::default(),
@@ -187,10 +187,7 @@ impl Run<'_> {
         let first = project.state().first_cycle;
         self.teller.progress.goal = goal;
         self.teller.progress.done = resume.next_cycle.0.saturating_sub(first);
-        // Clips may have been taken away, or made again.
-        let seconds = survey.content_seconds();
-        self.teller.progress.seconds = seconds;
-        self.workshop.archive.update_state(|state| state.total_video_duration = seconds);
+        self.teller.progress.seconds = survey.content_seconds();
         if let Work::Run { .. } = options.work {
             self.workshop
                 .archive
@@ -202,10 +199,15 @@ impl Run<'_> {
             next: resume.next_cycle,
             resumed: resume.next_cycle.0 > first,
         });
-        let session = survey.session();
         if self.complete(&survey).await?.is_err() {
             return Ok(Why::Stopped);
         }
+        let survey = self.survey()?;
+        let session = survey.session();
+        // Clips may have been taken away, or made again.
+        let seconds = survey.content_seconds();
+        self.teller.progress.seconds = seconds;
+        self.workshop.archive.update_state(|state| state.total_video_duration = seconds);
         match options.work {
             Work::Single { cycle } => {
                 let cycle = cycle.unwrap_or(resume.next_cycle);
@@ -230,8 +232,7 @@ impl Run<'_> {
                             return Ok(full);
                         }
                         // One that was made before may be the nearest now.
-                        let briqs = self.config.paths.briqs_dir.as_deref();
-                        let now = Survey::of(project.folder(), briqs)?;
+                        let now = self.survey()?;
                         let previous = self.before(failed.cycle, now.session()).await?;
                         match self.only(failed.cycle, previous).await? {
                             Ok(Why::Enough) => {}
@@ -257,6 +258,10 @@ impl Run<'_> {
                 self.cycles(resume.next_cycle, previous, goal).await
             }
         }
+    }
+
+    fn survey(&self) -> Result<Survey> {
+        Survey::of(self.workshop.project.folder(), self.config.paths.briqs_dir.as_deref())
     }
 
     /// Ends what an earlier run was stopped at.
