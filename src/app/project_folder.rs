@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::archive::named_folder;
 use crate::base::error::{Error, Result};
-use crate::config;
+use crate::config::{self, Config};
 
 /// The folder of the project `name`, or `output`, or that of the settings.
 ///
@@ -14,6 +14,20 @@ pub fn folder(worqspace: &Path, name: Option<&str>, output: Option<&Path>) -> Re
     match given(worqspace, name, output)? {
         Some(folder) => Ok(folder),
         None => Ok(config::load(worqspace)?.config.paths.output_dir),
+    }
+}
+
+/// The settings for work on that project. A folder that is named itself needs no worqspace.
+///
+/// # Errors
+/// What is wrong with them, or that they are missing.
+pub fn settings(worqspace: &Path, name: Option<&str>, output: Option<&Path>) -> Result<Config> {
+    let (config, _, findings) = config::check(worqspace);
+    let needed = name.is_some() || output.is_none();
+    let there = worqspace.join("config.yaml").exists();
+    match findings.problems.is_empty() || !(needed || there) {
+        true => Ok(config),
+        false => Err(findings.into()),
     }
 }
 

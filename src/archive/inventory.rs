@@ -14,6 +14,7 @@ use super::holdings::briq_cycle;
 use super::project::{LOCK, STATE, TEMPORARY};
 use super::{FactoryState, read_json};
 use crate::base::error::{Error, Result};
+use crate::base::fsio::content_id;
 
 /// Where a film is put together; left over if that was killed.
 const FINALIZING: &str = ".finalizing";
@@ -197,7 +198,7 @@ impl Inventory {
         about: &Metadata,
         contents: &mut HashSet<(u64, u64)>,
     ) {
-        let is_new = content(about).is_none_or(|content| contents.insert(content));
+        let is_new = content_id(about).is_none_or(|content| contents.insert(content));
         self.items.push(Item { path, kind, bytes: if is_new { about.len() } else { 0 } });
     }
 }
@@ -334,20 +335,6 @@ fn same(a: &Path, b: &Path) -> bool {
     match (a.canonicalize(), b.canonicalize()) {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b,
-    }
-}
-
-/// Tells whether two names are of one content; `None` where there is one name.
-fn content(about: &Metadata) -> Option<(u64, u64)> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        (about.nlink() > 1).then(|| (about.dev(), about.ino()))
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = about;
-        None
     }
 }
 

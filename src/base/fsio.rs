@@ -59,6 +59,20 @@ pub fn free_name(folder: &Path, name: impl Fn(u32) -> String) -> PathBuf {
     }
 }
 
+/// The same for all names of one content, where the system tells: `(disk, number)`.
+pub fn content_id(about: &fs::Metadata) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((about.dev(), about.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = about;
+        None
+    }
+}
+
 /// A file in the making, in the folder where it is to be; without a name of its own it goes with the
 /// value.
 pub fn temporary(folder: &Path, suffix: &str) -> Result<tempfile::TempPath> {

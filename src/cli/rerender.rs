@@ -12,7 +12,6 @@ use crate::app::project_folder;
 use crate::app::rerender::{self, Ended, FINAL, Quality, RerenderOptions};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::Result;
-use crate::config;
 
 /// Without a terminal: how often there is a line.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -22,7 +21,7 @@ const STRETCHES: usize = 20;
 pub fn run(folders: &Folders, args: AssembleArgs, clock: SystemClock) -> Result<ExitCode> {
     let (name, output) = (args.name.as_deref(), folders.output.as_deref());
     let folder = project_folder::folder(&folders.worqspace, name, output)?;
-    let (config, _, _) = config::check(&folders.worqspace);
+    let config = project_folder::settings(&folders.worqspace, name, output)?;
     let options = RerenderOptions {
         folder,
         briqs_dir: config.paths.briqs_dir.clone(),

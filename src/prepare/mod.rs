@@ -20,7 +20,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::clock::Clock;
 use crate::base::effort::{Effort, PresentEffort};
 use crate::base::error::{Error, Result};
-use crate::media::{Clip, ClipDecoder, Frame, Grown, Motion, Origin, Passage, PreparedClip};
+use crate::media::{
+    Clip, ClipDecoder, DecodedClip, Frame, Grown, Motion, Origin, Passage, PreparedClip,
+};
 use crate::render::flow::{self, Quality};
 use crate::render::retime;
 use crate::ring::{Closed, Feeder};
@@ -213,12 +215,7 @@ impl Worker {
 
     fn prepare(&mut self, job: Job) -> Result<PreparedClip> {
         let Job { mut clip, origin, reversed } = job;
-        let mut decoded = self.decoder.decode(&clip.path)?;
-        clip.frames = decoded.frames.len() as u32;
-        clip.format = decoded.format;
-        if reversed {
-            decoded.frames.reverse();
-        }
+        let mut decoded = decode(&*self.decoder, &mut clip, reversed)?;
         let passages = passages(&decoded.frames);
         let last = decoded.frames.last().cloned();
         let grown = self.grow(&clip, &mut decoded.frames, &passages);
@@ -252,6 +249,17 @@ impl Worker {
         keep(motions, passages);
         Some(grown)
     }
+}
+
+/// Decodes a clip, the way that it is to be played; it hears what it holds.
+fn decode(decoder: &dyn ClipDecoder, clip: &mut Clip, reversed: bool) -> Result<DecodedClip> {
+    let mut decoded = decoder.decode(&clip.path)?;
+    clip.frames = decoded.frames.len() as u32;
+    clip.format = decoded.format;
+    if reversed {
+        decoded.frames.reverse();
+    }
+    Ok(decoded)
 }
 
 fn passages(frames: &[Frame]) -> Vec<Passage> {

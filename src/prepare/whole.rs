@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::joint::Joiner;
-use super::{Job, keep, passages};
+use super::{Job, decode, keep, passages};
 use crate::base::error::Result;
 use crate::media::{ClipDecoder, Frame, Grown, Motion, MotionKind, PreparedClip};
 use crate::render::flow::{Analyser, Quality, motion_bytes};
@@ -45,12 +45,7 @@ impl Whole {
         stop: &AtomicBool,
     ) -> Result<Option<PreparedClip>> {
         let Job { mut clip, origin, reversed } = job;
-        let mut decoded = self.decoder.decode(&clip.path)?;
-        clip.frames = decoded.frames.len() as u32;
-        clip.format = decoded.format;
-        if reversed {
-            decoded.frames.reverse();
-        }
+        let mut decoded = decode(&*self.decoder, &mut clip, reversed)?;
         let passages = passages(&decoded.frames);
         let grown_from = growth.and_then(|Growth { from, before }| {
             let count = from.frames as usize;

@@ -21,7 +21,7 @@ use super::{batch, project_folder};
 use crate::archive::{Recordings, Survey};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::mp4;
 use crate::worqspace;
 use reel::Reel;
@@ -161,7 +161,7 @@ pub fn assemble(
     crate::stream::init()?;
     let (name, output) = (options.name.as_deref(), options.output.as_deref());
     let folder = project_folder::folder(&options.worqspace, name, output)?;
-    let config = settings(options)?;
+    let config = project_folder::settings(&options.worqspace, name, output)?;
     let stop = || *stopping.borrow() != batch::Stop::No;
     let stopping = stopping.clone();
     let mut work = Work { folder, options, config, clock, stop: &stop, stopping, on_step };
@@ -174,17 +174,6 @@ pub fn assemble(
         What::Films { deliverable } => {
             work.films(deliverable.unwrap_or(work.config.finalizer.enabled))
         }
-    }
-}
-
-/// The settings; a folder that is named on the command line needs no worqspace.
-fn settings(options: &AssembleOptions) -> Result<Config> {
-    let (config, _, findings) = config::check(&options.worqspace);
-    let needed = options.name.is_some() || options.output.is_none();
-    let there = options.worqspace.join("config.yaml").exists();
-    match findings.problems.is_empty() || !(needed || there) {
-        true => Ok(config),
-        false => Err(findings.into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::archive::disk::free_bytes;
+use crate::base::fsio::content_id;
 
 /// A run ends while there is still room for this many cycles.
 const SPARE_CYCLES: u64 = 2;
@@ -39,7 +40,7 @@ impl Room {
     pub fn took<'a>(&mut self, files: impl IntoIterator<Item = &'a Path>) {
         let mut contents = Vec::new();
         for about in files.into_iter().filter_map(|path| path.metadata().ok()) {
-            let content = (file_number(&about), about.len());
+            let content = (content_id(&about), about.len());
             if content.0.is_none() || !contents.contains(&content) {
                 contents.push(content);
             }
@@ -72,17 +73,6 @@ impl Room {
             free >> 20,
             cycles_left.map_or(String::new(), |left| format!(" of {left} to come"))
         ))
-    }
-}
-
-/// The same for all names of one content, where the system tells.
-fn file_number(about: &std::fs::Metadata) -> Option<u64> {
-    #[cfg(unix)]
-    return Some(std::os::unix::fs::MetadataExt::ino(about));
-    #[cfg(not(unix))]
-    {
-        let _ = about;
-        None
     }
 }
 
