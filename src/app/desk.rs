@@ -1,6 +1,7 @@
 //! The show as HTTP sees it.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
@@ -15,7 +16,7 @@ use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
 use crate::config::output::OutputSpec;
 use crate::control::{Desk, OutputChange};
 use crate::media::Frame;
-use crate::param::{self, Accepted, ParamId, Values};
+use crate::param::{self, Board, Change, From, Op, ParamId};
 use crate::render;
 use crate::stream::output::{Output, Outputs, Wish};
 
@@ -24,7 +25,7 @@ const QUALITY: u8 = 80;
 
 pub struct ShowDesk {
     pub status: ArcSwap<Status>,
-    params: Mutex<param::Store>,
+    board: Arc<Board>,
     preview: Mutex<Preview>,
     commands: Sender<Command>,
     archive: archive::Handle,
@@ -44,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl ShowDesk {
     pub fn new(
-        params: param::Store,
+        board: Arc<Board>,
         preview: triple_buffer::Output<Frame>,
         commands: Sender<Command>,
         archive: archive::Handle,
@@ -53,7 +54,7 @@ impl ShowDesk {
     ) -> Self {
         ShowDesk {
             status: ArcSwap::default(),
-            params: Mutex::new(params),
+            board,
             preview: Mutex::new(Preview { newest: preview, jpeg: None }),
             commands,
             archive,
@@ -69,15 +70,10 @@ impl ShowDesk {
         let _ = self.generator.set(info);
     }
 
-    /// Present values of all parameters.
-    pub fn values(&self) -> Values {
-        *lock(&self.params).values()
-    }
-
     pub fn toggle_blackout(&self, source: &str) {
-        let on = self.values()[ParamId::Blackout] > 0.5;
-        // A bool at its own address is always accepted.
-        let _ = self.set_param("/fx/blackout", if on { 0.0 } else { 1.0 }, source);
+        let from = From { source: source.into(), received: self.clock.now() };
+        // A switch can always be turned.
+        let _ = self.board.apply(&Change::new(param::of(ParamId::Blackout), Op::Toggle), &from);
     }
 }
 
@@ -131,17 +127,12 @@ impl Desk for ShowDesk {
         Ok(standing_by)
     }
 
-    fn set_param(&self, address: &str, value: f32, source: &str) -> Result<Accepted> {
-        // The journal has the changes in the order of their generations.
-        let mut params = lock(&self.params);
-        let accepted = params.set(address, value)?;
-        self.archive.journal(journal::Event::Param {
-            address: accepted.param.address.into(),
-            value: f64::from(accepted.value),
-            source: source.into(),
-            generation: accepted.generation,
-        });
-        Ok(accepted)
+    fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.now()
     }
 
     fn outputs(&self) -> Vec<OutputStatus> {

@@ -17,7 +17,7 @@ use crate::base::time::FrameRate;
 use crate::config::{AudioSource, Config, Live};
 use crate::generate::mock;
 use crate::media::{Clip, CycleId, Grown, Origin, PreparedClip, VideoFormat};
-use crate::param::{REGISTRY, Values};
+use crate::param::{Accepted, Board, REGISTRY, Value, Values};
 use crate::playout::{Role, ShotEvent};
 use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
@@ -177,8 +177,27 @@ pub fn journal_shot(event: ShotEvent) -> journal::Shot {
 
 pub fn journal_receipt(receipt: Receipt) -> JournalEvent {
     match receipt {
-        Receipt::Applied { frame, generation } => JournalEvent::ParamApplied { frame, generation },
+        Receipt::Applied { frame, generation, .. } => {
+            JournalEvent::ParamApplied { frame, generation }
+        }
         Receipt::Held { frame, frames } => JournalEvent::Held { frame, frames },
+    }
+}
+
+/// A change as the journal says it.
+pub fn journal_change(accepted: &Accepted) -> JournalEvent {
+    let (value, text) = match &accepted.value {
+        Value::Number(number) => (f64::from(*number), None),
+        Value::Text(text) => (0.0, Some(text.to_string())),
+        Value::Nothing => (0.0, None),
+    };
+    JournalEvent::Param {
+        address: accepted.param.address.into(),
+        value,
+        text,
+        fade_ms: (accepted.fade_ms > 0.0).then_some(accepted.fade_ms),
+        source: accepted.from.source.to_string(),
+        generation: accepted.generation,
     }
 }
 
@@ -199,6 +218,7 @@ pub fn session_start(
         stand_in: Some(stand_in),
         params: REGISTRY
             .iter()
+            .filter(|param| param.is_number())
             .map(|param| (param.address.to_owned(), f64::from(params[param.id])))
             .collect(),
     }
@@ -208,6 +228,7 @@ pub fn session_start(
 pub fn spawn_journal(
     shots: Receiver<ShotEvent>,
     receipts: Receiver<Receipt>,
+    board: Arc<Board>,
     archive: archive::Handle,
 ) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -224,7 +245,12 @@ pub fn spawn_journal(
                         Err(_) => { shots = never_shots(); open -= 1; }
                     },
                     recv(receipts) -> receipt => match receipt {
-                        Ok(receipt) => archive.journal(journal_receipt(receipt)),
+                        Ok(receipt) => {
+                            if let Receipt::Applied { frame, generation, at } = receipt {
+                                board.applied(generation, frame, at);
+                            }
+                            archive.journal(journal_receipt(receipt));
+                        }
                         Err(_) => { receipts = never.clone(); open -= 1; }
                     },
                 }

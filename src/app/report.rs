@@ -10,11 +10,11 @@ use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
-    RecordingStatus, Runway, Status,
+    RecordingStatus, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
-use crate::param::{REGISTRY, Values};
+use crate::param::{Board, REGISTRY, Value};
 use crate::playout::PlayoutCounters;
 use crate::prepare::MotionCounters;
 use crate::ring;
@@ -53,6 +53,7 @@ pub struct Sources {
     pub encoding: Arc<EncodingState>,
     pub motion: Arc<MotionCounters>,
     pub tap: Arc<Tap>,
+    pub board: Arc<Board>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
     pub clock_offset: i128,
@@ -63,7 +64,6 @@ pub struct Moment<'a> {
     pub now: Duration,
     pub phase: Phase,
     pub warnings: Vec<String>,
-    pub values: &'a Values,
     pub effort: EffortStatus,
     pub recording: Option<&'a Output>,
     pub outputs: &'a [Arc<Output>],
@@ -118,7 +118,7 @@ impl Reporter {
     }
 
     pub fn status(&mut self, moment: Moment) -> Status {
-        let Moment { now, phase, warnings, values, effort, recording, outputs } = moment;
+        let Moment { now, phase, warnings, effort, recording, outputs } = moment;
         self.measure_cpu();
         self.measure_runway(phase);
         let sources = &self.sources;
@@ -138,7 +138,12 @@ impl Reporter {
         let encoding = sources.encoding.info();
         let mut params = serde_json::Map::new();
         for param in REGISTRY {
-            params.insert(param.address.into(), values[param.id].into());
+            let value = match sources.board.value(param) {
+                Value::Number(number) => number.into(),
+                Value::Text(text) => (*text).into(),
+                Value::Nothing => continue,
+            };
+            params.insert(param.address.into(), value);
         }
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -185,6 +190,11 @@ impl Reporter {
             recording,
             outputs,
             params,
+            steering: SteeringStatus {
+                accepted: sources.board.accepted.get(),
+                refused: sources.board.refused.get(),
+                latency_ms: sources.board.latency(),
+            },
             warnings,
         }
     }

@@ -31,7 +31,7 @@ use crate::control::{self, Desk};
 use crate::cycle::Workshop;
 use crate::llm::Ahead;
 use crate::media::{Clip, Frame, Origin};
-use crate::param::{self, Smoother};
+use crate::param::{self, Accepted, Applies, ParamId, Smoother};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
@@ -63,6 +63,8 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 const EVENTS: usize = 1024;
 /// Notices and commands that may wait for the main loop.
 const NOTICES: usize = 64;
+/// Changes that may wait for the main loop.
+const STEERS: usize = 1024;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
 
@@ -86,6 +88,8 @@ struct Running<'a> {
     director: Director,
     notices: Receiver<Notice>,
     ready: Receiver<Clip>,
+    /// Changes that are not the picture's alone.
+    steers: Receiver<Accepted>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
@@ -144,7 +148,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         shot_tx,
         playout_counters.clone(),
     );
-    let (store, reader) = param::channel(show.params);
+    let (board, reader) = param::board(show.params, &[]);
     let preview_frame = {
         let (width, height) = render::preview_size(live.canvas);
         Frame::black(width, height)
@@ -163,6 +167,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let pipeline = {
         let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
         let show_effort = effort.clone();
+        let clock = clock.clone();
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -177,7 +182,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 receipts: receipt_tx,
                 preview: preview_in,
                 sound: feed,
+                clock: clock.clone(),
                 generation: 0,
+                unsent: None,
+                fired: Vec::with_capacity(EVENTS),
                 next: 0,
             }),
             counters: telemetry.source.clone(),
@@ -198,7 +206,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     };
     let outputs = Arc::new(Outputs::new(feeds.clone()));
     let desk = Arc::new(ShowDesk::new(
-        store,
+        board.clone(),
         preview_out,
         command_tx,
         archive.handle(),
@@ -207,7 +215,18 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     ));
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
-    let journal_thread = parts::spawn_journal(shots, receipts, archive.handle())?;
+    let (steer_tx, steers) = bounded(STEERS);
+    {
+        let archive = archive.handle();
+        board.listen(move |accepted| {
+            archive.journal(parts::journal_change(accepted));
+            // Faders move on their own; what is left out here is what a full main loop loses.
+            if accepted.param.applies != Applies::Now {
+                let _ = steer_tx.try_send(accepted.clone());
+            }
+        });
+    }
+    let journal_thread = parts::spawn_journal(shots, receipts, board.clone(), archive.handle())?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -224,6 +243,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         encoding: encodings.main_state().clone(),
         motion: motion_counters.clone(),
         tap: tap.clone(),
+        board: board.clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -334,6 +354,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         director,
         notices,
         ready,
+        steers,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
@@ -401,6 +422,9 @@ impl Running<'_> {
                     self.reporter.remember_prompt(clip.cycle.0, clip.prompt);
                     self.event(Event::Problem(Topic::Clip, None));
                 },
+                recv(self.steers) -> accepted => if let Ok(accepted) = accepted {
+                    self.steer(&accepted);
+                },
                 default(TICK) => {}
             }
             let now = self.clock.now();
@@ -446,6 +470,15 @@ impl Running<'_> {
         }
     }
 
+    /// Carries out a change that is not the picture's alone.
+    fn steer(&mut self, accepted: &Accepted) {
+        match accepted.param.id {
+            ParamId::Go => self.event(Event::Go),
+            ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
+            _ => {}
+        }
+    }
+
     fn event(&mut self, event: Event) {
         for effect in self.director.handle(event, self.clock.now()) {
             match effect {
@@ -470,7 +503,6 @@ impl Running<'_> {
             now,
             phase: self.director.phase(),
             warnings: self.director.warnings(),
-            values: &self.desk.values(),
             effort: EffortStatus {
                 now: self.ladder.effort(),
                 steps_down: self.ladder.down,

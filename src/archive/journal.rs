@@ -58,8 +58,14 @@ pub enum Event {
     /// A change was accepted.
     Param {
         address: String,
+        /// 0 of a text, and of a trigger.
         value: f64,
-        /// Who sent it: `http`, `osc`, ...
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
+        /// How long it is to take, if the sender said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fade_ms: Option<f32>,
+        /// Who sent it: `http`, `osc 127.0.0.1:9001`, ...
         source: String,
         generation: u64,
     },
@@ -345,14 +351,22 @@ mod tests {
                     }),
                 })
             ),
-            ("/[a-z]{1,9}", any::<i16>(), ".{0,9}", any::<u64>()).prop_map(
-                |(address, value, source, generation)| Event::Param {
-                    address,
-                    value: f64::from(value) / 4.0,
-                    source,
-                    generation
-                }
-            ),
+            (
+                ("/[a-z]{1,9}", any::<Option<String>>(), any::<Option<u16>>()),
+                any::<i16>(),
+                ".{0,9}",
+                any::<u64>()
+            )
+                .prop_map(|((address, text, fade_ms), value, source, generation)| {
+                    Event::Param {
+                        text,
+                        fade_ms: fade_ms.map(f32::from),
+                        address,
+                        value: f64::from(value) / 4.0,
+                        source,
+                        generation,
+                    }
+                }),
             (any::<u32>(), ".{0,9}", any::<Option<String>>()).prop_map(|(output, uri, name)| {
                 let action = OutputAction::Retry;
                 Event::Output { output, action, uri, name, source: "http".into() }

@@ -186,6 +186,7 @@ pub struct Status {
     pub outputs: Vec<OutputStatus>,
     /// Present values of the parameters by address.
     pub params: serde_json::Map<String, serde_json::Value>,
+    pub steering: SteeringStatus,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -313,6 +314,15 @@ pub struct Losses {
     pub silent_frames: u64,
     /// Frames whose sound an output of raw pictures was too busy to take.
     pub output_sounds: u64,
+}
+
+/// Changes that performers made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SteeringStatus {
+    pub accepted: u64,
+    pub refused: u64,
+    /// From when a change came until the first frame with it went to the encoder.
+    pub latency_ms: Percentiles,
 }
 
 /// Seconds of timeline ready ahead of the picture.

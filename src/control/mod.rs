@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
-use crate::param::Accepted;
+use crate::param::Board;
 
 /// Open connections at a time; each costs a file descriptor, which the show needs too.
 const MAX_CONNECTIONS: usize = 128;
@@ -42,9 +42,10 @@ pub trait Desk: Send + Sync {
     fn status(&self) -> Arc<Status>;
     /// Starts a show that stands by; `false` if it was live already.
     fn go(&self) -> Result<bool>;
-    /// Sets the parameter at `address` (with or without `/vfaq`). `source` says who asks, for the
-    /// journal.
-    fn set_param(&self, address: &str, value: f32, source: &str) -> Result<Accepted>;
+    /// All that can be steered.
+    fn board(&self) -> &Arc<Board>;
+    /// By the show's clock.
+    fn now(&self) -> Duration;
     /// Every output as it is now, in the order in which they were added.
     fn outputs(&self) -> Vec<OutputStatus>;
     /// The output with that number or name.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::error::Refusal;
 use super::{Desk, guard, metrics, outputs};
 use crate::base::error::Error;
-use crate::param::{self, Applies, Kind, Param};
+use crate::param::{self, Applies, Curve, From, Kind, Op, Param};
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -86,34 +86,61 @@ async fn go(State(desk): Show) -> Result<Response, Refusal> {
 }
 
 async fn params(State(desk): Show) -> Json<Value> {
-    let status = desk.status();
-    let entry = |param: &Param| {
-        let value = status.params.get(param.address).cloned();
-        describe(param, value.unwrap_or(json!(param.default)))
-    };
-    Json(param::REGISTRY.iter().map(entry).collect())
+    let board = desk.board();
+    Json(param::REGISTRY.iter().map(|param| describe(param, &board.value(param))).collect())
 }
 
-fn describe(param: &Param, value: Value) -> Value {
-    let (kind, min, max) = match param.kind {
-        Kind::Float { min, max } => ("float", min, max),
-        Kind::Bool => ("bool", 0.0, 1.0),
+fn json_value(value: &param::Value) -> Value {
+    match value {
+        param::Value::Number(number) => json!(number),
+        param::Value::Text(text) => json!(**text),
+        param::Value::Nothing => Value::Null,
+    }
+}
+
+fn describe(param: &Param, value: &param::Value) -> Value {
+    let kind = match param.kind {
+        Kind::Float { .. } => "float",
+        Kind::Int { .. } => "int",
+        Kind::Bool => "bool",
+        Kind::Enum(_) => "enum",
+        Kind::Text { .. } => "text",
+        Kind::Trigger => "trigger",
     };
     let applies = match param.applies {
         Applies::Now => "now",
         Applies::Cycle => "cycle",
+        Applies::Show => "show",
     };
-    json!({
-        "address": param.address, "label": param.label, "kind": kind, "min": min, "max": max,
-        "default": param.default, "unit": param.unit, "smoothing_ms": param.smoothing_ms,
-        "applies": applies, "value": value,
-    })
+    let curve = match param.curve {
+        Curve::Linear => "linear",
+        Curve::Log => "log",
+    };
+    let mut entry = json!({
+        "address": param.address, "label": param.label, "help": param.help, "kind": kind,
+        "unit": param.unit, "applies": applies, "value": json_value(value),
+    });
+    if let Some((min, max)) = param.range() {
+        entry["min"] = json!(min);
+        entry["max"] = json!(max);
+        entry["default"] = json!(param.default);
+        entry["curve"] = json!(curve);
+        entry["smoothing_ms"] = json!(param.smoothing_ms);
+    }
+    match param.kind {
+        Kind::Enum(choices) => entry["choices"] = json!(choices),
+        Kind::Text { most } => entry["most"] = json!(most),
+        _ => {}
+    }
+    entry
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    value: f32,
+    /// A number, a text, true or false; null for a trigger.
+    #[serde(default)]
+    value: Value,
 }
 
 async fn set_param(
@@ -122,14 +149,26 @@ async fn set_param(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let address = format!("/{address}");
-    param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
+    let param = param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
     let body = body.map_err(bad_body)?;
     let change: Change = serde_json::from_slice(&body).map_err(|e| {
         Refusal::usage(format!("{address}: the body must be like {{\"value\": 1.2}}: {e}"))
     })?;
-    let accepted = desk.set_param(&address, change.value, "http")?;
+    let value = match change.value {
+        Value::Number(number) => param::Value::Number(number.as_f64().unwrap_or_default() as f32),
+        Value::String(text) => param::Value::Text(text.into()),
+        Value::Bool(on) => param::Value::Number(f32::from(u8::from(on))),
+        Value::Null => param::Value::Nothing,
+        Value::Array(_) | Value::Object(_) => {
+            return Err(Refusal::usage(format!(
+                "{address}: the value is a list or an object; send a number or text"
+            )));
+        }
+    };
+    let from = From { source: "http".into(), received: desk.now() };
+    let accepted = desk.board().apply(&param::Change::new(param, Op::Set(value)), &from)?;
     let receipt = json!({
-        "address": accepted.param.address, "value": accepted.value,
+        "address": accepted.param.address, "value": json_value(&accepted.value),
         "generation": accepted.generation,
     });
     Ok(Json(receipt).into_response())

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::error::Error;
 use crate::base::telemetry::{OutputState, Phase};
-use crate::param::{self, Store};
+use crate::param;
 
 struct Cardboard {
     live: Mutex<bool>,
-    params: Mutex<Store>,
-    sources: Mutex<Vec<String>>,
+    board: Arc<Board>,
     preview: Mutex<Option<Arc<[u8]>>>,
     trouble: Mutex<Option<String>>,
     outputs: Mutex<Vec<OutputStatus>>,
@@ -25,8 +24,8 @@ struct Cardboard {
 impl Desk for Cardboard {
     fn status(&self) -> Arc<Status> {
         let mut params = serde_json::Map::new();
-        let values = *self.params.lock().unwrap().values();
-        params.insert("/fx/zoom".into(), json!(values[param::ParamId::Zoom]));
+        let zoom = self.board.number(param::ParamId::Zoom);
+        params.insert("/fx/zoom".into(), json!(zoom));
         let phase = if *self.live.lock().unwrap() { Phase::Live } else { Phase::Standby };
         Arc::new(Status { version: "0.1.0", project: "neon".into(), phase, params, ..status() })
     }
@@ -35,9 +34,12 @@ impl Desk for Cardboard {
         Ok(!std::mem::replace(&mut *self.live.lock().unwrap(), true))
     }
 
-    fn set_param(&self, address: &str, value: f32, source: &str) -> Result<Accepted> {
-        self.sources.lock().unwrap().push(source.into());
-        self.params.lock().unwrap().set(address, value)
+    fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn outputs(&self) -> Vec<OutputStatus> {
@@ -110,8 +112,7 @@ impl Server {
         let addr = listener.local_addr().unwrap();
         let desk = Arc::new(Cardboard {
             live: Mutex::new(false),
-            params: Mutex::new(param::channel(param::Values::default()).0),
-            sources: Mutex::default(),
+            board: param::board(param::Values::default(), &[]).0,
             preview: Mutex::default(),
             trouble: Mutex::default(),
             outputs: Mutex::default(),
@@ -214,7 +215,7 @@ async fn a_parameter_is_set_and_listed_with_its_present_value() {
     let receipt: Value =
         server.put("/api/v1/params/fx/zoom", r#"{"value": 1.5}"#).await.json().await.unwrap();
     assert_eq!(receipt, json!({"address": "/fx/zoom", "value": 1.5, "generation": 1}));
-    assert_eq!(*server.desk.sources.lock().unwrap(), ["http"]);
+    assert_eq!(&*server.desk.board.changed_since(0).1[0].source, "http");
     let list: Value = server.get("/api/v1/params").await.json().await.unwrap();
     assert_eq!(list.as_array().unwrap().len(), param::REGISTRY.len());
     let entry = |address| list.as_array().unwrap().iter().find(|p| p["address"] == address);
@@ -222,7 +223,7 @@ async fn a_parameter_is_set_and_listed_with_its_present_value() {
     assert_eq!((&zoom["value"], &zoom["max"]), (&json!(1.5), &json!(4.0)));
     assert_eq!((&zoom["kind"], &zoom["applies"]), (&json!("float"), &json!("now")));
     let hue = entry("/fx/hue").unwrap();
-    assert_eq!(hue["value"], 0.0, "the default, as the status does not say");
+    assert_eq!(hue["value"], 0.0);
 }
 
 #[tokio::test]
@@ -237,7 +238,8 @@ async fn bad_changes_are_refused_and_change_nothing() {
         "{\"value\": 1e999}",
         "{\"value\": 1e300}",
         "{\"value\": 9}",
-        "{\"value\": \"1.5\"}",
+        "{\"value\": \"wide\"}",
+        "{\"value\": [1.5]}",
         "{\"value\": null}",
         "{\"value\": 1.5, \"ramp\": 3}",
         "\u{0}\u{feff}",
@@ -252,7 +254,7 @@ async fn bad_changes_are_refused_and_change_nothing() {
     assert!(message.contains("did you mean /fx/zoom"), "{message}");
     let deep = format!("{{\"value\": {}", "[".repeat(60_000));
     assert_eq!(refusal(server.put(zoom, deep).await).await.0, 400);
-    assert_eq!(server.desk.params.lock().unwrap().values(), &param::Values::default());
+    assert_eq!(server.desk.board.values(), param::Values::default());
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::archive::journal::{Entry, Event, Grown, Role, Shot, StandIn};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
-use crate::param::{self, ParamId, Smoother, Values};
+use crate::param::{self, Param, ParamId, Smoother, Snapshot, Values};
 use crate::playout::share;
 
 /// What a journal says of one session.
@@ -32,13 +32,22 @@ pub struct Session {
     /// Files of the recording, and the frame with which each begins.
     pub parts: Vec<(String, u64)>,
     params: Values,
-    /// Generation, parameter and value, in the order of generations.
-    changes: VecDeque<(u64, ParamId, f32)>,
+    /// In the order of generations.
+    changes: VecDeque<Changed>,
     /// From a frame on a generation is seen.
     applied: VecDeque<(u64, u64)>,
     /// From a frame on so many show the picture before.
     held: VecDeque<(u64, u64)>,
     shots: VecDeque<Shot>,
+}
+
+/// A change of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Changed {
+    generation: u64,
+    param: &'static Param,
+    value: f32,
+    fade_ms: f32,
 }
 
 /// A clip as it was on air.
@@ -66,6 +75,8 @@ pub struct OnAir {
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     pub values: Values,
+    /// Triggers that were sent since the frame before.
+    pub fired: &'a [ParamId],
     /// `None`: the journal does not say.
     pub base: Option<&'a OnAir>,
     /// What is being joined in over it, and how much of it shows.
@@ -117,9 +128,10 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
         let Some(session) = sessions.last_mut() else { continue };
         match event {
             Event::Shot(shot) => session.shots.push_back(shot),
-            Event::Param { address, value, generation, .. } => {
+            Event::Param { address, value, fade_ms, generation, .. } => {
                 if let Ok(param) = param::find(&address) {
-                    session.changes.push_back((generation, param.id, value as f32));
+                    let (value, fade_ms) = (value as f32, fade_ms.unwrap_or(0.0));
+                    session.changes.push_back(Changed { generation, param, value, fade_ms });
                 }
             }
             Event::ParamApplied { frame, generation } => {
@@ -134,7 +146,7 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
     for session in &mut sessions {
         // They came by different ways; each way keeps its order.
         session.shots.make_contiguous().sort_by_key(|shot| shot.frame);
-        session.changes.make_contiguous().sort_by_key(|change| change.0);
+        session.changes.make_contiguous().sort_by_key(|change| change.generation);
         session.applied.make_contiguous().sort_by_key(|applied| applied.0);
         session.held.make_contiguous().sort_by_key(|held| held.0);
     }
@@ -146,7 +158,8 @@ pub struct Replay {
     /// What of it is still to come; what has been stands below.
     left: Session,
     next: u64,
-    target: Values,
+    target: Snapshot,
+    fired: Vec<ParamId>,
     smoother: Smoother,
     values: Values,
     held_until: u64,
@@ -167,7 +180,8 @@ impl Replay {
         Replay {
             left: session,
             next: 0,
-            target: values,
+            target: Snapshot { values, ..Snapshot::default() },
+            fired: Vec::new(),
             smoother: Smoother::new(values),
             values,
             held_until: 0,
@@ -190,7 +204,7 @@ impl Replay {
         }
         let base = self.base.as_ref();
         let over = self.over.as_ref().map(|fade| (&fade.to, share(n - fade.start, fade.frames)));
-        Moment { values: self.values, base, over, held: self.held }
+        Moment { values: self.values, fired: &self.fired, base, over, held: self.held }
     }
 
     fn advance(&mut self, n: u64) {
@@ -211,9 +225,18 @@ impl Replay {
 
     /// As the render thread does for every picture that it draws.
     fn step_values(&mut self, n: u64) {
+        self.fired.clear();
         while let Some((_, seen)) = self.left.applied.pop_front_if(|applied| applied.0 <= n) {
-            while let Some((_, id, value)) = self.left.changes.pop_front_if(|c| c.0 <= seen) {
-                self.target[id] = value;
+            while let Some(change) = self.left.changes.pop_front_if(|c| c.generation <= seen) {
+                let id = change.param.id;
+                match change.param.kind {
+                    param::Kind::Trigger => self.fired.push(id),
+                    param::Kind::Text { .. } => {}
+                    _ => {
+                        self.target.values[id] = change.value;
+                        self.target.fades_ms[id] = change.fade_ms;
+                    }
+                }
             }
         }
         let frame_ms = self.left.fps.frame_seconds() as f32 * 1000.0;
@@ -390,11 +413,11 @@ mod tests {
             json!({"event": "held", "frame": 7, "frames": 3}),
         ]));
         let mut live = Smoother::new(replay.values);
-        let mut target = replay.values;
+        let mut target = Snapshot { values: replay.values, ..Snapshot::default() };
         let frame_ms = FPS.frame_seconds() as f32 * 1000.0;
         for n in 0..40 {
             if n == 5 {
-                target[ParamId::Zoom] = 3.0;
+                target.values[ParamId::Zoom] = 3.0;
             }
             let moment = replay.frame(n);
             assert_eq!(moment.held, (7..10).contains(&n));

@@ -1,14 +1,18 @@
-//! The one registry of everything that can be steered, and the wait-free way from those who
-//! steer to the render thread.
+//! The one registry of everything that can be steered, the board on which it is, and the wait-free
+//! way from those who steer to the render thread.
 //!
 //! Holds: addresses, ranges and defaults stand in [`REGISTRY`] and nowhere else. A value that
 //! reaches a [`Values`] is finite and within its range. The writer never waits for the reader,
 //! the reader never for the writer; the newest snapshot wins.
 
+mod board;
+mod reference;
 mod registry;
 mod smooth;
 mod store;
 
-pub use registry::{Applies, Kind, Param, ParamId, REGISTRY, Values, find};
+pub use board::{Accepted, Applied, Board, Change, From, Op, Seen, board};
+pub use reference::markdown;
+pub use registry::{Applies, Curve, Kind, Param, ParamId, REGISTRY, Value, Values, find, of};
 pub use smooth::Smoother;
-pub use store::{Accepted, Reader, Snapshot, Store, channel};
+pub use store::{Fired, Reader, Snapshot};

@@ -1,61 +1,51 @@
-//! The writer's and the reader's end of the parameter snapshot.
+//! The snapshot that the render thread reads, and the way of triggers to it.
 
-use super::registry::{Param, Values, find};
-use crate::base::error::Result;
+use super::registry::{ParamId, Values};
 
-/// Values with the number of the change that made them.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// Numbers of all parameters, with the number of the change that made them.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Snapshot {
     pub generation: u64,
     pub values: Values,
+    /// How long the last change of each is to take; 0: as its parameter says.
+    pub fades_ms: Values,
 }
 
-/// The first receipt of a change.
-#[derive(Clone, Copy, Debug)]
-pub struct Accepted {
-    pub param: &'static Param,
-    pub value: f32,
-    /// The render thread reports from which frame on this generation is seen.
+impl Default for Snapshot {
+    fn default() -> Self {
+        Snapshot { generation: 0, values: Values::default(), fades_ms: Values::ZERO }
+    }
+}
+
+/// A trigger that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fired {
+    pub id: ParamId,
     pub generation: u64,
-}
-
-/// The writer's end; one in a show, owned by whoever runs the director.
-pub struct Store {
-    latest: Snapshot,
-    output: triple_buffer::Input<Snapshot>,
 }
 
 /// The render thread's end.
 pub struct Reader {
-    input: triple_buffer::Output<Snapshot>,
-}
-
-/// A pair of ends that start at `values`.
-pub fn channel(values: Values) -> (Store, Reader) {
-    let latest = Snapshot { generation: 0, values };
-    let (output, input) = triple_buffer::triple_buffer(&latest);
-    (Store { latest, output }, Reader { input })
-}
-
-impl Store {
-    /// Sets the parameter at `address`; refused if there is none or the value is out of range.
-    pub fn set(&mut self, address: &str, value: f32) -> Result<Accepted> {
-        let param = find(address)?;
-        let value = param.check(value)?;
-        self.latest.generation += 1;
-        self.latest.values[param.id] = value;
-        self.output.write(self.latest);
-        Ok(Accepted { param, value, generation: self.latest.generation })
-    }
-
-    pub fn values(&self) -> &Values {
-        &self.latest.values
-    }
+    pub(super) input: triple_buffer::Output<Snapshot>,
+    pub(super) fired: crossbeam_channel::Receiver<Fired>,
+    /// Sent after the snapshot that was read last.
+    pub(super) early: Option<Fired>,
 }
 
 impl Reader {
     /// The newest snapshot; never waits, never allocates.
     pub fn latest(&mut self) -> &Snapshot {
         self.input.read()
+    }
+
+    /// A trigger that belongs to the snapshot of `generation` and was not handed out before,
+    /// oldest first. One that is later than that waits for its own.
+    pub fn fired(&mut self, generation: u64) -> Option<Fired> {
+        let next = self.early.take().or_else(|| self.fired.try_recv().ok())?;
+        if next.generation > generation {
+            self.early = Some(next);
+            return None;
+        }
+        Some(next)
     }
 }

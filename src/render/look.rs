@@ -21,8 +21,10 @@ pub struct Look {
     pub blackout: bool,
 }
 
-impl From<&Values> for Look {
-    fn from(values: &Values) -> Self {
+impl Look {
+    /// The look of output frame `frame`: parameters as they are in it, and the triggers that were
+    /// sent since the frame before.
+    pub fn new(_frame: u64, values: &Values, _fired: &[ParamId]) -> Self {
         Look {
             brightness: values[ParamId::Brightness],
             contrast: values[ParamId::Contrast],
@@ -37,7 +39,7 @@ impl From<&Values> for Look {
 impl Default for Look {
     /// The look that changes nothing.
     fn default() -> Self {
-        Look::from(&Values::default())
+        Look::new(0, &Values::default(), &[])
     }
 }
 

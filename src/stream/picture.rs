@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
+use crate::base::clock::Clock;
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Frame, FrameMut};
-use crate::param::{self, Smoother};
+use crate::param::{self, ParamId, Smoother};
 use crate::playout::Timeline;
 use crate::render::{self, Look, Renderer};
 
@@ -23,8 +25,9 @@ const PREVIEW_EVERY: u64 = 4;
 /// What the render thread tells the journal, beside what is on air.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// The second receipt of parameter changes: from `frame` on, `generation` is seen.
-    Applied { frame: u64, generation: u64 },
+    /// The second receipt of parameter changes: from `frame` on, which went to the encoder at
+    /// `at`, `generation` is seen.
+    Applied { frame: u64, generation: u64, at: Duration },
     /// For `frames` from `frame` on the picture before went out again.
     Held { frame: u64, frames: u64 },
 }
@@ -67,7 +70,12 @@ pub struct Picture {
     pub receipts: Sender<Receipt>,
     pub preview: triple_buffer::Input<Frame>,
     pub sound: SoundFeed,
+    pub clock: Arc<dyn Clock>,
     pub generation: u64,
+    /// A generation that is in the frame that is on its way.
+    pub unsent: Option<u64>,
+    /// Triggers of the frame that is drawn; room for all that can wait.
+    pub fired: Vec<ParamId>,
     /// The frame behind the last one that was drawn.
     pub next: u64,
 }
@@ -100,10 +108,15 @@ impl FrameSource for Picture {
         let snapshot = *self.params.latest();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
-            self.tell(Receipt::Applied { frame: n, generation: self.generation });
+            self.unsent = Some(snapshot.generation);
+        }
+        self.fired.clear();
+        while let Some(fired) = self.params.fired(snapshot.generation) {
+            self.fired.push(fired.id);
         }
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
-        let look = Look::from(self.smoother.step(&snapshot.values, frame_ms));
+        let values = *self.smoother.step(&snapshot, frame_ms);
+        let look = Look::new(n, &values, &self.fired);
 
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n);
@@ -120,6 +133,10 @@ impl FrameSource for Picture {
     }
 
     fn sent(&mut self, n: u64) {
+        if let Some(generation) = self.unsent.take() {
+            let at = self.clock.now();
+            self.tell(Receipt::Applied { frame: n, generation, at });
+        }
         self.sound.send(n, self.timeline.is_live());
         self.control.frames.set(n + 1);
     }

@@ -299,7 +299,7 @@ impl<'a> Painter<'a> {
                 .zip(moment.over)
                 .map(|((clip, position), (_, share))| (layer(clip, *position), share)),
         };
-        self.renderer.render(&picture, &Look::from(&moment.values), out);
+        self.renderer.render(&picture, &Look::new(n, &moment.values, moment.fired), out);
         Shown::Drawn
     }
 }

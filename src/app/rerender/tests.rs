@@ -12,7 +12,7 @@ use crate::archive::journal::{Entry, Event};
 use crate::config::Live;
 use crate::finalize::replay::Source;
 use crate::media::{Clip, ClipDecoder, CycleId, DecodedClip, Frame, Grown, Origin, VideoFormat};
-use crate::param::{self, REGISTRY, Smoother, Values};
+use crate::param::{self, Change, Op, ParamId, REGISTRY, Smoother, Values};
 use crate::playout::{PlayoutCounters, ShotEvent, Timeline, TimelineSettings};
 use crate::ring::{self, Capacity};
 use crate::stream::picture::Receipt;
@@ -109,7 +109,7 @@ fn played_again(seed: u64) {
     let mut timeline = Timeline::new(settings, player, stand_in.clone(), shot_tx, counters);
     let mut start = Values::default();
     start[param::ParamId::Zoom] = 1.5;
-    let (mut store, mut reader) = param::channel(start);
+    let (board, mut reader) = param::board(start, &[]);
     let mut smoother = Smoother::new(start);
     let renderer = || Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
     let mut on_stage = renderer();
@@ -133,15 +133,15 @@ fn played_again(seed: u64) {
             clips.push(clip);
         }
         if random.u8(0..20) == 0 {
-            let param = &REGISTRY[random.usize(0..REGISTRY.len() - 1)];
-            let param::Kind::Float { min, max } = param.kind else { unreachable!() };
-            let accepted = store.set(param.address, min + random.f32() * (max - min)).unwrap();
-            entries.push(entry(Event::Param {
-                address: param.address.into(),
-                value: f64::from(accepted.value),
-                source: "http".into(),
-                generation: accepted.generation,
-            }));
+            let steered =
+                REGISTRY.iter().filter(|p| p.group() == "fx" && p.id != ParamId::Blackout);
+            let steered: Vec<_> = steered.collect();
+            let param = steered[random.usize(0..steered.len())];
+            let op = if param.is_number() { Op::Place(random.f32()) } else { Op::Toggle };
+            let fade_ms = [0.0, 400.0][random.usize(0..2)];
+            let from = param::From { source: "http".into(), received: Duration::ZERO };
+            let accepted = board.apply(&Change { param, op, fade_ms }, &from).unwrap();
+            entries.push(entry(parts::journal_change(&accepted)));
         }
         if random.u8(0..40) == 0 {
             let frames = random.u64(1..9);
@@ -152,10 +152,13 @@ fn played_again(seed: u64) {
         let snapshot = *reader.latest();
         if snapshot.generation != seen {
             seen = snapshot.generation;
-            let applied = Receipt::Applied { frame: n, generation: seen };
+            let at = Duration::ZERO;
+            let applied = Receipt::Applied { frame: n, generation: seen, at };
             entries.push(entry(parts::journal_receipt(applied)));
         }
-        let look = Look::from(smoother.step(&snapshot.values, FPS.frame_seconds() as f32 * 1000.0));
+        let fired: Vec<_> = std::iter::from_fn(|| reader.fired(seen)).map(|f| f.id).collect();
+        let values = *smoother.step(&snapshot, FPS.frame_seconds() as f32 * 1000.0);
+        let look = Look::new(n, &values, &fired);
         let mut frame = Frame::black(CANVAS.0, CANVAS.1);
         on_stage.render(&timeline.tick(n), &look, &mut frame.as_mut());
         pictures.push((n, frame));
