@@ -167,10 +167,11 @@ pub fn journal_shot(event: ShotEvent) -> journal::Shot {
         fade_frames: event.fade_frames,
         clip: Some(event.clip),
         reversed: event.reversed,
-        grown: event.grown.map(|Grown { cycle, reversed, frames, .. }| journal::Grown {
+        grown: event.grown.map(|Grown { cycle, reversed, frames, at, .. }| journal::Grown {
             cycle: cycle.0,
             reversed,
             frames,
+            at,
         }),
     }
 }

@@ -154,7 +154,7 @@ struct Worker {
 impl Worker {
     /// Does what is most urgent, or waits a moment.
     fn step(&mut self, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
-        self.feeder.collect(Duration::ZERO)?;
+        let _unused = self.feeder.collect(Duration::ZERO)?;
         if let Some((clip, ms)) =
             self.decoded.take_if(|(clip, _)| self.feeder.has_room(clip.bytes()))
         {
@@ -176,7 +176,7 @@ impl Worker {
             return Ok(());
         }
         if self.decoded.is_some() {
-            return self.feeder.collect(PATIENCE);
+            return self.feeder.collect(PATIENCE).map(drop);
         }
         match self.queue.recv_timeout(PATIENCE) {
             Ok(job) => self.take(job, outcomes),
@@ -208,7 +208,7 @@ impl Worker {
                 self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
                 outcomes(Outcome::Failed(clip, error));
                 // A set whose disk is gone fails at once, and comes again.
-                self.feeder.collect(AFTER_FAILURE)
+                self.feeder.collect(AFTER_FAILURE).map(drop)
             }
         }
     }
@@ -225,7 +225,7 @@ impl Worker {
         prepared.grown_from = grown;
         self.before = last.filter(|_| self.grow_seconds > 0.0).map(|last| {
             let (serial, cycle) = (prepared.serial, prepared.clip.cycle);
-            (Grown { serial, cycle, reversed, frames: 0 }, last)
+            (Grown { serial, cycle, reversed, frames: 0, at: None }, last)
         });
         Ok(prepared)
     }
