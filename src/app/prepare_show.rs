@@ -9,12 +9,12 @@ use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::config::OutputSpec;
-use crate::config::{Config, preset};
+use crate::config::{Config, JoinKind, preset};
 use crate::control;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
-use crate::param::Values;
+use crate::param::{ParamId, Values};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -88,7 +88,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
-    let params = starting_params(options)?;
+    let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
     tracing::info!(
@@ -174,8 +174,11 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     }
 }
 
-fn starting_params(options: &LiveOptions) -> Result<Values> {
+fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let mut values = Values::default();
+    let join = &config.live.join;
+    let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
+    values[ParamId::Crossfade] = seconds as f32;
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
         for (param, value) in preset.look {

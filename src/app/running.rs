@@ -30,9 +30,9 @@ use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
 use crate::cycle::Workshop;
 use crate::llm::Ahead;
-use crate::media::{Clip, Frame, Origin};
-use crate::param::{self, Accepted, Applies, ParamId, Smoother};
-use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
+use crate::media::{Clip, CycleId, Frame, Origin};
+use crate::param::{self, Accepted, Applies, ParamId, Smoother, Value};
+use crate::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
@@ -96,6 +96,8 @@ struct Running<'a> {
     held_seen: (Duration, u64),
     ladder: Ladder,
     effort: Arc<PresentEffort>,
+    /// When a wish to go to a cycle could not be granted.
+    missed_at: Option<Duration>,
     /// When the show was asked to end, or had shown its last frame.
     ending_since: Option<Duration>,
     /// Parts of the recording that stand in the state.
@@ -126,20 +128,19 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let runtime = runtime()?;
 
     // The ring, and the picture at its end.
-    let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
     let clip_bytes = parts::clip_bytes(&config);
     let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
     let starter = feeder.starter();
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
+    let (ring_in, ring_view) = RingView::channel();
     let painted_from =
         journal::StandIn { prompt: bundle.prompt.clone(), seed: bundle.seed.unwrap_or(0) };
     let stand_in = parts::stand_in(&painted_from.prompt, painted_from.seed);
     let timeline = Timeline::new(
         TimelineSettings {
             fps: live.fps,
-            join_seconds,
             history_bytes: clip_bytes / 4,
             may_begin: crate::stream::sound::begins_together,
         },
@@ -147,6 +148,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         stand_in.clone(),
         shot_tx,
         playout_counters.clone(),
+        ring_in,
     );
     let (board, reader) = param::board(show.params, &[]);
     let preview_frame = {
@@ -233,6 +235,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         room: room.clone(),
         telemetry: telemetry.clone(),
         playout: playout_counters,
+        ring: ring_view,
         picture: picture.clone(),
         generator: None,
         archive: archive.handle(),
@@ -360,6 +363,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         held_seen: (Duration::ZERO, 0),
         ladder: Ladder::default(),
         effort,
+        missed_at: None,
         ending_since: None,
         parts_noted: 0,
         parts_entered: 0,
@@ -428,6 +432,7 @@ impl Running<'_> {
                 default(TICK) => {}
             }
             let now = self.clock.now();
+            self.watch_wishes(now);
             match self.pipeline.poll_end(Duration::ZERO) {
                 Some(End::Finished) => return Ok(()),
                 Some(End::Failed(error)) => {
@@ -474,6 +479,11 @@ impl Running<'_> {
     fn steer(&mut self, accepted: &Accepted) {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
+            ParamId::GoTo => {
+                if let Value::Number(cycle) = accepted.value {
+                    self.starter.go_to(CycleId(cycle as u32));
+                }
+            }
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
             _ => {}
         }

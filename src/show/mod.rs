@@ -44,6 +44,8 @@ pub enum Topic {
     /// The bitrate is lowered.
     Uplink,
     Encoder,
+    /// What a performer wanted and cannot be had.
+    Wish,
 }
 
 /// Something that is to be done.
