@@ -389,13 +389,14 @@ fn a_freeze_stands_still_and_goes_on_from_there() {
 #[test]
 fn reverse_walks_back_and_returns_to_the_newest_before_anything_new() {
     let mut rig = with_clips(0.5, 5);
-    let n = until(&mut rig, 0, 2);
+    let n = until(&mut rig, 0, 2) + 60;
+    rig.ticks(n - 60..n);
     rig.joined();
     rig.set(ParamId::Reverse, 1.0);
     let before = seen(&rig.tick(n));
-    rig.ticks(n + 1..n + 60);
-    assert!(seen(&rig.tick(n + 60)) < before, "backwards by now");
-    rig.ticks(n + 61..n + 400);
+    rig.ticks(n + 1..n + 50);
+    assert!(seen(&rig.tick(n + 50)) < before, "backwards by now");
+    rig.ticks(n + 51..n + 400);
     assert_eq!(rig.joined()[..2], [1, 0]);
     assert_eq!(rig.counters.played.get(), 3, "nothing new is taken");
     assert_eq!(rig.counters.replaying.get(), 0, "that was wished for");
@@ -481,11 +482,11 @@ fn back_shows_the_cycle_before_and_comes_forwards_again() {
     rig.joined();
     rig.fired.push(ParamId::Back);
     assert!(rig.tick(n).over.is_some());
-    rig.ticks(n + 1..n + 800);
+    rig.ticks(n + 1..n + 520);
     assert_eq!(rig.joined(), [1, 2, 3, 4]);
     // Twice before anything could happen is two back.
     rig.fired.extend([ParamId::Back, ParamId::Back]);
-    rig.tick(n + 800);
+    rig.tick(n + 520);
     assert_eq!(rig.joined(), [2]);
 }
 
