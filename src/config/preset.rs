@@ -70,10 +70,22 @@ impl Preset {
 }
 
 const SHIPPED: &[(&str, &str)] = &[
+    ("ambient", include_str!("../../presets/ambient.yaml")),
     ("clean", include_str!("../../presets/clean.yaml")),
+    ("concrete", include_str!("../../presets/concrete.yaml")),
+    ("depth", include_str!("../../presets/depth.yaml")),
+    ("dnb", include_str!("../../presets/dnb.yaml")),
+    ("drift", include_str!("../../presets/drift.yaml")),
     ("dusk", include_str!("../../presets/dusk.yaml")),
+    ("house", include_str!("../../presets/house.yaml")),
     ("neon", include_str!("../../presets/neon.yaml")),
     ("noir", include_str!("../../presets/noir.yaml")),
+    ("pulse", include_str!("../../presets/pulse.yaml")),
+    ("silk", include_str!("../../presets/silk.yaml")),
+    ("techno", include_str!("../../presets/techno.yaml")),
+    ("velvet", include_str!("../../presets/velvet.yaml")),
+    ("voltage", include_str!("../../presets/voltage.yaml")),
+    ("warehouse", include_str!("../../presets/warehouse.yaml")),
 ];
 
 const LIMIT_BYTES: u64 = 64 << 10;
@@ -361,7 +373,7 @@ mod tests {
         std::fs::write(folder.path().join("mine.yaml"), "look: {zoom: 2}").unwrap();
         let folders = [folder.path().to_path_buf()];
         let error = load("neo", &folders).unwrap_err().to_string();
-        assert!(error.contains("clean, dusk, mine, neon, noir"), "{error}");
+        assert!(error.contains("house, mine, neon, noir"), "{error}");
         assert_eq!(load("mine", &folders).unwrap().values.len(), 1);
     }
 
