@@ -15,6 +15,7 @@ use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
+use super::presets::Presets;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
@@ -71,6 +72,8 @@ const RECORDING_ALARM_MB: u64 = 32;
 /// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
 /// the terminal, the page and the journal tell of it to the end.
 const ENCODER_WARNING: Duration = Duration::from_secs(30);
+/// How long it is said why something was not done.
+const REFUSAL_WARNING: Duration = Duration::from_secs(10);
 
 /// A show on air.
 struct Running<'a> {
@@ -90,14 +93,14 @@ struct Running<'a> {
     ready: Receiver<Clip>,
     /// Changes that are not the picture's alone.
     steers: Receiver<Accepted>,
+    presets: Arc<Presets>,
+    refused_at: Option<Duration>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
     held_seen: (Duration, u64),
     ladder: Ladder,
     effort: Arc<PresentEffort>,
-    /// When a wish to go to a cycle could not be granted.
-    missed_at: Option<Duration>,
     /// When the show was asked to end, or had shown its last frame.
     ending_since: Option<Duration>,
     /// Parts of the recording that stand in the state.
@@ -207,8 +210,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
     };
     let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let presets = Arc::new(Presets::new(board.clone(), options.worqspace.join("presets")));
+    {
+        let presets = presets.clone();
+        board.check_with(move |param, value| presets.check(param, value));
+    }
     let desk = Arc::new(ShowDesk::new(
         board.clone(),
+        presets.clone(),
         preview_out,
         command_tx,
         archive.handle(),
@@ -254,6 +263,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // On air.
     let session = archive.handle().state().session_id;
     archive.handle().journal(parts::session_start(session, live, painted_from, &show.params));
+    if let Some(name) = &options.preset {
+        presets.begin(name)?;
+    }
     for spec in show.outputs {
         // What is wrong with one is seen on it alone.
         if let Err(error) = outputs.add(spec) {
@@ -358,12 +370,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         notices,
         ready,
         steers,
+        presets,
+        refused_at: None,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
         ladder: Ladder::default(),
         effort,
-        missed_at: None,
         ending_since: None,
         parts_noted: 0,
         parts_entered: 0,
@@ -432,7 +445,9 @@ impl Running<'_> {
                 default(TICK) => {}
             }
             let now = self.clock.now();
-            self.watch_wishes(now);
+            if let Some(cycle) = self.starter.not_at_hand() {
+                self.refuse(format!("cycle {cycle} is not at hand any more"));
+            }
             match self.pipeline.poll_end(Duration::ZERO) {
                 Some(End::Finished) => return Ok(()),
                 Some(End::Failed(error)) => {
@@ -448,6 +463,10 @@ impl Running<'_> {
                     tracing::warn!("the sound did not end in time; files are closed as they are");
                     return Ok(());
                 }
+            }
+            if self.refused_at.is_some_and(|at| now >= at + REFUSAL_WARNING) {
+                self.refused_at = None;
+                self.event(Event::Problem(Topic::Steering, None));
             }
             if now >= next_disk {
                 next_disk = now + DISK_EVERY;
@@ -485,8 +504,30 @@ impl Running<'_> {
                 }
             }
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
-            _ => {}
+            _ => {
+                if let Err(error) = self.carry_out(accepted) {
+                    self.refuse(error.to_string());
+                }
+            }
         }
+    }
+
+    /// What may be refused although it was accepted.
+    fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        match (param.id, value) {
+            (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::UndoRecall, _) => self.presets.undo(from),
+            (ParamId::Morph | ParamId::MorphA | ParamId::MorphB, _) => {
+                self.presets.morph(param, from)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the performer for a while why something was not done.
+    fn refuse(&mut self, why: String) {
+        self.refused_at = Some(self.clock.now());
+        self.event(Event::Problem(Topic::Steering, Some(why)));
     }
 
     fn event(&mut self, event: Event) {

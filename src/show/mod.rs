@@ -44,8 +44,8 @@ pub enum Topic {
     /// The bitrate is lowered.
     Uplink,
     Encoder,
-    /// What a performer wanted and cannot be had.
-    Wish,
+    /// Something that was asked for was not done.
+    Steering,
 }
 
 /// Something that is to be done.

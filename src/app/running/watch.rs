@@ -6,8 +6,6 @@
 use super::*;
 use crate::base::effort::Effort;
 
-/// How long it is said that a cycle is not at hand.
-const MISSED_WARNING: Duration = Duration::from_secs(5);
 /// After so many frames the show runs evenly.
 const SETTLED_FRAMES: u64 = 180;
 
@@ -138,18 +136,6 @@ impl Running<'_> {
         };
         let text = text.map(|text| format!("this machine is busy: {text}"));
         self.event(Event::Problem(Topic::Effort, text));
-    }
-
-    /// Says for a while that a cycle could not be gone to.
-    pub(super) fn watch_wishes(&mut self, now: Duration) {
-        if let Some(cycle) = self.starter.not_at_hand() {
-            self.missed_at = Some(now);
-            let text = format!("cycle {cycle} is not at hand any more");
-            self.event(Event::Problem(Topic::Wish, Some(text)));
-        } else if self.missed_at.is_some_and(|at| now > at + MISSED_WARNING) {
-            self.missed_at = None;
-            self.event(Event::Problem(Topic::Wish, None));
-        }
     }
 
     pub(super) fn watch_runway(&mut self) {
