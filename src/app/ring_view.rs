@@ -16,6 +16,8 @@ const PLAYED: usize = 6;
 #[derive(Default)]
 pub struct RingView {
     clips: VecDeque<Known>,
+    /// The place of the one on air, among them.
+    now: Option<usize>,
 }
 
 struct Known {
@@ -31,6 +33,7 @@ impl RingView {
     pub fn add(&mut self, clip: &Clip) {
         if self.clips.len() == KNOWN {
             self.clips.pop_front();
+            self.now = self.now.and_then(|now| now.checked_sub(1));
         }
         self.clips.push_back(Known {
             cycle: clip.cycle.0,
@@ -42,7 +45,14 @@ impl RingView {
 
     /// What is on air, and what is in the making, say the rest.
     pub fn entries(&mut self, on_air: &OnAir, making: Option<&Generating>) -> Vec<RingEntry> {
-        let now = self.clips.iter().rposition(|clip| Some(clip.cycle) == on_air.cycle);
+        let is_now = |clip: &Known| Some(clip.cycle) == on_air.cycle;
+        if !self.now.is_some_and(|now| is_now(&self.clips[now])) {
+            // A set that is played again has its cycles several times.
+            let fresh = self.clips.iter().position(|clip| !clip.aired && is_now(clip));
+            let earlier = || self.clips.iter().rposition(|clip| clip.aired && is_now(clip));
+            self.now = fresh.filter(|_| !on_air.replay).or_else(earlier);
+        }
+        let now = self.now;
         if let Some(now) = now.filter(|_| !on_air.replay) {
             // What came ready earlier was on air, or was left out.
             self.clips.range_mut(..=now).for_each(|clip| clip.aired = true);
@@ -69,7 +79,6 @@ impl RingView {
             },
         });
         let ready = self.clips.iter().filter(|clip| !clip.aired);
-        let ready = ready.filter(|clip| Some(clip.cycle) != on_air.cycle);
         entries.extend(ready.map(|clip| entry(clip, RingState::Ready)));
         if let Some(making) = making {
             let by_time = making.expected_s.map(|expected| making.elapsed_s / expected.max(0.001));

@@ -1,12 +1,13 @@
 //! The WebSocket: clients see one another's changes, get their receipts, and harm nobody.
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::*;
+use crate::base::clock::RuntimeClock;
 use crate::param::{Change, From, ParamId};
 
 struct Page {
@@ -88,14 +89,16 @@ impl Page {
 
     /// How the connection ended: the code of the close, if there was one.
     async fn ended(&mut self) -> Option<u16> {
-        let end = Instant::now() + Duration::from_secs(10);
-        loop {
-            match timeout_at(end, self.socket.next()).await.expect("it is closed") {
-                Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return None,
+        let end = async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(frame))) => return frame.map(|frame| frame.code.into()),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return None,
+                }
             }
-        }
+        };
+        timeout(Duration::from_secs(10), end).await.expect("it is closed")
     }
 }
 
@@ -114,10 +117,10 @@ async fn two_clients_see_one_anothers_changes_at_once() {
     let server = Server::start();
     let (mut ada, mut ben) = (open(&server).await, open(&server).await);
     for (number, zoom) in [(1u64, 1.2), (2, 2.5)] {
-        let began = Instant::now();
+        let began = RuntimeClock::new();
         ada.send(&json!({"type": "set", "id": number, "address": "/fx/zoom", "value": zoom})).await;
         let seen = ben.next("params").await;
-        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        assert!(began.now() < Duration::from_millis(100), "{:?}", began.now());
         let change = &seen["changes"][0];
         assert_eq!((&change["address"], &change["value"]), (&json!("/fx/zoom"), &json!(zoom)));
         assert_eq!(change["source"], ada.snapshot["source"]);
@@ -186,12 +189,12 @@ async fn the_state_comes_four_times_a_second() {
     let server = Server::start();
     let mut page = open(&server).await;
     page.next("state").await;
-    let began = Instant::now();
+    let began = RuntimeClock::new();
     for _ in 0..4 {
         let state = page.next("state").await;
         assert_eq!(state["state"]["warnings"][0], "a \"warning\"");
     }
-    let took = began.elapsed().as_secs_f64();
+    let took = began.now().as_secs_f64();
     assert!((0.8..1.6).contains(&took), "{took}");
 }
 
@@ -205,10 +208,10 @@ async fn previews_come_while_they_are_asked_for_and_once_each() {
     show(1);
     page.send(&json!({"type": "preview", "fps": 15})).await;
     assert_eq!(page.picture().await, [1, 0xff, 0xd8, 1]);
-    let began = Instant::now();
+    let began = RuntimeClock::new();
     show(2);
     assert_eq!(page.picture().await, [1, 0xff, 0xd8, 2]);
-    assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(began.now() < Duration::from_millis(200), "{:?}", began.now());
     page.send(&json!({"type": "preview", "fps": 0})).await;
     // What was on its way may still come.
     page.send(&json!({"type": "preview", "id": 5, "fps": -1})).await;
@@ -293,10 +296,10 @@ async fn a_client_that_never_reads_is_dropped_and_no_other_notices() {
                 break;
             }
             *server.desk.preview.lock().unwrap() = Some(vec![0; 1 << 20].into());
-            let began = Instant::now();
+            let began = RuntimeClock::new();
             other.send(&json!({"type": "toggle", "id": 1, "address": "/fx/blackout"})).await;
             other.next("params").await;
-            assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+            assert!(began.now() < Duration::from_millis(500), "{:?}", began.now());
         }
     };
     timeout(Duration::from_secs(20), dropped).await.unwrap();
