@@ -243,6 +243,11 @@ pub enum RingState {
     OnAir,
     /// It waits in the ring.
     Ready,
+    /// It is made, and not prepared yet.
+    Waiting,
+    Making,
+    /// A change of the plan asks for it.
+    Planned,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::plans::Plans;
 use super::registry::{self, Applies, Kind, Param, ParamId, REGISTRY, Value, Values};
 use super::store::{Fired, Reader, Snapshot};
 use crate::base::error::{Error, Result};
@@ -114,6 +115,8 @@ pub struct Board {
     listener: OnceLock<Listener>,
     check: OnceLock<Check>,
     fired: Sender<Fired>,
+    /// Which cycles were made from what.
+    pub plans: Plans,
     pub accepted: Counter,
     pub refused: Counter,
     /// From when changes came until the first frame with them went to the encoder.
@@ -157,6 +160,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
         listener: OnceLock::new(),
         check: OnceLock::new(),
         fired,
+        plans: Plans::default(),
         accepted: Counter::default(),
         refused: Counter::default(),
         latency: Timing::new(),
