@@ -15,6 +15,7 @@ use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::{Value, Values};
+use crate::steer::osc;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -34,6 +35,7 @@ pub struct Show {
     pub recording: Option<PathBuf>,
     pub params: Values,
     pub listener: Option<TcpListener>,
+    pub osc: Option<osc::Bound>,
     pub material: Material,
     pub clock: Arc<dyn Clock>,
 }
@@ -68,6 +70,7 @@ pub struct Checked {
     pub encoder: Choice,
     source: Source,
     pub listener: Option<TcpListener>,
+    pub osc: Option<osc::Bound>,
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
@@ -104,12 +107,13 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     };
     let listener = config.live.listen.map(control::bind).transpose()?;
     let config_text = opened.config_text;
-    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener })
+    let osc = osc::bind(&config.live.osc)?;
+    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener, osc })
 }
 
 /// Checks and opens everything that a show needs.
 pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
-    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener } =
+    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener, osc } =
         check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
@@ -138,6 +142,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         recording,
         params,
         listener,
+        osc,
         material,
         clock,
     })
@@ -167,6 +172,14 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     match options.listen {
         Some(Listen::Off) => config.live.listen = None,
         Some(Listen::On(address)) => config.live.listen = Some(address),
+        None => {}
+    }
+    match options.osc {
+        Some(Listen::Off) => config.live.osc.listen = None,
+        Some(Listen::On(address)) => {
+            config.live.osc.listen = Some(address);
+            config.live.osc.listen_is_asked = true;
+        }
         None => {}
     }
     if let Some(output) = &options.output {

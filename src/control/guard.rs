@@ -28,11 +28,21 @@ pub async fn guard(request: Request, next: Next) -> Response {
 }
 
 fn check(headers: &HeaderMap) -> Result<(), &'static str> {
+    check_for(headers, is_loopback)
+}
+
+/// Whether a name in `Host` is one of this machine alone.
+pub fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// The same for a server that goes by other names too.
+pub fn check_for(headers: &HeaderMap, is_known: impl Fn(&str) -> bool) -> Result<(), &'static str> {
     // Text that is no valid header value equals nothing below.
     let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
     let host = headers.get(header::HOST).map(text).unwrap_or_default();
     let name = host.parse::<Authority>().ok();
-    if !name.is_some_and(|a| matches!(a.host(), "localhost" | "127.0.0.1" | "[::1]")) {
+    if !name.is_some_and(|a| is_known(a.host())) {
         return Err("ask for this server as localhost, 127.0.0.1 or [::1]");
     }
     match headers.get(header::ORIGIN).map(text) {

@@ -8,7 +8,7 @@
 //! waits for none longer than `DRAIN`.
 
 mod error;
-mod guard;
+pub mod guard;
 mod metrics;
 mod outputs;
 mod presets;

@@ -39,7 +39,7 @@ pub enum Op {
 }
 
 /// A change that somebody asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub param: &'static Param,
     pub op: Op,
