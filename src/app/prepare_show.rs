@@ -15,6 +15,7 @@ use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::{ParamId, Value, Values};
+use crate::steer::osc;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -35,6 +36,7 @@ pub struct Show {
     pub params: Values,
     pub listener: Option<TcpListener>,
     pub access: Arc<control::Access>,
+    pub osc: Option<osc::Bound>,
     pub material: Material,
     pub clock: Arc<dyn Clock>,
 }
@@ -70,6 +72,7 @@ pub struct Checked {
     source: Source,
     pub listener: Option<TcpListener>,
     access: Arc<control::Access>,
+    pub osc: Option<osc::Bound>,
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
@@ -107,13 +110,35 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     let access = Arc::new(control::Access::new(&config.live)?);
     let listener = config.live.listen.map(|addr| control::bind(addr, &access)).transpose()?;
     let config_text = opened.config_text;
-    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener, access })
+    let osc = osc::bind(&config.live.osc)?;
+    Ok(Checked {
+        config,
+        config_text,
+        bundle,
+        outputs,
+        params,
+        encoder,
+        source,
+        listener,
+        access,
+        osc,
+    })
 }
 
 /// Checks and opens everything that a show needs.
 pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
-    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener, access } =
-        check(&options, clock.clone())?;
+    let Checked {
+        config,
+        config_text,
+        bundle,
+        outputs,
+        params,
+        encoder,
+        source,
+        listener,
+        access,
+        osc,
+    } = check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
     let material = match source {
@@ -142,6 +167,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         params,
         listener,
         access,
+        osc,
         material,
         clock,
     })
@@ -171,6 +197,14 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     match options.listen {
         Some(Listen::Off) => config.live.listen = None,
         Some(Listen::On(address)) => config.live.listen = Some(address),
+        None => {}
+    }
+    match options.osc {
+        Some(Listen::Off) => config.live.osc.listen = None,
+        Some(Listen::On(address)) => {
+            config.live.osc.listen = Some(address);
+            config.live.osc.listen_is_asked = true;
+        }
         None => {}
     }
     if let Some(output) = &options.output {

@@ -39,6 +39,7 @@ use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
+use crate::steer::osc::Osc;
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
@@ -256,6 +257,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         motion: motion_counters.clone(),
         tap: tap.clone(),
         board: board.clone(),
+        osc: None,
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -304,6 +306,18 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             }
         });
     }
+    // Ends when the show is over, before the runtime that it asks.
+    let osc = match show.osc {
+        Some(bound) => {
+            let name = parts::project_name(&options.name, project.folder());
+            let osc = Osc::start(bound, board.clone(), clock.clone(), &name, runtime.handle())?;
+            let (listen, query) = osc.addresses();
+            (surroundings.on_osc)(listen, query);
+            reporter.set_osc(osc.teller());
+            Some(osc)
+        }
+        None => None,
+    };
     let grow_seconds = if live.join.kind == JoinKind::Morph { live.join.seconds } else { 0.0 };
     let motion = (live.interpolation == Interpolation::Flow).then(|| MotionWork {
         grow_seconds,
@@ -403,6 +417,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let left = running.time_left().max(LEAST_PATIENCE);
     drop(running);
     drop(on_air);
+    drop(osc);
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);

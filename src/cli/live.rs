@@ -32,6 +32,7 @@ Examples:
   vfaq live -n friday --play=bounce       a prepared set: no generator needed
   vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
   vfaq live --preset neon                 start with a look
+  vfaq live --osc 127.0.0.1:7000          OSC comes in there; docs/osc.md
 
 Outputs (--to; more in docs/outputs.md):
   rtmp://HOST/APPLICATION/KEY, rtmps://...    a streaming service or server
@@ -94,6 +95,10 @@ pub struct LiveArgs {
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     listen: Option<Listen>,
 
+    /// Address of OSC, port 0 for any free one; off: none [default: live.osc.listen]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    osc: Option<Listen>,
+
     /// Write numbers of the show to this file at its end, as JSON (docs/summary.schema.json)
     #[arg(long, value_name = "FILE")]
     summary: Option<PathBuf>,
@@ -143,6 +148,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         standby: args.standby,
         preset: args.preset,
         listen: args.listen,
+        osc: args.osc,
         summary: args.summary,
     };
     if args.dry_run {
@@ -204,6 +210,10 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
                          token that {setting} holds"
                     ));
                 }
+            },
+            on_osc: &mut |listen, query| {
+                let query = query.map(|at| format!(", OSCQuery on http://{at}"));
+                say(&format!("osc on {listen}{}", query.unwrap_or_default()));
             },
             on_project: &mut |folder| log::into_project(folder),
         },

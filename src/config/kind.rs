@@ -182,6 +182,14 @@ pub fn listen() -> Kind<Option<SocketAddr>> {
     kind
 }
 
+/// An address of OSC, or `off`.
+pub fn osc_listen() -> Kind<Option<SocketAddr>> {
+    let mut kind = listen();
+    kind.allowed =
+        "ADDRESS:PORT such as 127.0.0.1:9000, 0.0.0.0:9000 or [::1]:0; off for none".to_owned();
+    kind
+}
+
 /// The name of an environment variable. Not shown: somebody may have put the key itself here.
 pub fn variable_name() -> Kind<String> {
     Kind::new("the name of an environment variable, not its value", |t| {

@@ -35,7 +35,7 @@ pub struct Ends {
 }
 
 /// The middleware around every route.
-pub async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
     let let_in = let_in(&site, &request);
     let mut response = match let_in {
         Ok(None) if request.method() == Method::GET => next.run(request).await,
@@ -60,6 +60,29 @@ pub async fn guard(State(site): State<Site>, request: Request, next: Next) -> Re
     );
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether a name in `Host` is one of this machine alone.
+pub fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+}
+
+/// For a server that stands beside the page: by which names it may be asked, and only by its own
+/// pages.
+pub fn check_for(headers: &HeaderMap, is_known: impl Fn(&str) -> bool) -> Result<(), &'static str> {
+    // Text that is no valid header value equals nothing below.
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_ascii_lowercase();
+    let host = headers.get(header::HOST).map(text).unwrap_or_default();
+    let name = host.parse::<Authority>().ok();
+    if !name.is_some_and(|a| is_known(a.host())) {
+        return Err("ask for this server as localhost, 127.0.0.1 or [::1]");
+    }
+    match headers.get(header::ORIGIN).map(text) {
+        Some(origin) if origin != format!("http://{host}") => {
+            Err("a page of another origin may not ask here")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Why somebody is not let in.
@@ -115,7 +138,7 @@ fn is_at_home(access: &Access, headers: &HeaderMap, ends: Ends) -> Result<bool, 
     if host.contains('@') {
         return Err(No::Host);
     }
-    let by_loopback = matches!(name, "localhost" | "127.0.0.1" | "[::1]");
+    let by_loopback = is_loopback(name);
     let listed = access.is_host(name);
     let asked: Option<IpAddr> = name.trim_matches(['[', ']']).parse().ok();
     let by_address = !ends.local.ip().to_canonical().is_loopback()

@@ -23,6 +23,7 @@ pub fn exposition(status: &Status, hub: &Hub) -> String {
     recording(&mut page, status);
     outputs(&mut page, status);
     control(&mut page, hub);
+    osc(&mut page, status);
     page.text
 }
 
@@ -223,6 +224,26 @@ fn recording(page: &mut Page, status: &Status) {
         "Time that the disk has room for at the present bit rate.",
     );
     page.known(&[], recording.and_then(|r| r.room_s));
+}
+
+fn osc(page: &mut Page, status: &Status) {
+    let osc = status.osc.as_ref();
+    page.family("vfaq_osc_packets_total", "counter", "Packets that came in.");
+    page.known(&[], osc.map(|o| o.packets as f64));
+    page.family("vfaq_osc_messages_total", "counter", "Messages in them that were taken.");
+    page.known(&[], osc.map(|o| o.messages as f64));
+    page.family("vfaq_osc_refused_total", "counter", "Packets that were refused, by reason.");
+    for (reason, count) in osc.iter().flat_map(|o| &o.refused) {
+        page.sample(&[("reason", reason)], *count as f64);
+    }
+    page.family("vfaq_osc_waiting", "gauge", "Bundles that wait for their time.");
+    page.known(&[], osc.map(|o| o.waiting as f64));
+    page.family("vfaq_osc_subscribers", "gauge", "Who is sent changes over UDP.");
+    page.known(&[], osc.map(|o| o.subscribers as f64));
+    page.family("vfaq_osc_listeners", "gauge", "Clients of OSCQuery that are connected.");
+    page.known(&[], osc.map(|o| o.listeners as f64));
+    page.family("vfaq_osc_feedback_total", "counter", "Packets with changes that were sent.");
+    page.known(&[], osc.map(|o| o.feedback as f64));
 }
 
 /// Two outputs may have one URI, so the number tells them apart.

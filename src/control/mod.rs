@@ -10,7 +10,7 @@
 mod access;
 mod cycles;
 mod error;
-mod guard;
+pub mod guard;
 mod hub;
 mod metrics;
 mod openapi;

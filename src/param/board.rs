@@ -40,7 +40,7 @@ pub enum Op {
 }
 
 /// A change that somebody asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub param: &'static Param,
     pub op: Op,
