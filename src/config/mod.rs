@@ -5,7 +5,7 @@
 
 pub(crate) mod kind;
 mod load;
-mod name;
+pub(crate) mod name;
 pub mod output;
 pub mod preset;
 pub(crate) mod problem;
