@@ -18,6 +18,7 @@ use crate::control::{Desk, OutputChange};
 use crate::media::Frame;
 use crate::param::{self, Board, Change, From, Op, ParamId};
 use crate::render;
+use crate::steer::midi;
 use crate::stream::output::{Output, Outputs, Wish};
 
 /// JPEG quality of the preview.
@@ -32,6 +33,7 @@ pub struct ShowDesk {
     outputs: Arc<Outputs>,
     clock: Arc<dyn Clock>,
     generator: OnceLock<Arc<GeneratorInfo>>,
+    midi: OnceLock<Arc<midi::Handle>>,
 }
 
 struct Preview {
@@ -61,6 +63,7 @@ impl ShowDesk {
             outputs,
             clock,
             generator: OnceLock::new(),
+            midi: OnceLock::new(),
         }
     }
 
@@ -68,6 +71,11 @@ impl ShowDesk {
     pub fn set_generator(&self, info: Arc<GeneratorInfo>) {
         // A show has one.
         let _ = self.generator.set(info);
+    }
+
+    pub fn set_midi(&self, midi: Arc<midi::Handle>) {
+        // A show has one.
+        let _ = self.midi.set(midi);
     }
 
     pub fn toggle_blackout(&self, source: &str) {
@@ -175,6 +183,10 @@ impl Desk for ShowDesk {
         };
         self.journal_output(&output, action, source);
         Ok(before)
+    }
+
+    fn midi(&self) -> Option<Arc<midi::Handle>> {
+        self.midi.get().cloned()
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {

@@ -39,7 +39,7 @@ use crossbeam_channel::Receiver;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
-use crate::config::BackendKind;
+use crate::config::{BackendKind, MidiUse};
 
 /// What a live show is asked for on the command line.
 #[derive(Clone, Debug)]
@@ -60,6 +60,8 @@ pub struct LiveOptions {
     pub standby: bool,
     pub preset: Option<String>,
     pub listen: Option<Listen>,
+    /// Instead of `live.midi.enabled`.
+    pub midi: Option<MidiUse>,
     pub summary: Option<PathBuf>,
 }
 

@@ -88,6 +88,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
+    crate::steer::midi::check(&config.live.midi, &options.worqspace)?;
     let params = starting_params(options)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
@@ -168,6 +169,9 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
         Some(Listen::Off) => config.live.listen = None,
         Some(Listen::On(address)) => config.live.listen = Some(address),
         None => {}
+    }
+    if let Some(midi) = options.midi {
+        config.live.midi.enabled = midi;
     }
     if let Some(output) = &options.output {
         config.paths.output_dir = output.clone();

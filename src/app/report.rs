@@ -9,7 +9,7 @@ use super::machine;
 use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
+    Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
     RecordingStatus, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
@@ -195,6 +195,8 @@ impl Reporter {
                 refused: sources.board.refused.get(),
                 latency_ms: sources.board.latency(),
             },
+            // Whoever publishes it knows.
+            midi: MidiStatus::default(),
             warnings,
         }
     }

@@ -36,6 +36,7 @@ use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
+use crate::steer::midi::{self, Midi};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
@@ -114,6 +115,7 @@ struct Running<'a> {
     /// A file in the project's folder.
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
+    midi: Option<Midi>,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -225,6 +227,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 let _ = steer_tx.try_send(accepted.clone());
             }
         });
+    }
+    let midi = {
+        let (board, clock) = (board.clone(), clock.clone());
+        Midi::start(&live.midi, &options.worqspace, board, clock, midi::system::systems())?
+    };
+    if let Some(midi) = &midi {
+        desk.set_midi(midi.handle().clone());
     }
     let journal_thread = parts::spawn_journal(shots, receipts, board.clone(), archive.handle())?;
     let room = Arc::new(Room::start()?);
@@ -370,10 +379,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ending_full: BTreeSet::new(),
         archive_file: project.state_file(),
         generator: making,
+        midi,
         on_status: surroundings.on_status,
         config,
     };
     let ended = running.until_the_end(&surroundings.commands, &own_commands);
+    // Nobody steers a show that has ended.
+    running.midi = None;
 
     // Off air: first the files that the audience keeps, then everything else.
     if let Some(task) = generator_task {
@@ -451,6 +463,7 @@ impl Running<'_> {
                 self.watch_runway();
                 self.watch_outputs();
                 self.watch_encoder(now);
+                self.watch_midi();
                 self.adapt(now);
             }
             if now >= next_status {
@@ -499,7 +512,7 @@ impl Running<'_> {
     }
 
     fn publish(&mut self, now: Duration) -> Status {
-        let status = self.reporter.status(Moment {
+        let mut status = self.reporter.status(Moment {
             now,
             phase: self.director.phase(),
             warnings: self.director.warnings(),
@@ -511,6 +524,7 @@ impl Running<'_> {
             recording: self.recording.as_ref(),
             outputs: &self.outputs.list(),
         });
+        status.midi = self.midi.as_ref().map(|midi| midi.handle().status()).unwrap_or_default();
         self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));

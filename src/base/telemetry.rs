@@ -187,6 +187,7 @@ pub struct Status {
     /// Present values of the parameters by address.
     pub params: serde_json::Map<String, serde_json::Value>,
     pub steering: SteeringStatus,
+    pub midi: MidiStatus,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -323,6 +324,24 @@ pub struct SteeringStatus {
     pub refused: u64,
     /// From when a change came until the first frame with it went to the encoder.
     pub latency_ms: Percentiles,
+}
+
+/// MIDI controllers; all 0 where it is turned off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MidiStatus {
+    /// Ports that are open, our own included, and those that were and are gone.
+    pub connected: usize,
+    pub away: usize,
+    /// Messages that came in, and of those what nothing is bound to.
+    pub messages: u64,
+    pub ignored: u64,
+    /// Changes that were out of place.
+    pub refused: u64,
+    /// Messages that came in faster than they could be taken, and bytes that were part of none.
+    pub lost: u64,
+    pub stray_bytes: u64,
+    /// What controllers were shown.
+    pub sent: u64,
 }
 
 /// Seconds of timeline ready ahead of the picture.

@@ -444,6 +444,14 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let source = audio.get(r, "source", "silence", audio_source(worqspace));
     audio.close(r);
     let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    let mut m = s.section(r, "midi");
+    let midi = Midi {
+        enabled: m.get(r, "enabled", "auto", kind::midi()),
+        ports: m.list(r, "ports", &[], text()),
+        maps: m.list(r, "maps", &[], text()),
+        feedback: m.get(r, "feedback", "true", flag()),
+    };
+    m.close(r);
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -466,6 +474,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         keyframe_seconds,
         audio: source,
         listen,
+        midi,
         stand_in,
         keep_awake,
     }

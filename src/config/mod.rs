@@ -309,6 +309,26 @@ pub enum AudioSource {
     File(PathBuf),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MidiUse {
+    /// Where there is a MIDI system.
+    Auto,
+    /// And that there is none is a trouble.
+    On,
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Midi {
+    pub enabled: MidiUse,
+    /// Parts of the names of ports; none: all.
+    pub ports: Vec<String>,
+    /// Names of maps; none: by the names of ports.
+    pub maps: Vec<String>,
+    /// Lamps and faders with motors show what is.
+    pub feedback: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
     /// Width and height in pixels; both even.
@@ -334,6 +354,7 @@ pub struct Live {
     pub audio: AudioSource,
     /// `None`: no HTTP at all.
     pub listen: Option<std::net::SocketAddr>,
+    pub midi: Midi,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.

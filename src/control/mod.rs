@@ -10,6 +10,7 @@
 mod error;
 mod guard;
 mod metrics;
+mod midi;
 mod outputs;
 mod routes;
 
@@ -64,6 +65,10 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// As [`Desk::output`]; `Unavailable`: the show is ending.
     fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus>;
+    /// MIDI controllers; `None`: it is turned off.
+    fn midi(&self) -> Option<Arc<crate::steer::midi::Handle>> {
+        None
+    }
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;

@@ -44,6 +44,7 @@ pub enum Topic {
     /// The bitrate is lowered.
     Uplink,
     Encoder,
+    Midi,
 }
 
 /// Something that is to be done.

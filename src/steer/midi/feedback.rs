@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::binding::{Feedback, Mode};
-use super::core::{Bound, Core};
+use super::deck::{Bound, Core};
 use super::event::Control;
 use crate::param::{Board, Value};
 

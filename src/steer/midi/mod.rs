@@ -1,7 +1,7 @@
 //! Steering by MIDI: devices as they come and go, what their controls do, and what their lamps show.
 //!
 //! Bytes come in on threads of the MIDI systems; there they become events ([`parse`], [`event`]) in
-//! one bounded queue. The thread `midi` takes them to the bindings ([`core`]), which change the
+//! one bounded queue. The thread `midi` takes them to the bindings ([`deck`]), which change the
 //! board, and shows the devices what has changed ([`feedback`]). The thread `midi ports` looks for
 //! devices twice a second.
 //!
@@ -9,7 +9,7 @@
 //! at once; opening and closing ports, which may take a while, happens on a thread of its own.
 
 pub mod binding;
-mod core;
+mod deck;
 pub mod device;
 pub mod event;
 mod feedback;
@@ -28,7 +28,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
 
-use self::core::Core;
+use self::deck::Core;
 use self::event::Event;
 use self::system::System;
 use crate::base::clock::Clock;
@@ -128,7 +128,7 @@ impl Handle {
                 holds: bound.holds(),
             }));
         }
-        let port = |device: &core::Device| PortState {
+        let port = |device: &deck::Device| PortState {
             name: device.name.to_string(),
             system: device.system,
             connected: device.connected,
@@ -278,6 +278,17 @@ impl Drop for Midi {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+/// Checks the settings before a show.
+///
+/// # Errors
+/// A map that is asked for does not exist.
+pub fn check(settings: &Settings, worqspace: &std::path::Path) -> Result<()> {
+    match settings.maps.is_empty() || settings.enabled == MidiUse::Off {
+        true => Ok(()),
+        false => check_names(settings, &map::all(&map::folder(worqspace)).0),
     }
 }
 

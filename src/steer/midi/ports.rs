@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::core::Counters;
+use super::deck::Counters;
 use super::device::{Found, devices};
 use super::event::Decoder;
 use super::parse::Parser;

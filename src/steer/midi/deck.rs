@@ -513,5 +513,5 @@ impl Bound {
 }
 
 #[cfg(test)]
-#[path = "core_tests.rs"]
+#[path = "deck_tests.rs"]
 mod tests;
