@@ -9,8 +9,8 @@ use super::machine;
 use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
-    RecordingStatus, Runway, Status, SteeringStatus,
+    Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OutputState,
+    OutputStatus, Phase, RecordingStatus, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;

@@ -62,9 +62,12 @@ fn midi(page: &mut Page, status: &Status) {
         page.sample(&[("state", state)], count as f64);
     }
     page.counter("vfaq_midi_messages_total", "MIDI messages that came in.", midi.messages);
-    page.family("vfaq_midi_dropped_total", "counter", "MIDI messages that changed nothing, by why.");
-    for (why, count) in
-        [("ignored", midi.ignored), ("refused", midi.refused), ("lost", midi.lost)]
+    page.family(
+        "vfaq_midi_dropped_total",
+        "counter",
+        "MIDI messages that changed nothing, by why.",
+    );
+    for (why, count) in [("ignored", midi.ignored), ("refused", midi.refused), ("lost", midi.lost)]
     {
         page.sample(&[("why", why)], count as f64);
     }

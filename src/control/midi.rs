@@ -77,15 +77,13 @@ struct Save {
     name: String,
 }
 
-async fn save(
-    State(desk): Show,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refusal> {
+async fn save(State(desk): Show, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
     let Save { name } = read(body, "{\"name\": \"my-pads\"}")?;
     let midi = midi(&desk)?;
     let shown = name.clone();
     // The disk may take its time.
-    let saved = tokio::task::spawn_blocking(move || midi.save(&name)).await.map_err(Error::fault)?;
+    let saved =
+        tokio::task::spawn_blocking(move || midi.save(&name)).await.map_err(Error::fault)?;
     saved.map_err(|error| match error.kind {
         // Folders of this machine are nobody else's business.
         Kind::Io => {

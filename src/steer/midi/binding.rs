@@ -150,17 +150,15 @@ impl Binding {
         let is_number = self.param.is_number();
         let is_trigger = self.param.kind == Kind::Trigger;
         match self.mode {
-            Mode::Trigger if !is_trigger => Some(format!(
-                "{address} is no trigger; use toggle, momentary, or set with a value"
-            )),
+            Mode::Trigger if !is_trigger => {
+                Some(format!("{address} is no trigger; use toggle, momentary, or set with a value"))
+            }
             Mode::Set if self.value.is_none() && !is_trigger => {
                 Some(format!("{address}: say with value: what a press sets"))
             }
             Mode::Trigger | Mode::Set => None,
             _ if is_trigger => Some(format!("{address} is a trigger; its mode is trigger")),
-            _ if !is_number => {
-                Some(format!("{address} is a text; use mode: set and a value"))
-            }
+            _ if !is_number => Some(format!("{address} is a text; use mode: set and a value")),
             Mode::Pickup | Mode::Scale | Mode::Relative if self.control.is_button() => {
                 Some(format!("mode {mode} is for faders and knobs, {} is a button", self.control))
             }

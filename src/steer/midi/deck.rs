@@ -12,7 +12,7 @@ use super::binding::{Binding, Mode};
 use super::event::{Control, Event};
 use super::feedback::Told;
 use super::learn::{Learning, PATIENCE};
-use super::map::{self, GENERIC, Map};
+use super::map::{self, Map};
 use super::system::Out;
 use super::takeover::Grip;
 use crate::base::error::{Error, Result};
@@ -177,20 +177,8 @@ impl Core {
 
     /// Binds what the maps for a device say; the first that binds a control wins.
     fn give_maps(&mut self, device: &mut Device, names: &[&str]) -> Vec<String> {
-        let by_name = |map: &&Map| !map.matches.is_empty() && map.is_for(names);
-        let maps: Vec<&Map> = if self.wanted.is_empty() {
-            let users: Vec<&Map> =
-                self.maps.iter().filter(|map| !map.shipped).filter(by_name).collect();
-            let shipped = self.maps.iter().filter(|map| map.shipped).filter(by_name);
-            let generic = self.maps.iter().filter(|map| map.name == GENERIC);
-            let own = if users.is_empty() { shipped.collect() } else { users };
-            if own.is_empty() { generic.filter(|map| map.is_for(names)).collect() } else { own }
-        } else {
-            let named = |map: &&Map| self.wanted.contains(&map.name);
-            self.maps.iter().filter(named).filter(|map| map.is_for(names)).collect()
-        };
         let mut said = Vec::new();
-        for map in maps {
+        for map in map::chosen(&self.maps, &self.wanted, names) {
             let name: Arc<str> = map.name.as_str().into();
             device.maps.push(name.clone());
             for binding in &map.bindings {
@@ -229,28 +217,39 @@ impl Core {
         device.out.take()
     }
 
-    /// A device was heard.
-    pub fn hear(&mut self, at: usize, event: &Event, received: Duration) {
+    /// A device was heard: a message, and all that it means.
+    pub fn hear(&mut self, at: usize, events: &[Event], received: Duration) {
         let Some(device) = self.devices.get_mut(at) else { return };
-        device.heard_on = event.control.channel();
-        self.last = Some((device.name.clone(), *event));
+        let Some(first) = events.first() else { return };
+        device.heard_on = first.control.channel();
+        self.last = Some((device.name.clone(), *first));
         if let Some(learning) = &mut self.learning {
-            if let Some(binding) = learning.hear(at, event) {
+            if let Some(binding) = events.iter().find_map(|event| learning.hear(at, event)) {
                 self.learning = None;
                 self.bind(at, binding);
             }
             return;
         }
+        let mut is_bound = false;
+        for event in events {
+            is_bound |= self.steer(at, event, received);
+        }
+        self.counters.ignored.add(u64::from(!is_bound));
+    }
+
+    /// Carries out what a control is bound to; `false`: nothing.
+    fn steer(&mut self, at: usize, event: &Event, received: Duration) -> bool {
+        let Some(device) = self.devices.get_mut(at) else { return false };
         let control = event.control;
         let place = device.index.get(&control).or_else(|| device.index.get(&control.on(0)));
         let Some(bound) = place.and_then(|place| device.bound.get_mut(*place)) else {
-            self.counters.ignored.add(u64::from(is_news(control)));
-            return;
+            return false;
         };
         let was_down = bound.down;
         let to = To { board: &self.board, source: &device.source, counters: &self.counters };
         bound.hear(event, received, &to);
         self.lamps_moved |= bound.down != was_down;
+        true
     }
 
     /// Carries out what faders that move too fast have left; ends learning that was forgotten.
@@ -328,11 +327,6 @@ impl Core {
             )
         })
     }
-}
-
-/// Whether a control is what a message is, and not only what it is part of.
-fn is_news(control: Control) -> bool {
-    !matches!(control, Control::Cc14(..) | Control::ProgramOf(..))
 }
 
 impl Device {

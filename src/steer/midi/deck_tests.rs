@@ -56,7 +56,7 @@ impl Bench {
     fn send(&mut self, bytes: &[u8]) {
         self.now += Duration::from_millis(10);
         let Bench { core, parser, decoder, now, .. } = self;
-        parser.feed(bytes, |m| decoder.decode(m, |e| core.hear(0, &e, *now)));
+        parser.feed(bytes, |m| core.hear(0, &decoder.events(m), *now));
     }
 
     fn number(&self, id: ParamId) -> f32 {
@@ -124,7 +124,9 @@ fn each_mode_does_what_it_says() {
     b.send(&[0xC0, 5, 5]);
     assert_eq!(b.board.accepted.get(), before + 2);
     let last = b.board.changed_since(0).1;
-    assert!(last.iter().filter(|s| s.param.id != ParamId::Strobe).all(|s| &*s.source == "midi pads"));
+    assert!(
+        last.iter().filter(|s| s.param.id != ParamId::Strobe).all(|s| &*s.source == "midi pads")
+    );
     b.send(&[0xB0, 99, 5]);
     assert_eq!(b.core.counters.ignored.get(), 1);
 }
@@ -146,15 +148,14 @@ fn a_fader_waits_until_it_meets_the_value_and_lets_go_when_it_is_moved_elsewhere
 
 #[test]
 fn of_a_flood_the_last_value_wins_and_every_trigger_counts() {
-    let mut b = Bench::new(
-        "- {control: cc 1.1, to: fx/blur}\n- {control: note 1.1, to: playback/next}\n",
-    );
+    let mut b =
+        Bench::new("- {control: cc 1.1, to: fx/blur}\n- {control: note 1.1, to: playback/next}\n");
     let Bench { core, parser, decoder, now, .. } = &mut b;
     for i in 0..1000u32 {
         // A thousand a second.
         *now += Duration::from_millis(1);
         let bytes = [0xB0, 1, (i % 100) as u8, 0x90, 1, 100, 1, 0];
-        parser.feed(&bytes, |m| decoder.decode(m, |e| core.hear(0, &e, *now)));
+        parser.feed(&bytes, |m| core.hear(0, &decoder.events(m), *now));
     }
     assert!(!b.core.tick(b.now + Duration::from_millis(5)));
     assert!((b.number(ParamId::Blur) - 99.0 / 127.0).abs() < 1e-3);
@@ -209,8 +210,12 @@ fn devices_show_what_is_and_each_change_once() {
     let mut shown = b.shown();
     shown.sort();
     let all = [
-        vec![0x90, 36, 1], vec![0x90, 39, 0], vec![0x90, 40, 0], vec![0xB0, 1, 0],
-        vec![0xB0, 2, 0], vec![0xB0, 34, 0],
+        vec![0x90, 36, 1],
+        vec![0x90, 39, 0],
+        vec![0x90, 40, 0],
+        vec![0xB0, 1, 0],
+        vec![0xB0, 2, 0],
+        vec![0xB0, 34, 0],
     ];
     assert_eq!(shown, all, "the whole state when it is connected");
     assert!(b.shown().is_empty());

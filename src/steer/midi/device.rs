@@ -46,15 +46,20 @@ pub fn devices(systems: &[(&str, Vec<Port>)], wanted: &[String]) -> Vec<Found> {
             });
             groups[place].1[usize::from(!port.input)].push(port);
         }
+        if *system == "JACK" {
+            join_halves(&mut groups);
+        }
         for (_, [inputs, outputs]) in groups {
             let count = inputs.len().max(outputs.len());
             for i in 0..count {
                 let (input, output) = (inputs.get(i).copied(), outputs.get(i).copied());
                 let Some(either) = input.or(output) else { continue };
                 let name = match count {
-                    1 => either.device.clone(),
-                    _ => without_number(&either.name).to_owned(),
-                };
+                    // The shorter of both, should they differ.
+                    1 => [input, output].into_iter().flatten().map(|p| p.device.clone()).min(),
+                    _ => Some(without_number(&either.name).to_owned()),
+                }
+                .unwrap_or_default();
                 found.push(Found { name, input: input.cloned(), output: output.cloned() });
             }
         }
@@ -75,6 +80,28 @@ pub fn devices(systems: &[(&str, Vec<Port>)], wanted: &[String]) -> Vec<Found> {
         }
     }
     found
+}
+
+/// Many programs open their two ports under one name, of which JACK makes `pads` and `pads-01`.
+fn join_halves(groups: &mut Vec<(&str, [Vec<&Port>; 2])>) {
+    let mut i = 0;
+    while i < groups.len() {
+        let (key, [inputs, outputs]) = &groups[i];
+        let half = key.strip_suffix("-01").filter(|_| inputs.len() + outputs.len() == 1);
+        let other = half.and_then(|half| groups.iter().position(|(key, _)| *key == half));
+        let fits = |(_, [a, b]): &(&str, [Vec<&Port>; 2])| {
+            a.len() == outputs.len() && b.len() == inputs.len()
+        };
+        match other.filter(|other| fits(&groups[*other])) {
+            Some(other) => {
+                let (_, [inputs, outputs]) = groups.remove(i);
+                let other = if other > i { other - 1 } else { other };
+                groups[other].1[0].extend(inputs);
+                groups[other].1[1].extend(outputs);
+            }
+            None => i += 1,
+        }
+    }
 }
 
 /// A port's name without ALSA's number of the day, ` 20:0`.
@@ -118,12 +145,14 @@ mod tests {
         let jack = vec![
             port("pads:out", "pads", true),
             port("pads:in", "pads", false),
+            port("rt:out", "rt", true),
+            port("rt-01:in", "rt-01", false),
             port("a2j:nano [20] (capture)", "a2j", true),
         ];
         let systems = [("ALSA", alsa), ("JACK", jack)];
         assert_eq!(
             names(&systems, &[]),
-            ["nano", "nano #2", "iface:iface MIDI 1", "iface:iface MIDI 2", "pads"]
+            ["nano", "nano #2", "iface:iface MIDI 1", "iface:iface MIDI 2", "pads", "rt"]
         );
         let all = devices(&systems, &[]);
         assert_eq!(all[0].output.as_ref().unwrap().name, "nano:nano CTRL 20:0");
@@ -131,6 +160,6 @@ mod tests {
         assert!(all[2].output.is_some() && all[3].output.is_none() && all[4].output.is_some());
         assert_eq!(names(&systems, &["PADS", "slider"]), ["nano", "nano #2", "pads"]);
         assert_eq!(names(&systems, &["through"]), ["Midi Through"]);
-        assert_eq!(names(&systems[1..], &[]), ["pads", "a2j"], "without ALSA they are real");
+        assert_eq!(names(&systems[1..], &[]), ["pads", "rt", "a2j"], "without ALSA they are real");
     }
 }

@@ -161,6 +161,21 @@ impl fmt::Display for Event {
     }
 }
 
+/// What one message means: what it is, and what it completes.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    list: [Event; 3],
+    count: usize,
+}
+
+impl std::ops::Deref for Events {
+    type Target = [Event];
+
+    fn deref(&self) -> &[Event] {
+        &self.list[..self.count]
+    }
+}
+
 /// The numbered parameter that data is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Selected {
@@ -205,6 +220,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
+    /// All that a message means.
+    pub fn events(&mut self, message: Short) -> Events {
+        let mut events = Events { list: [Event::new(Control::Bend(0), 0); 3], count: 0 };
+        self.decode(message, |event| {
+            // A data entry is a controller, half of a pair, and a numbered parameter: all three.
+            if let Some(place) = events.list.get_mut(events.count) {
+                *place = event;
+                events.count += 1;
+            }
+        });
+        events
+    }
+
     /// Calls `told` for what a message is, and for what it completes.
     pub fn decode(&mut self, message: Short, mut told: impl FnMut(Event)) {
         let Short { kind, channel, a, b } = message;
@@ -352,14 +380,32 @@ mod tests {
     #[test]
     fn controls_are_read_as_they_are_shown() {
         for text in [
-            "cc 1.21", "cc14 16.31", "nrpn 1.300", "rpn 2.0", "note *.36", "poly 1.1", "bend 1",
-            "program 1", "program 1.5", "pressure 3",
+            "cc 1.21",
+            "cc14 16.31",
+            "nrpn 1.300",
+            "rpn 2.0",
+            "note *.36",
+            "poly 1.1",
+            "bend 1",
+            "program 1",
+            "program 1.5",
+            "pressure 3",
         ] {
             assert_eq!(Control::read(text).unwrap().to_string(), text);
         }
-        for bad in ["cc 1", "cc 0.1", "cc 17.1", "cc 1.128", "cc14 1.32", "bend 1.2", "knob 1.1",
-            "", "cc", "cc 1.2 3", "cc 1.x"]
-        {
+        for bad in [
+            "cc 1",
+            "cc 0.1",
+            "cc 17.1",
+            "cc 1.128",
+            "cc14 1.32",
+            "bend 1.2",
+            "knob 1.1",
+            "",
+            "cc",
+            "cc 1.2 3",
+            "cc 1.x",
+        ] {
             assert_eq!(Control::read(bad), None, "{bad}");
         }
     }

@@ -34,9 +34,8 @@ impl Learning {
     /// Takes in what a device sends; returns the binding once it is clear which control is meant.
     pub fn hear(&mut self, device: usize, event: &Event) -> Option<Binding> {
         let control = event.control;
-        let made = |mode, encoding| {
-            Some(Binding { encoding, ..Binding::new(control, self.param, mode) })
-        };
+        let made =
+            |mode, encoding| Some(Binding { encoding, ..Binding::new(control, self.param, mode) });
         match control {
             Control::Note(..) if event.value > 0 => return self.button(control),
             Control::ProgramOf(..) => return self.button(control),
@@ -191,7 +190,9 @@ mod tests {
     #[test]
     fn the_sort_of_control_is_told_from_how_it_moves() {
         let zoom = |bytes: &[u8]| learn("/fx/zoom", bytes);
-        let is = |control: &str, mode: &str| format!("{{control: {control}, to: fx/zoom, mode: {mode}}}");
+        let is = |control: &str, mode: &str| {
+            format!("{{control: {control}, to: fx/zoom, mode: {mode}}}")
+        };
         assert_eq!(zoom(&[0xB0, 21, 64, 21, 65, 21, 66]), "unclear", "it trembles");
         assert_eq!(zoom(&[0xB0, 21, 64, 22, 1, 21, 65, 21, 67]), is("cc 1.21", "absolute"));
         assert_eq!(zoom(&[0xB0, 21, 10, 60]), "unclear");
@@ -220,6 +221,8 @@ mod tests {
         assert!(learn("/fx/blackout", &button).contains("cc 1.41, to: fx/blackout, mode: toggle"));
         assert!(learn("/fx/flash", &button).contains("mode: trigger"));
         assert!(learn("/fx/flash", &[0x90, 1, 1]).contains("mode: trigger"));
-        assert!(learn("/fx/mirror", &[0xC0, 4]).contains("program 1.4, to: fx/mirror, mode: toggle"));
+        assert!(
+            learn("/fx/mirror", &[0xC0, 4]).contains("program 1.4, to: fx/mirror, mode: toggle")
+        );
     }
 }

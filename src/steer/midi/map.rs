@@ -55,6 +55,23 @@ impl Map {
     }
 }
 
+/// The maps for a port of these names: those that are `wanted`, else the user's that say so, else a
+/// shipped one, else the generic one.
+pub fn chosen<'m>(maps: &'m [Map], wanted: &[String], names: &[&str]) -> Vec<&'m Map> {
+    let fits: Vec<&Map> = maps.iter().filter(|map| map.is_for(names)).collect();
+    let only = |is: &dyn Fn(&Map) -> bool| -> Vec<&Map> {
+        fits.iter().copied().filter(|map| is(map)).collect()
+    };
+    if !wanted.is_empty() {
+        return only(&|map| wanted.contains(&map.name));
+    }
+    let says_so = |map: &Map| !map.matches.is_empty();
+    let users = only(&|map| says_so(map) && !map.shipped);
+    let shipped = only(&|map| says_so(map) && map.shipped);
+    let generic = only(&|map| map.name == GENERIC);
+    [users, shipped, generic].into_iter().find(|maps| !maps.is_empty()).unwrap_or_default()
+}
+
 /// Whether a part of a name is in one of the names; upper and lower case are the same.
 pub fn named(part: &str, names: &[&str]) -> bool {
     let part = part.to_lowercase();
@@ -243,11 +260,9 @@ impl Lamp {
         let follows = binding.mode.follows() && !control.is_button() && !lamp;
         match self.follow.unwrap_or(follows) {
             true => Feedback::Follow(control),
-            false => Feedback::Lamp {
-                control,
-                on: self.on.unwrap_or(127),
-                off: self.off.unwrap_or(0),
-            },
+            false => {
+                Feedback::Lamp { control, on: self.on.unwrap_or(127), off: self.off.unwrap_or(0) }
+            }
         }
     }
 }
@@ -276,9 +291,9 @@ fn ends(param: &Param, range: &[String]) -> Result<(f32, f32), String> {
     let end = |text: &str| -> Result<f32, String> {
         if let Some(share) = text.strip_suffix('%') {
             let share = share.trim().parse::<f32>().ok().filter(|s| (0.0..=100.0).contains(s));
-            return share.map(|share| param.at(share / 100.0)).ok_or_else(|| {
-                format!("found {text:?}, allowed: 0% to 100%")
-            });
+            return share
+                .map(|share| param.at(share / 100.0))
+                .ok_or_else(|| format!("found {text:?}, allowed: 0% to 100%"));
         }
         match admitted(param, text).map_err(|error| error.to_string())? {
             Value::Number(number) => Ok(number),
@@ -396,13 +411,23 @@ mod tests {
     #[test]
     fn all_that_is_wrong_is_said_with_line_and_nearest_name() {
         for (bindings, says) in [
-            ("- {control: cc 1.21, to: fx/zom}\n", "test.yaml:2: bindings[0].to: no parameter \
-              /fx/zom; did you mean /fx/zoom?"),
-            ("- {control: cc 1.21, to: fx/zoom}\n- {control: cc 1.21, to: fx/hue}\n",
-             "test.yaml:3: bindings[1]: cc 1.21 is bound at line 2 already, to /fx/zoom"),
-            ("- {control: \"cc *.2\", to: fx/zoom}\n- {control: cc 3.2, to: fx/hue}\n",
-             "bound at line 2"),
-            ("- {control: knob 3, to: fx/zoom}\n", "control: found \"knob 3\", allowed: cc CHANNEL"),
+            (
+                "- {control: cc 1.21, to: fx/zom}\n",
+                "test.yaml:2: bindings[0].to: no parameter \
+              /fx/zom; did you mean /fx/zoom?",
+            ),
+            (
+                "- {control: cc 1.21, to: fx/zoom}\n- {control: cc 1.21, to: fx/hue}\n",
+                "test.yaml:3: bindings[1]: cc 1.21 is bound at line 2 already, to /fx/zoom",
+            ),
+            (
+                "- {control: \"cc *.2\", to: fx/zoom}\n- {control: cc 3.2, to: fx/hue}\n",
+                "bound at line 2",
+            ),
+            (
+                "- {control: knob 3, to: fx/zoom}\n",
+                "control: found \"knob 3\", allowed: cc CHANNEL",
+            ),
             ("- {to: fx/zoom}\n", "bindings[0].control: is missing"),
             ("- {control: cc 1.1, to: fx/zoom, range: [0, 2]}\n", "0 is out of range"),
             ("- {control: cc 1.1, to: fx/zoom, mode: trigger}\n", "is no trigger"),

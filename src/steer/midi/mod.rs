@@ -14,6 +14,7 @@ pub mod device;
 pub mod event;
 mod feedback;
 pub mod learn;
+pub mod listen;
 pub mod map;
 pub mod parse;
 mod ports;
@@ -29,7 +30,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde::Serialize;
 
 use self::deck::Core;
-use self::event::Event;
+use self::event::Events;
 use self::system::System;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
@@ -37,7 +38,7 @@ use crate::base::telemetry::MidiStatus;
 use crate::config::{Midi as Settings, MidiUse};
 use crate::param::{self, Board};
 
-/// Events that may wait. When it is full further ones are lost, and counted: by then the thread
+/// Messages that may wait. When it is full further ones are lost, and counted: by then the thread
 /// that takes them has stood still for seconds.
 const EVENTS: usize = 8192;
 /// How often devices are shown what has changed.
@@ -47,10 +48,10 @@ const TICK: Duration = Duration::from_millis(4);
 /// Where nothing is shown and nothing waits.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// An event on its way.
+/// A message on its way.
 struct Heard {
     device: usize,
-    event: Event,
+    events: Events,
     /// By the show's clock.
     at: Duration,
 }
@@ -318,7 +319,7 @@ fn take(handle: &Handle, heard: &Receiver<Heard>, clock: &dyn Clock) {
         };
         let mut core = lock(&handle.core);
         for one in first.into_iter().chain(heard.try_iter().take(EVENTS)) {
-            core.hear(one.device, &one.event, one.at);
+            core.hear(one.device, &one.events, one.at);
         }
         let now = clock.now();
         let waits = core.tick(now);

@@ -127,10 +127,7 @@ mod tests {
         let bytes = [0xB0, 0xF8, 21, 64, 21, 0xFE, 65, 0xC3, 5, 6, 0x90, 36, 0];
         let program = |a| Short { kind: 0xC0, channel: 4, a, b: 0 };
         let note = Short { kind: 0x90, channel: 1, a: 36, b: 0 };
-        assert_eq!(
-            parse(&bytes),
-            [cc(1, 21, 64), cc(1, 21, 65), program(5), program(6), note]
-        );
+        assert_eq!(parse(&bytes), [cc(1, 21, 64), cc(1, 21, 65), program(5), program(6), note]);
     }
 
     #[test]

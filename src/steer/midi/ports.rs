@@ -86,7 +86,8 @@ impl Ports {
         self.close_what_is_gone(&found, &there);
         for (system, ports) in there.iter().enumerate() {
             let ours = |open: &Open| open.found.is_none() && open.system == system;
-            if ports.is_some() && self.systems[system].has_virtual() && !self.open.iter().any(ours) {
+            if ports.is_some() && self.systems[system].has_virtual() && !self.open.iter().any(ours)
+            {
                 self.open_virtual(system);
             }
         }
@@ -198,11 +199,10 @@ impl Ports {
             let before = parser.stray;
             parser.feed(bytes, |message| {
                 counters.messages.add(1);
-                decoder.decode(message, |event| {
-                    if heard.try_send(Heard { device, event, at }).is_err() {
-                        counters.lost.add(1);
-                    }
-                });
+                let events = decoder.events(message);
+                if heard.try_send(Heard { device, events, at }).is_err() {
+                    counters.lost.add(1);
+                }
             });
             counters.stray.add(parser.stray - before);
         })

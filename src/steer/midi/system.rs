@@ -106,7 +106,8 @@ macro_rules! midir_system {
                     (!ours).then(|| Port { id, name, device, key, input: is_input })
                 };
                 let inputs = input.ports();
-                let inputs = inputs.iter().filter_map(|p| port(p.id(), input.port_name(p).ok(), true));
+                let inputs =
+                    inputs.iter().filter_map(|p| port(p.id(), input.port_name(p).ok(), true));
                 let outputs = output.ports();
                 let outputs =
                     outputs.iter().filter_map(|p| port(p.id(), output.port_name(p).ok(), false));
@@ -205,8 +206,7 @@ mod jack {
         let server = std::env::var("JACK_DEFAULT_SERVER").unwrap_or_else(|_| "default".into());
         // Without the library there is nobody to ask, and midir would panic.
         let answers = |socket: PathBuf| UnixStream::connect(socket).is_ok();
-        (sockets(&server).into_iter().any(answers) || is_pipewire())
-            && jack_sys::library().is_ok()
+        (sockets(&server).into_iter().any(answers) || is_pipewire()) && jack_sys::library().is_ok()
     }
 
     /// Where a server listens: `jack_SERVER_USER_0`.

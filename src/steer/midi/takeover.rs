@@ -108,8 +108,7 @@ impl Grip {
     pub fn scale(&mut self, to: f32, value: f32) -> Option<f32> {
         let last = self.last.replace(to)?;
         self.held = true;
-        let (left, rest) =
-            if to > last { (1.0 - last, 1.0 - value) } else { (-last, -value) };
+        let (left, rest) = if to > last { (1.0 - last, 1.0 - value) } else { (-last, -value) };
         if to == last || left == 0.0 {
             return None;
         }
