@@ -438,13 +438,13 @@ fn without_midi_a_show_goes_on_and_a_wrong_map_is_said() {
         command
     };
     let live = ["-w", "w", "-o", "out", "live", "--listen", "127.0.0.1:0"];
-    let mut show = Show::start(nowhere(stage.vfaq(&[&live[..], &["--midi", "on"]].concat())));
+    let mut show = Show::start(nowhere(stage.vfaq(&[&live[..], &["--midi", "on"][..]].concat())));
     show.line("bad.yaml:2: bindings[0].to: no parameter /fx/zom; did you mean /fx/zoom?");
     if !std::path::Path::new("/dev/snd/seq").exists() {
         show.until_state("a warning", |state| state["warnings"].to_string().contains("MIDI"));
     }
     show.stop();
-    let mut show = Show::start(nowhere(stage.vfaq(&[&live[..], &["--midi", "off"]].concat())));
+    let mut show = Show::start(nowhere(stage.vfaq(&[&live[..], &["--midi", "off"][..]].concat())));
     show.until_state("on air", |state| state["frames"]["rendered"].as_u64() > Some(0));
     assert_eq!(midi(&show)["ports"], json!([]));
     let answer = show.post_json("/api/v1/midi/learn", &json!({"address": "/fx/zoom"}));

@@ -127,14 +127,14 @@ fn hear(
     ports: &[String],
     patience: Option<Duration>,
     mut done: impl FnMut(Message) -> bool,
-) -> Result<bool> {
+) -> Result<()> {
     let (heard_tx, heard) = bounded(WAITING);
     let mut listener = Listener::new(system::systems(), ports.to_vec(), heard_tx);
     let (signal_tx, signals) = bounded(4);
     watch_signals(signal_tx)?;
     let looks = crossbeam_channel::tick(LOOK_EVERY);
     let over = patience.map_or_else(never, crossbeam_channel::after);
-    let mut look = |listener: &mut Listener| {
+    let look = |listener: &mut Listener| {
         for line in listener.look() {
             tell(&line);
         }
@@ -146,13 +146,14 @@ fn hear(
     loop {
         crossbeam_channel::select! {
             recv(heard) -> message => match message {
-                Ok(message) if done(message) => return Ok(true),
-                Ok(_) => {}
-                Err(_) => return Ok(false),
+                Ok(message) => if done(message) {
+                    return Ok(());
+                },
+                Err(_) => return Ok(()),
             },
             recv(looks) -> _ => look(&mut listener),
-            recv(over) -> _ => return Ok(false),
-            recv(signals) -> _ => return Ok(false),
+            recv(over) -> _ => return Ok(()),
+            recv(signals) -> _ => return Ok(()),
         }
     }
 }
