@@ -37,7 +37,9 @@ impl Jack {
 
     fn of_name(name: String) -> Option<Jack> {
         let mut command = Command::new("jackd");
-        command.args(["--no-realtime", "-d", "dummy", "-r", "48000", "-p", "512"]);
+        // Long periods: a busy machine is late for short ones, and JACK goes on without whoever is
+        // late, and what they sent.
+        command.args(["--no-realtime", "-d", "dummy", "-r", "48000", "-p", "4096"]);
         command.env("JACK_DEFAULT_SERVER", &name).stdout(Stdio::null()).stderr(Stdio::null());
         let child = match command.spawn() {
             Ok(child) => child,
