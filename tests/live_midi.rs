@@ -221,6 +221,8 @@ fn until_connected(show: &mut Show, name: &str, connected: bool) {
         let port = midi["ports"].as_array().unwrap().iter().find(|p| p["name"] == name)?;
         (port["connected"] == connected).then_some(())
     });
+    // JACK takes a connection up with one of its next periods.
+    std::thread::park_timeout(Duration::from_millis(400));
 }
 
 fn until_value(show: &mut Show, address: &str, wanted: f64) {
@@ -391,13 +393,14 @@ fn messages_are_shown_and_learned_without_a_show() {
         let mut command = jack.vfaq(stage.vfaq(arguments));
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("vfaq");
-        // It says so once it listens.
+        // It says so once it listens; see `until_connected`.
         let mut said = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         while !line.contains("listening to pads") {
             line.clear();
             assert!(said.read_line(&mut line).unwrap() > 0, "it ended");
         }
+        std::thread::park_timeout(Duration::from_millis(400));
         (child, said)
     };
     let (child, _said) = spawn(&["midi", "monitor", "-p", "PADS", "--count", "3"]);

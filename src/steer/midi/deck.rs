@@ -167,12 +167,19 @@ impl Core {
             }
         };
         let device = &mut self.devices[at];
-        (device.system, device.input, device.connected) = (system, input, true);
+        (device.system, device.input) = (system, input);
         device.output = out.is_some();
         device.out = out;
         device.told.forget();
         device.told_all = false;
         Ok((at, said))
+    }
+
+    /// All of a device is open.
+    pub fn is_open(&mut self, at: usize) {
+        if let Some(device) = self.devices.get_mut(at) {
+            device.connected = true;
+        }
     }
 
     /// Binds what the maps for a device say; the first that binds a control wins.

@@ -188,7 +188,9 @@ impl Ports {
             let out = lock(&self.handle.core).gone(device, self.clock.now());
             drop(out);
         }
-        Ok((device, opened?))
+        let input = opened?;
+        lock(&self.handle.core).is_open(device);
+        Ok((device, input))
     }
 
     /// What becomes of a device's bytes; it starts from nothing with each connection.
