@@ -45,7 +45,9 @@ pub struct Ports {
     open: Vec<Open>,
     /// What could not be opened, and was told of.
     told: Vec<String>,
-    /// Devices that were open once.
+    /// Devices that were seen and are not open.
+    seen: Vec<Found>,
+    /// Devices that were open once and are not.
     away: Vec<String>,
 }
 
@@ -68,6 +70,7 @@ impl Ports {
             counters,
             open: Vec::new(),
             told: Vec::new(),
+            seen: Vec::new(),
             away: Vec::new(),
         }
     }
@@ -92,7 +95,10 @@ impl Ports {
             }
         }
         found.retain(|found| !self.open.iter().any(|open| open.found.as_ref() == Some(found)));
-        for found in found {
+        // What was seen twice: ports of a program come and go one after another, and all of them go
+        // when their system ends.
+        let before = std::mem::replace(&mut self.seen, found.clone());
+        for found in found.into_iter().filter(|found| before.contains(found)) {
             let of = |port: &Port| {
                 there.iter().position(|ports| ports.as_ref().is_some_and(|p| p.contains(port)))
             };
@@ -126,8 +132,10 @@ impl Ports {
             drop(out);
             // A port more or less is no news.
             let is_back = found.iter().any(|device| device.name == open.name);
-            if open.found.is_some() && !is_back {
-                tracing::warn!("MIDI: {} is gone; its bindings are kept", open.name);
+            if open.found.is_some() {
+                if !is_back {
+                    tracing::warn!("MIDI: {} is gone; its bindings are kept", open.name);
+                }
                 self.away.push(open.name);
             }
         }

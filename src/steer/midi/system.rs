@@ -119,6 +119,9 @@ macro_rules! midir_system {
             }
 
             fn open_in(&mut self, port: Option<&Port>, mut on: OnBytes) -> Result<In> {
+                if !$there() {
+                    return Err(failed($name, "it has ended"));
+                }
                 let input = MidiInput::new(CLIENT).map_err(|e| failed($name, e))?;
                 let heard = move |_: u64, bytes: &[u8], (): &mut ()| on(bytes);
                 let opened: std::result::Result<MidiInputConnection<()>, String> = match port {
@@ -141,6 +144,9 @@ macro_rules! midir_system {
             }
 
             fn open_out(&mut self, port: Option<&Port>) -> Result<Box<dyn Out>> {
+                if !$there() {
+                    return Err(failed($name, "it has ended"));
+                }
                 let output = MidiOutput::new(CLIENT).map_err(|e| failed($name, e))?;
                 let opened: std::result::Result<MidiOutputConnection, String> = match port {
                     Some(port) => match output.ports().into_iter().find(|p| p.id() == port.id) {
