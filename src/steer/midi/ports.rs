@@ -160,7 +160,7 @@ impl Ports {
         let kind = self.systems[system].name();
         let taken = self.open.iter().any(|open| open.found.is_none());
         let name = if taken { format!("{CLIENT} ({kind})") } else { CLIENT.to_owned() };
-        match self.open_both(system, &[name.clone()], Some(None), Some(None)) {
+        match self.open_both(system, std::slice::from_ref(&name), Some(None), Some(None)) {
             Ok((device, input)) => {
                 tracing::info!("MIDI: {kind} is there; its port for other programs is {CLIENT}");
                 self.open.push(Open { name, system, found: None, device, _input: input });
