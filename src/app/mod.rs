@@ -42,7 +42,7 @@ use crossbeam_channel::Receiver;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
-use crate::config::BackendKind;
+use crate::config::{BackendKind, MidiUse};
 
 /// What a live show is asked for on the command line.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct LiveOptions {
     pub preset: Option<String>,
     pub listen: Option<Listen>,
     pub osc: Option<Listen>,
+    /// Instead of `live.midi.enabled`.
+    pub midi: Option<MidiUse>,
     pub summary: Option<PathBuf>,
 }
 

@@ -93,6 +93,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
+    crate::steer::midi::check(&config.live.midi, &options.worqspace)?;
     let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
@@ -206,6 +207,9 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
             config.live.osc.listen_is_asked = true;
         }
         None => {}
+    }
+    if let Some(midi) = options.midi {
+        config.live.midi.enabled = midi;
     }
     if let Some(output) = &options.output {
         config.paths.output_dir = output.clone();

@@ -9,7 +9,7 @@ use super::machine;
 use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OscStatus, OutputState,
+    Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OscStatus, OutputState,
     OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
@@ -208,6 +208,8 @@ impl Reporter {
                 latency_ms: sources.board.latency(),
             },
             osc: sources.osc.as_ref().map(|osc| osc()),
+            // Whoever publishes it knows.
+            midi: MidiStatus::default(),
             warnings,
         }
     }

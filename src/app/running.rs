@@ -39,6 +39,7 @@ use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
+use crate::steer::midi::{self, Midi};
 use crate::steer::osc::Osc;
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
@@ -119,6 +120,7 @@ struct Running<'a> {
     /// A file in the project's folder.
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
+    midi: Option<Midi>,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -239,6 +241,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     }
     let journal_thread =
         parts::spawn_journal(shots, receipts, board.clone(), archive.handle(), clock.clone())?;
+    let midi = {
+        let (board, clock) = (board.clone(), clock.clone());
+        Midi::start(&live.midi, &options.worqspace, board, clock, midi::system::systems())?
+    };
+    if let Some(midi) = &midi {
+        desk.set_midi(midi.handle().clone());
+    }
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -401,10 +410,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ending_full: BTreeSet::new(),
         archive_file: project.state_file(),
         generator: making,
+        midi,
         on_status: surroundings.on_status,
         config,
     };
     let ended = running.until_the_end(&surroundings.commands, &own_commands);
+    // Nobody steers a show that has ended.
+    running.midi = None;
 
     // Off air: first the files that the audience keeps, then everything else.
     if let Some(task) = generator_task {
@@ -490,6 +502,7 @@ impl Running<'_> {
                 self.watch_runway();
                 self.watch_outputs();
                 self.watch_encoder(now);
+                self.watch_midi();
                 self.adapt(now);
             }
             if now >= next_status {
@@ -581,7 +594,7 @@ impl Running<'_> {
     }
 
     fn publish(&mut self, now: Duration) -> Status {
-        let status = self.reporter.status(Moment {
+        let mut status = self.reporter.status(Moment {
             now,
             phase: self.director.phase(),
             warnings: self.director.warnings(),
@@ -593,6 +606,7 @@ impl Running<'_> {
             recording: self.recorder.current(),
             outputs: &self.outputs.list(),
         });
+        status.midi = self.midi.as_ref().map(|midi| midi.handle().status()).unwrap_or_default();
         self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));

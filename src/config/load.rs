@@ -449,6 +449,14 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let token_file = s.opt(r, "token_file", text().map(move |t| in_worqspace.join(t)));
     let hosts = s.list(r, "hosts", &[], kind::host_name());
     let osc = osc(r, &mut s);
+    let mut m = s.section(r, "midi");
+    let midi = Midi {
+        enabled: m.get(r, "enabled", "auto", kind::midi()),
+        ports: m.list(r, "ports", &[], text()),
+        maps: m.list(r, "maps", &[], text()),
+        feedback: m.get(r, "feedback", "true", flag()),
+    };
+    m.close(r);
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -475,6 +483,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         token_file,
         hosts,
         osc,
+        midi,
         stand_in,
         keep_awake,
     }

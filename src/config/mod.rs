@@ -5,7 +5,7 @@
 
 pub(crate) mod kind;
 mod load;
-mod name;
+pub(crate) mod name;
 pub mod net;
 pub mod output;
 pub mod preset;
@@ -310,6 +310,26 @@ pub enum AudioSource {
     File(PathBuf),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MidiUse {
+    /// Where there is a MIDI system.
+    Auto,
+    /// And that there is none is a trouble.
+    On,
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Midi {
+    pub enabled: MidiUse,
+    /// Parts of the names of ports; none: all.
+    pub ports: Vec<String>,
+    /// Names of maps; none: by the names of ports.
+    pub maps: Vec<String>,
+    /// Lamps and faders with motors show what is.
+    pub feedback: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
     /// Width and height in pixels; both even.
@@ -342,6 +362,7 @@ pub struct Live {
     /// Names by which the page may be asked for, beside this machine's own addresses.
     pub hosts: Vec<String>,
     pub osc: Osc,
+    pub midi: Midi,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.

@@ -46,6 +46,7 @@ pub enum Topic {
     Encoder,
     /// Something that was asked for was not done.
     Steering,
+    Midi,
 }
 
 /// Something that is to be done.
