@@ -17,6 +17,7 @@ pub mod doctor;
 mod generator;
 pub mod interpolate;
 mod machine;
+mod overlays;
 mod parts;
 mod prepare_show;
 pub mod project_folder;

@@ -14,7 +14,7 @@ use crate::control;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
-use crate::param::Values;
+use crate::param::{ParamId, Values};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -88,7 +88,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
-    let params = starting_params(options)?;
+    let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
     tracing::info!(
@@ -174,8 +174,12 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     }
 }
 
-fn starting_params(options: &LiveOptions) -> Result<Values> {
+fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let mut values = Values::default();
+    values[ParamId::OverlayFade] = config.overlays.fade as f32;
+    for switch in &config.overlays.show {
+        values[*switch] = 1.0;
+    }
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
         for (param, value) in preset.look {

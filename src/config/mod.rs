@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::FrameRate;
+use crate::param::ParamId;
 use kind::Kind;
 
 pub use crate::base::redact::Secret;
@@ -46,6 +47,7 @@ pub struct Config {
     pub cycle: CycleConfig,
     pub llm: Llm,
     pub live: Live,
+    pub overlays: Overlays,
 }
 
 impl Config {
@@ -338,4 +340,24 @@ pub struct Live {
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.
     pub keep_awake: bool,
+}
+
+/// The folder of a worqspace with the pictures that may lie over the show's.
+pub const OVERLAYS_FOLDER: &str = "overlays";
+
+/// What lies over the picture, as it is when a show starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overlays {
+    /// Switches that are on from the start.
+    pub show: Vec<ParamId>,
+    /// File name in `overlays` of the worqspace.
+    pub logo: Option<String>,
+    pub text: Option<String>,
+    /// A text file whose first line says what is playing.
+    pub now_playing_file: Option<PathBuf>,
+    pub qr_url: Option<String>,
+    /// Seconds.
+    pub fade: f64,
+    /// The recording is an encode of its own, with only the overlays that are to be in it.
+    pub clean_recording: bool,
 }

@@ -335,6 +335,8 @@ registry! {
     ScreenTitle "/overlay/screen_title" "Screen title" NAME, 0.0,
         "What it says, instead of its own words.", show();
     ScreenLine "/overlay/screen_line" "Screen line" NAME, 0.0, "A second line.", show();
+    ScreenWhere "/overlay/screen_where" "Screen shows on" Kind::Enum(WHERE), 0.0,
+        "Which pictures have it.";
     OverlayFade "/overlay/fade" "Overlay fade" float(0.0, 10.0), 0.5,
         "How long overlays and screens take to come and go.", unit("s"), smooth(0.0);
     // Presets.

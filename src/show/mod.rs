@@ -44,6 +44,8 @@ pub enum Topic {
     /// The bitrate is lowered.
     Uplink,
     Encoder,
+    /// What lies over the picture.
+    Overlays,
 }
 
 /// Something that is to be done.
