@@ -28,6 +28,17 @@ fn frames_later(show: &mut Show, frames: u64) {
     show.until_state("further frames", |state| rendered(state) >= now + frames);
 }
 
+/// What is said of the machine's speed depends on who else uses it.
+fn assert_no_trouble(state: &Value) {
+    let of_speed = |text: &&Value| {
+        let text = text.as_str().unwrap_or_default();
+        text.starts_with("this machine") || text.starts_with("the generator is behind")
+    };
+    let warnings = state["warnings"].as_array().expect("a list");
+    let trouble: Vec<&Value> = warnings.iter().filter(|text| !of_speed(text)).collect();
+    assert!(trouble.is_empty(), "{trouble:?}");
+}
+
 fn until_warned(show: &mut Show, text: &str) {
     show.until_state(text, |state| state["warnings"].to_string().contains(text));
 }
@@ -103,7 +114,7 @@ fn overlays_and_screens_fade_in_and_out_in_the_recording() {
     set(&show, "screen", "off");
     frames_later(&mut show, 60);
     let state = show.state();
-    assert_eq!(state["warnings"], json!([]), "{state:#}");
+    assert_no_trouble(&state);
     show.stop();
 
     let frames = recording(&stage);
@@ -177,7 +188,7 @@ fn a_clean_recording_is_without_what_is_for_the_stream_alone() {
     });
     frames_later(&mut show, 60);
     let state = show.state();
-    assert_eq!(state["warnings"], json!([]), "{state:#}");
+    assert_no_trouble(&state);
     show.stop();
     kill(Pid::from_raw(receiver.0.id() as i32), Signal::SIGINT).expect("a running process");
     let _ = receiver.0.wait();
@@ -263,7 +274,7 @@ fn what_is_wrong_with_an_overlay_is_said_and_the_show_goes_on() {
     assert_eq!(long.status(), 400);
     frames_later(&mut show, 30);
     let state = show.state();
-    assert_eq!(state["warnings"], json!([]), "{state:#}");
+    assert_no_trouble(&state);
     show.stop();
     assert!(recording(&stage).len() > 100);
 }

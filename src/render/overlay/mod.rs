@@ -81,6 +81,9 @@ impl Item {
 
 const ITEMS: usize = Item::ALL.len();
 
+/// Text keeps this part of the picture's height from its edges.
+const MARGIN: usize = 40;
+
 /// Bits of [`places`].
 pub const STREAM: u8 = 1;
 pub const DISPLAY: u8 = 2;
@@ -264,8 +267,10 @@ impl Overlays {
             if item.is_screen() {
                 opacity = (f32::from(opacity) * self.light).round() as u16;
             }
+            let is_text = matches!(item, Item::Text | Item::NowPlaying);
+            let margin = if is_text { out.y.height / MARGIN } else { 0 };
             if let Some(sprite) = &self.sprites[item as usize] {
-                sprite.blend(self.cpu, at, opacity, out);
+                sprite.blend(self.cpu, at, margin, opacity, out);
             }
         }
     }

@@ -94,10 +94,18 @@ impl Sprite {
     }
 
     /// Blends it into the picture with its middle at `at` (parts of the picture), but moved in so
-    /// far that it is seen whole, if it fits. Only what it covers is touched.
-    pub(super) fn blend(&self, cpu: Cpu, at: (f32, f32), opacity: u16, out: &mut FrameMut) {
-        let (left, skip_x) = place(at.0, self.width, out.y.width);
-        let (top, skip_y) = place(at.1, self.height, out.y.height);
+    /// far that it is seen whole, and `margin` away from the edges, if it fits. Only what it covers is
+    /// touched.
+    pub(super) fn blend(
+        &self,
+        cpu: Cpu,
+        at: (f32, f32),
+        margin: usize,
+        opacity: u16,
+        out: &mut FrameMut,
+    ) {
+        let (left, skip_x) = place(at.0, self.width, out.y.width, margin);
+        let (top, skip_y) = place(at.1, self.height, out.y.height, margin);
         for (pair, &(first, last)) in self.spans.iter().enumerate().skip(skip_y / 2) {
             let y = top + 2 * pair - skip_y;
             let first = first.max(skip_x);
@@ -137,12 +145,15 @@ fn part<'a>(plane: &'a mut PlaneMut, y: usize, x: usize, width: usize) -> &'a mu
 
 /// Along one axis: where on the canvas something of this size begins, and how much of it is cut
 /// off before that; both even.
-fn place(middle: f32, size: usize, canvas: usize) -> (usize, usize) {
+fn place(middle: f32, size: usize, canvas: usize, margin: usize) -> (usize, usize) {
     let start = (middle * canvas as f32 - size as f32 / 2.0) as i64;
     let most = canvas as i64 - size as i64;
     let even = |x: i64| usize::try_from(x).unwrap_or(0) / 2 * 2;
     match most {
-        0.. => (even(start.clamp(0, most)), 0),
+        0.. => {
+            let margin = (margin as i64).min(most / 2);
+            (even(start.clamp(margin, most - margin)), 0)
+        }
         // Larger than the canvas: its middle shows.
         _ => (0, even(-most / 2)),
     }

@@ -210,7 +210,7 @@ proptest! {
             // One letter is drawn whole, however little room there is.
             prop_assert!(bitmap.width <= width.max(line as usize * 4 + 40), "{}", bitmap.width);
             let mut frame = grey();
-            Sprite::new(&bitmap).blend(Cpu::detect(), (x, y), 256, &mut frame.as_mut());
+            Sprite::new(&bitmap).blend(Cpu::detect(), (x, y), 4, 256, &mut frame.as_mut());
             // Text has no colour.
             prop_assert!(frame.u.iter().all(|u| (90..=128).contains(u)));
         }
