@@ -57,7 +57,7 @@ fn read_qr(luma: &[u8], (width, height): (u32, u32)) -> Option<String> {
 
 /// The preview as the page has it.
 fn preview(show: &Show) -> image::RgbImage {
-    let bytes = show.get("/api/v1/preview.jpg").bytes().unwrap();
+    let bytes = show.get("/preview.jpg").bytes().unwrap();
     image::load_from_memory(&bytes).unwrap().into_rgb8()
 }
 
@@ -126,7 +126,7 @@ fn overlays_and_screens_fade_in_and_out_in_the_recording() {
     println!("{} frames, the code is read in {read}: {first} to {last}", frames.len());
     assert!(first > 20 && last + 60 < frames.len() && read >= 60, "{read} of {first} to {last}");
     // A place in the quiet zone becomes white over some 24 frames, and never darker meanwhile.
-    let quiet = |n: usize| frames[n][(180 - 78) * 640 + 320];
+    let quiet = |n: usize| frames[n][(180 - 66) * 640 + 320];
     let before = quiet(first.saturating_sub(40));
     let full = (first.saturating_sub(40)..last).find(|n| quiet(*n) > 225).expect("white");
     let began =
