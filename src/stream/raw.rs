@@ -201,3 +201,36 @@ impl Tap {
         self.takers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_taker_gets_the_picture_of_its_view() {
+        gst::init().unwrap();
+        let tap = Tap::new();
+        let takers = [View::Stream, View::Display].map(|view| tap.subscribe(4, false, view));
+        assert!(tap.wants(View::Stream) && tap.wants(View::Display) && !tap.wants(View::Recording));
+        let (picture, other) =
+            (gst::Buffer::with_size(1).unwrap(), gst::Buffer::with_size(2).unwrap());
+        let mut others = Others::default();
+        others[View::Display as usize] = Some(other);
+        tap.set_others(&others);
+        for index in 0..2 {
+            let buffer = picture.clone();
+            let (pts_ns, duration_ns, mark) = (0, 0, false);
+            tap.send_picture(&RawPicture { index, pts_ns, duration_ns, mark, buffer });
+        }
+        let got = takers.each_ref().map(|(units, _)| -> Vec<usize> {
+            let size = |unit| match unit {
+                RawUnit::Picture(picture) => picture.buffer.size(),
+                RawUnit::Sound { .. } => 0,
+            };
+            units.try_iter().map(size).collect()
+        });
+        assert_eq!(got, [[1, 1], [2, 1]], "another picture is for one frame");
+        tap.unsubscribe(&takers[1].1);
+        assert!(!tap.wants(View::Display));
+    }
+}

@@ -168,11 +168,6 @@ impl Feed {
     pub fn free(&self) {
         while self.back.try_recv().is_ok() {}
     }
-
-    /// The render thread is gone.
-    pub fn is_full(&self) -> bool {
-        self.to.is_full()
-    }
 }
 
 /// What lies over the picture. Lives on the render thread.

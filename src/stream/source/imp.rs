@@ -262,13 +262,6 @@ impl PushSrcImpl for VfaqSrc {
         }
 
         let hold = overdue_ns > DRAWN_LATE * frame_ns && !run.after_gap;
-        let (mut buffer, mark) = match run.last.as_ref().filter(|_| hold) {
-            Some(last) => {
-                run.setup.counters.held.add(1);
-                (last.copy(), false)
-            }
-            None => run.draw(n)?,
-        };
         let stamp = |buffer: &mut gst::Buffer| {
             let buffer = buffer.make_mut();
             buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
@@ -276,8 +269,15 @@ impl PushSrcImpl for VfaqSrc {
             buffer.set_offset(n);
             buffer.set_offset_end(n + 1);
         };
+        let (mut buffer, mark) = match run.last.as_ref().filter(|_| hold) {
+            Some(last) => {
+                run.setup.counters.held.add(1);
+                run.last_others.iter_mut().flatten().for_each(stamp);
+                (last.copy(), false)
+            }
+            None => run.draw(n, stamp)?,
+        };
         stamp(&mut buffer);
-        run.last_others.iter_mut().flatten().for_each(stamp);
         run.tap.set_others(&run.last_others);
         // A reference, not a copy: shared memory would make the pool throw the buffer away.
         run.last = Some(buffer.clone());
@@ -304,8 +304,13 @@ impl PushSrcImpl for VfaqSrc {
 }
 
 impl Run {
-    /// Draws frame `n` into a buffer of the pool.
-    fn draw(&mut self, n: u64) -> Result<(gst::Buffer, bool), gst::FlowError> {
+    /// Draws frame `n` into a buffer of the pool, and what some views have instead into others, which
+    /// are stamped before they are shared.
+    fn draw(
+        &mut self,
+        n: u64,
+        stamp: impl Fn(&mut gst::Buffer),
+    ) -> Result<(gst::Buffer, bool), gst::FlowError> {
         let pool = self.pool.as_ref().ok_or(gst::FlowError::Flushing)?;
         let mut buffer = pool.acquire_buffer(None)?;
         let clock = gst::SystemClock::obtain();
@@ -331,6 +336,7 @@ impl Run {
                     let mut other = pool.acquire_buffer(None)?;
                     copy_picture(&buffer, &mut other, &self.info)?;
                     with_frame(&mut other, &self.info, |frame| frames.lay_over(view, frame))?;
+                    stamp(&mut other);
                     Some(other)
                 }
             };
