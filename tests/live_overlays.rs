@@ -125,8 +125,8 @@ fn overlays_and_screens_fade_in_and_out_in_the_recording() {
     let read = codes.iter().filter(|code| **code).count();
     println!("{} frames, the code is read in {read}: {first} to {last}", frames.len());
     assert!(first > 20 && last + 60 < frames.len() && read >= 60, "{read} of {first} to {last}");
-    // A place in the quiet zone becomes white over 24 frames, the second half over 12; those in which a busy machine showed
-    // the picture before once more do not count.
+    // A place in the quiet zone becomes white over 24 frames, the second half over 12; those in which
+    // a busy machine showed the picture before once more do not count.
     let quiet = |n: usize| frames[n][(180 - 66) * 640 + 320];
     let offset = stage.events("recording")[0]["frame"].as_u64().unwrap() as usize;
     let held: Vec<(usize, usize)> = stage
@@ -137,8 +137,11 @@ fn overlays_and_screens_fade_in_and_out_in_the_recording() {
         .collect();
     let drawn = |n: &usize| !held.iter().any(|(from, to)| (*from..*to).contains(&(n + offset)));
     let start = first.saturating_sub(60);
-    let full = (start..last).find(|n| quiet(*n) > 225).expect("white");
-    let half = |n: &usize| quiet(*n) < 225 - (225 - quiet(start).min(200)) / 2;
+    let white = (start..last).map(quiet).max().expect("frames");
+    println!("{} before, {white} at its lightest", quiet(start));
+    assert!(white > 200, "{white} is not white");
+    let full = (start..last).find(|n| quiet(*n) > white - 10).expect("white");
+    let half = |n: &usize| quiet(*n) < white - (white - quiet(start).min(white - 30)) / 2;
     let middle = (start..full).rev().find(half).expect("half of it");
     let fading = (middle..full).filter(drawn).count();
     println!("half at {middle}, white at {full}; {fading} pictures between");

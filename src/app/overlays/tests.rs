@@ -1,3 +1,5 @@
+//! Logos, good and bad.
+
 use super::*;
 
 fn png(width: u32, height: u32) -> Vec<u8> {

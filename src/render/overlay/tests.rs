@@ -1,3 +1,5 @@
+//! What is laid over a picture, where, for whom, and how it comes and goes.
+
 use proptest::prelude::*;
 
 use super::text::{Pen, Setting};
