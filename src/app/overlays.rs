@@ -114,10 +114,8 @@ pub fn start(setup: Setup) -> Result<Running> {
     };
     let thread = std::thread::Builder::new()
         .name("overlays".into())
-        .spawn(move || {
-            crate::stream::background_thread();
-            worker.run(&stopped);
-        })
+        // Not in the background: it has little to do, and the performer waits for it.
+        .spawn(move || worker.run(&stopped))
         .map_err(|e| Error::internal("cannot start the overlays").with_source(e))?;
     Ok(Running { stop, thread })
 }
