@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use vfaq::config::{Fit, Interpolation};
 use vfaq::media::{Frame, Motion, MotionKind};
+use vfaq::param::{ParamId, Values};
 use vfaq::render::flow::{Analyser, Quality};
+use vfaq::render::overlay::{self, Bitmap, Item, Sprite, View};
 use vfaq::render::{Layer, Look, Picture, Renderer, preview};
 
 struct Counting;
@@ -98,4 +100,31 @@ fn rendering_allocates_nothing() {
     }
     // So large that both qualities have cells of their own sizes.
     assert_eq!(calls([(1024, 576), (1024, 576)], (480, 270), Fit::Cover), 0);
+}
+
+#[test]
+fn laying_something_over_allocates_nothing_and_frees_nothing() {
+    let canvas = (480, 270);
+    let (mut overlays, feed) = overlay::overlays(canvas);
+    let mut frame = Frame::black(canvas.0, canvas.1);
+    let mut values = Values::default();
+    for id in [ParamId::LogoOn, ParamId::TextOn, ParamId::QrOn, ParamId::NowPlayingOn] {
+        values[id] = 1.0;
+    }
+    let bitmap = Bitmap { width: 60, height: 30, pixels: vec![[0.5; 4]; 1800] };
+    let mut calls = 0;
+    for n in 0..120 {
+        // Every sprite is replaced, by whoever draws them.
+        for item in Item::ALL {
+            assert!(feed.send(item, Some(Sprite::new(&bitmap))));
+        }
+        values[ParamId::Screen] = (n / 40) as f32;
+        let before = CALLS.get();
+        overlays.step(n, &values, 16.7);
+        for view in View::ALL {
+            overlays.draw(view, &mut frame.as_mut());
+        }
+        calls += CALLS.get() - before;
+    }
+    assert_eq!(calls, 0);
 }

@@ -18,6 +18,7 @@ mod generator;
 pub mod interpolate;
 mod library;
 mod machine;
+mod overlays;
 mod parts;
 mod prepare_show;
 mod presets;

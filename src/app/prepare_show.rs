@@ -221,6 +221,10 @@ fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let join = &config.live.join;
     let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
     values[ParamId::Crossfade] = seconds as f32;
+    values[ParamId::OverlayFade] = config.overlays.fade as f32;
+    for switch in &config.overlays.show {
+        values[*switch] = 1.0;
+    }
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
         for (param, value) in &preset.values {

@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
+use super::overlays;
 use super::prepare_show::{Material, Show};
 use super::presets::Presets;
 use super::recorder::Recorder;
@@ -155,7 +156,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         playout_counters.clone(),
         ring_in,
     );
-    let (board, reader) = param::board(show.params, &[]);
+    let (board, reader) = param::board(show.params, &overlays::start_texts(&config.overlays));
+    let (overlays, sprites) = render::overlay::overlays(live.canvas);
     let preview_frame = {
         let (width, height) = render::preview_size(live.canvas);
         Frame::black(width, height)
@@ -168,7 +170,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
-    let settings = EncodeSettings::from(live);
+    let view = overlays::main_view(&config, &show.outputs);
+    let settings = EncodeSettings { view, ..EncodeSettings::from(live) };
     let encodings = Encodings::start(settings, show.encoder, adapt, &effort, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
     let pipeline = {
@@ -183,6 +186,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 params: reader,
                 smoother: Smoother::new(show.params),
                 renderer: Renderer::new(live.canvas, live.fit, live.interpolation, show_effort),
+                overlays,
                 fps: live.fps,
                 frames_to_show,
                 control: picture,
@@ -248,6 +252,17 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     if let Some(midi) = &midi {
         desk.set_midi(midi.handle().clone());
     }
+    let overlays_thread = overlays::start(overlays::Setup {
+        board: board.clone(),
+        sprites,
+        canvas: live.canvas,
+        folder: options.worqspace.join(crate::config::OVERLAYS_FOLDER),
+        now_playing_file: config.overlays.now_playing_file.clone(),
+        main_view: view,
+        outputs: outputs.clone(),
+        notices: notice_tx.clone(),
+        clock: clock.clone(),
+    })?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -430,6 +445,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     drop(running);
     drop(on_air);
     drop(osc);
+    overlays_thread.end();
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);

@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::FrameRate;
+use crate::param::ParamId;
 use kind::Kind;
 
 pub use crate::base::redact::Secret;
@@ -47,6 +48,7 @@ pub struct Config {
     pub cycle: CycleConfig,
     pub llm: Llm,
     pub live: Live,
+    pub overlays: Overlays,
 }
 
 impl Config {
@@ -385,4 +387,24 @@ pub struct Osc {
     /// Somebody wrote these addresses down, so a show without them is not what was asked for.
     pub listen_is_asked: bool,
     pub query_is_asked: bool,
+}
+
+/// The folder of a worqspace with the pictures that may lie over the show's.
+pub const OVERLAYS_FOLDER: &str = "overlays";
+
+/// What lies over the picture, as it is when a show starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overlays {
+    /// Switches that are on from the start.
+    pub show: Vec<ParamId>,
+    /// File name in `overlays` of the worqspace.
+    pub logo: Option<String>,
+    pub text: Option<String>,
+    /// A text file whose first line says what is playing.
+    pub now_playing_file: Option<PathBuf>,
+    pub qr_url: Option<String>,
+    /// Seconds.
+    pub fade: f64,
+    /// The recording is an encode of its own, with only the overlays that are to be in it.
+    pub clean_recording: bool,
 }

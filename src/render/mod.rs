@@ -15,6 +15,7 @@ pub mod flow;
 mod geometry;
 mod kernels;
 mod look;
+pub mod overlay;
 mod preview;
 pub mod retime;
 mod scale;

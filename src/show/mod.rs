@@ -47,6 +47,8 @@ pub enum Topic {
     /// Something that was asked for was not done.
     Steering,
     Midi,
+    /// What lies over the picture.
+    Overlays,
 }
 
 /// Something that is to be done.

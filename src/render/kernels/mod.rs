@@ -134,6 +134,25 @@ impl Cpu {
         }
     }
 
+    /// Blends `src` over `dst`, as much of each value as its `alpha` (of 255) says, and of that so
+    /// much as `opacity` (0 to 256) says. All are equally long.
+    pub fn over(self, src: &[u8], alpha: &[u8], opacity: u16, dst: &mut [u8]) {
+        let (src, alpha) = (&src[..dst.len()], &alpha[..dst.len()]);
+        let opacity = opacity.min(256);
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2 {
+            // SAFETY: the processor has AVX2.
+            done = unsafe { avx2::over(src, alpha, opacity, dst) };
+        }
+        for ((out, &src), &alpha) in dst.iter_mut().zip(src).zip(alpha).skip(done) {
+            let share = (u16::from(alpha) * opacity + 128) >> 8;
+            let sum = u16::from(*out) * (255 - share) + u16::from(src) * share + 128;
+            // Divided by 255, exactly rounded.
+            *out = ((sum + (sum >> 8)) >> 8) as u8;
+        }
+    }
+
     /// Grades a row of luma in place.
     pub fn grade_luma(self, row: &mut [u8], grade: LumaGrade) {
         let mut done = 0;

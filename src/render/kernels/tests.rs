@@ -32,6 +32,22 @@ fn coefs(taps: usize) -> impl Strategy<Value = Vec<i16>> {
 
 proptest! {
     #[test]
+    fn over((src, alpha, below) in (0usize..100).prop_flat_map(|n| (bytes(n), bytes(n), bytes(n))),
+            opacity in 0u16..=256) {
+        let (mut fast, mut plain) = (below.clone(), below.clone());
+        Cpu::detect().over(&src, &alpha, opacity, &mut fast);
+        Cpu::plain().over(&src, &alpha, opacity, &mut plain);
+        prop_assert_eq!(&fast, &plain);
+        for i in 0..src.len() {
+            let share = (f64::from(alpha[i]) * f64::from(opacity) / 256.0).round() / 255.0;
+            let exact = f64::from(below[i]) * (1.0 - share) + f64::from(src[i]) * share;
+            prop_assert!((f64::from(fast[i]) - exact).abs() <= 1.0);
+            prop_assert!(opacity > 0 || fast[i] == below[i]);
+            prop_assert!(opacity < 256 || alpha[i] < 255 || fast[i] == src[i]);
+        }
+    }
+
+    #[test]
     fn combine(rows in (0usize..200).prop_flat_map(|n| [bytes(n), bytes(n), bytes(n), bytes(n)]),
                weights in weights()) {
         let rows = rows.each_ref().map(Vec::as_slice);
