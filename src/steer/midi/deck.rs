@@ -241,7 +241,8 @@ impl Core {
         for event in events {
             is_bound |= self.steer(at, event, received);
         }
-        self.counters.ignored.add(u64::from(!is_bound));
+        let is_ignored = !is_bound && !self.devices[at].takes_part(first.control);
+        self.counters.ignored.add(u64::from(is_ignored));
     }
 
     /// Carries out what a control is bound to; `false`: nothing.
@@ -337,6 +338,21 @@ impl Core {
 }
 
 impl Device {
+    /// Whether a controller is a part of what something is bound to: the coarse half that waits for
+    /// its fine one, or what chooses a numbered parameter.
+    fn takes_part(&self, control: Control) -> bool {
+        let is_bound = |control: Control| {
+            self.index.contains_key(&control) || self.index.contains_key(&control.on(0))
+        };
+        let is_numbered =
+            |control: &Control| matches!(control, Control::Nrpn(..) | Control::Rpn(..));
+        match control {
+            Control::Cc(c, n) if n < 32 && is_bound(Control::Cc14(c, n)) => true,
+            Control::Cc(_, 6 | 38 | 96..=101) => self.index.keys().any(is_numbered),
+            _ => false,
+        }
+    }
+
     fn reindex(&mut self) {
         let places = self.bound.iter().enumerate();
         self.index = places.map(|(place, bound)| (bound.binding.control, place)).collect();

@@ -130,12 +130,8 @@ impl Ports {
             let out = lock(&self.handle.core).gone(open.device, self.clock.now());
             // Closed without anybody waiting for it.
             drop(out);
-            // A port more or less is no news.
-            let is_back = found.iter().any(|device| device.name == open.name);
             if open.found.is_some() {
-                if !is_back {
-                    tracing::warn!("MIDI: {} is gone; its bindings are kept", open.name);
-                }
+                tracing::warn!("MIDI: {} is gone; its bindings are kept", open.name);
                 self.away.push(open.name);
             }
         }
