@@ -21,6 +21,7 @@ async fn every_route_is_there_described_and_documented() {
         let shown = path
             .replace("{address}", "ADDRESS")
             .replace("{cycle}", "N")
+            .replace("{n}", "N")
             .replace("{name}", "NAME")
             .replace("{key}", "KEY");
         assert!(docs.contains(&shown), "docs/http.md does not name {shown}");
@@ -33,6 +34,7 @@ async fn every_route_is_there_described_and_documented() {
         let asked = path
             .replace("{address}", "fx/zoom")
             .replace("{cycle}", "7")
+            .replace("{n}", "1")
             .replace("{name}", "mine")
             .replace("{key}", "1");
         // This desk is ending when it is live.
