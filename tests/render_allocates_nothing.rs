@@ -74,7 +74,8 @@ fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
             hue_deg: 180.0 * wave(13.0),
             // The first frame is not the one with the largest tables.
             zoom: 2.5 + 1.5 * wave(5.0),
-            blackout: n % 40 == 39,
+            blackout: if n % 40 == 39 { 1.0 } else { 0.0 },
+            ..Look::default()
         };
         let phase = n as f32 / 120.0;
         let base = Layer { a: &a, b: &b, phase, motion: Some(&of_base) };

@@ -356,7 +356,7 @@ fn brightness_and_contrast_stay_within_black_and_white() {
 
 #[test]
 fn blackout_is_black() {
-    let out = graded(&busy(99, 51), Look { blackout: true, brightness: 1.0, ..Look::default() });
+    let out = graded(&busy(99, 51), Look { blackout: 1.0, brightness: 1.0, ..Look::default() });
     assert!(out == Frame::black(99, 51));
 }
 
@@ -482,7 +482,7 @@ proptest! {
         let base = Layer { a, b: if over > 1.0 { a } else { b }, phase, motion: None };
         let picture = Picture { base, over: Some((Layer { a: b, b: a, phase: over, motion: None }, amount)) };
         let look = Look {
-            brightness, contrast, saturation, hue_deg: hue * 90.0, zoom, blackout: false,
+            brightness, contrast, saturation, hue_deg: hue * 90.0, zoom, ..Look::default()
         };
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let (stride, chroma_stride) = (w + pad_y, cw + pad_uv);
