@@ -24,6 +24,8 @@ mod scale;
 mod screen;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_effects;
 pub mod warp;
 
 pub use filter::Filter;
@@ -100,8 +102,8 @@ pub struct Renderer {
     row: Vec<u8>,
 }
 
-/// Pictures of 1/60 s after which nothing that was shown before makes a difference that is seen: what
-/// trails keep, and the second that the flash limiter looks back on.
+/// What was shown before that makes no difference any more that is seen: trails keep less than a
+/// hundredth of it, and the flash limiter looks back for a second.
 pub const MEMORY_SECONDS: f64 = 4.0;
 
 impl Renderer {

@@ -111,8 +111,8 @@ fn played_again(seed: u64) {
     start[param::ParamId::Zoom] = 1.5;
     let (board, mut reader) = param::board(start, &[]);
     let mut smoother = Smoother::new(start);
-    let renderer = || Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
-    let mut on_stage = renderer();
+    let mut on_stage = Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
+    on_stage.set_time(FPS, live.flash_limit);
 
     let painted_from = journal::StandIn { prompt: "sea".into(), seed: 7 };
     let mut entries =

@@ -229,14 +229,14 @@ impl Effects {
         self.glow.shrink(&self.now, COARSE);
         let [y, u, v] = self.glow.planes();
         // Outlines shine all over.
-        bright(y, u, v, (0.62 - 0.3 * amount) * (1.0 - edges));
+        bright(y, u, v, (0.55 - 0.3 * amount) * (1.0 - edges));
         let unit = self.now.height as f32 / COARSE as f32 / 144.0;
         self.glow.blur(2.0 * unit);
         copy(&self.glow.small, &mut self.bright);
         self.glow.blur(8.0 * unit);
         super::mix_frames(self.cpu, &mut self.glow.small, &self.bright, 0.5);
         self.glow.grow(COARSE, &mut self.spare.as_mut());
-        let share = (amount * 1.6 * 256.0) as i32;
+        let share = (amount * 2.4 * 256.0) as i32;
         let planes = [
             (&mut self.now.y, &self.spare.y, true),
             (&mut self.now.u, &self.spare.u, false),

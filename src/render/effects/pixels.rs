@@ -172,7 +172,7 @@ impl Pixels {
             }
             let (first, rest) = padded.split_at(width + 2);
             let (second, third) = rest.split_at(width + 2);
-            cpu.steepness([first, second, third], 24, 12, edges);
+            cpu.steepness([first, second, third], 14, 26, edges);
             let line = row_mut(&mut to.y, y);
             line.copy_from_slice(&from.y[y * width..][..width]);
             cpu.outline(line, edges, share_q8);
