@@ -498,7 +498,7 @@ fn the_limiter_leaves_a_calm_show_alone_and_a_blackout_is_black_at_once() {
 fn trails_linger_and_leave_nothing_behind() {
     let light = paint(160, 90, |x, _| [if x < 80.0 { 220.0 } else { 16.0 }, 90.0, 160.0]);
     let dark = flat(160, 90, [16, 128, 128]);
-    for (trails, soon) in [(0.3, 12), (0.6, 50), (1.0, 219)] {
+    for (trails, soon) in [(0.3, 30), (0.6, 70), (1.0, 219)] {
         let mut renderer = new((160, 90));
         let look = |frame| Look { frame, trails, ..Look::default() };
         shoot(&mut renderer, &still(&light), &look(0), (160, 90));
