@@ -255,7 +255,7 @@ fn copy(frame: &Frame, out: &mut FrameMut) {
 
 /// Mixes `share` of `other` into `frame`; both are of one size.
 fn mix_frames(cpu: Cpu, frame: &mut Frame, other: &Frame, share: f32) {
-    let share_q14 = (unit(share) * f32::from(ONE)).round() as i32;
+    let share_q14 = (unit(share) * f32::from(ONE)).round() as i16;
     for (plane, other) in
         [(&mut frame.y, &other.y), (&mut frame.u, &other.u), (&mut frame.v, &other.v)]
     {

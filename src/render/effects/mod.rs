@@ -236,7 +236,7 @@ impl Effects {
         self.glow.blur(8.0 * unit);
         super::mix_frames(self.cpu, &mut self.glow.small, &self.bright, 0.5);
         self.glow.grow(COARSE, &mut self.spare.as_mut());
-        let share = (amount * 2.4 * 256.0) as i32;
+        let share = (amount * 2.4 * 256.0) as i16;
         let planes = [
             (&mut self.now.y, &self.spare.y, true),
             (&mut self.now.u, &self.spare.u, false),
@@ -258,19 +258,22 @@ const COARSE: u32 = 4;
 /// Leaves of a small picture what is lighter than `least`, 0 to 1.
 fn bright(y: PlaneMut, u: PlaneMut, v: PlaneMut, least: f32) {
     let least = (219.0 * least) as i32;
-    let share_q8 = |y: u8| ((i32::from(y) - 16 - least) * 256 / (220 - least)).clamp(0, 256);
+    // By luma: how much of it is left, with 8 fractional bits.
+    let shares: [i32; 256] =
+        std::array::from_fn(|y| ((y as i32 - 16 - least) * 256 / (220 - least)).clamp(0, 256));
     for n in 0..u.height {
         let luma = &y.data[(2 * n).min(y.height - 1) * y.stride..];
         for (i, c) in u.data[n * u.stride..][..u.width].iter_mut().enumerate() {
             let at = n * v.stride + i;
-            let share = share_q8(luma[(2 * i).min(y.width - 1)]);
+            let share = shares[usize::from(luma[(2 * i).min(y.width - 1)])];
             let part = |c: u8| (128 + (((i32::from(c) - 128) * share) >> 8)) as u8;
             (*c, v.data[at]) = (part(*c), part(v.data[at]));
         }
     }
     for n in 0..y.height {
         for p in &mut y.data[n * y.stride..][..y.width] {
-            *p = (16 + (((i32::from(*p) - 16).max(0) * share_q8(*p)) >> 8)).min(235) as u8;
+            let lit = (i32::from(*p) - 16).max(0) * shares[usize::from(*p)];
+            *p = (16 + (lit >> 8)).min(235) as u8;
         }
     }
 }

@@ -22,7 +22,9 @@ pub struct Pixels {
     long: Vec<u8>,
     /// Rows of two pairs of luma, and of two of chroma, that come from elsewhere.
     rows: [Vec<u8>; 6],
+    /// What their chroma adds to luma, and the same for every pixel.
     light: Vec<i16>,
+    lights: Vec<i16>,
 }
 
 impl Pixels {
@@ -34,6 +36,7 @@ impl Pixels {
             long: Vec::new(),
             rows: [const { Vec::new() }; 6],
             light: Vec::new(),
+            lights: Vec::new(),
         }
     }
 
@@ -45,6 +48,7 @@ impl Pixels {
         let long = (width + 2 * beyond(width)).max(3 * (width + 2));
         self.long.resize(long.max(self.long.len()), 0);
         self.light.resize(width.max(self.light.len()), 0);
+        self.lights.resize(width.max(self.lights.len()), 0);
         for row in &mut self.rows {
             row.resize(width.max(row.len()), 0);
         }
@@ -113,6 +117,7 @@ impl Pixels {
         let (width, half) = (luma.width, u.width);
         let [reds_a, reds_b, blues_a, blues_b, cb, cr] = &mut self.rows;
         let (long, light) = (&mut self.long, &mut self.light[..half]);
+        let lights = &mut self.lights[..width];
         let mut moved = |row: &[u8], px: f32, out: &mut [u8]| {
             // A row that is mirrored at its ends, from `beyond` before it.
             let (n, beyond) = (row.len(), beyond(row.len()));
@@ -124,7 +129,7 @@ impl Pixels {
             }
             let at = beyond as f32 - px;
             let from = (at.floor().max(0.0) as usize).min(2 * beyond - 1);
-            let part = ((at - from as f32) * 64.0).round().clamp(0.0, 64.0) as i32;
+            let part = ((at - from as f32) * 64.0).round().clamp(0.0, 64.0) as i16;
             cpu.shift(&long[from..], part, &mut out[..n]);
         };
         for y in 0..u.height {
@@ -138,9 +143,10 @@ impl Pixels {
             moved(v, px / 2.0, cr);
             let (cb, cr) = (&mut cb[..half], &mut cr[..half]);
             cpu.split_light([u, cb], [v, cr], light);
-            cpu.split_luma(row_mut(&mut luma, above), reds_a, blues_a, light);
+            cpu.twice(light, lights);
+            cpu.split_luma(row_mut(&mut luma, above), reds_a, blues_a, lights);
             if below != above {
-                cpu.split_luma(row_mut(&mut luma, below), reds_b, blues_b, light);
+                cpu.split_luma(row_mut(&mut luma, below), reds_b, blues_b, lights);
             }
             let line = |y: usize| &luma.data[y * luma.stride..][..width];
             let here = [line(above), line(below)];
@@ -154,7 +160,7 @@ impl Pixels {
 
     /// Draws the outlines of `from` into `to`: with 1 on black, with less over the picture.
     pub fn outline(&mut self, amount: f32, from: &Frame, to: &mut Frame) {
-        let share_q8 = (amount * 256.0).round() as i32;
+        let share_q8 = (amount * 256.0).round() as i16;
         let cpu = self.cpu;
         let (width, height) = (from.width as usize, from.height as usize);
         let mut to = to.as_mut();

@@ -8,7 +8,7 @@
 
 use std::f32::consts::PI;
 
-use super::super::kernels::map::{Around, BEFORE, BEHIND, Fan, LANES, Line, Way};
+use super::super::kernels::map::{Around, BEFORE, BEHIND, LANES, Line, Turn, Way};
 use super::super::kernels::{CHROMA, Cpu, LUMA, Range};
 use super::super::look::{Look, Mirror, within};
 use super::super::row_mut;
@@ -49,10 +49,17 @@ impl Move {
         let (sin, cos) = (sin / self.zoom, cos / self.zoom);
         let [px, py] = [self.pan[0] * size[0] * self.zoom, self.pan[1] * size[1] * self.zoom];
         let fan = (self.segments >= 2).then(|| {
-            let whole = 2.0 * PI / self.segments as f32;
-            let turn = |angle: f32| [angle.cos(), angle.sin()];
-            let turns = self.segments as usize / 2;
-            Fan { turns, half: turn(whole / 2.0), whole: turn(whole) }
+            let half = PI / self.segments as f32;
+            let direction = |angle: f32| [angle.cos(), angle.sin()];
+            // As many segments as there are on one side, in turns of 8, 4, 2 and 1 of them.
+            [8, 4, 2, 1].map(|segments| match segments <= self.segments / 2 {
+                true => Turn {
+                    border: direction((2 * segments - 1) as f32 * half),
+                    by: direction((2 * segments) as f32 * half),
+                },
+                // Nothing is beyond it.
+                false => Turn::default(),
+            })
         });
         Way {
             fan,

@@ -64,7 +64,7 @@ impl Trails {
     pub fn draw(&mut self, linger: Linger, ticks: f32, placer: &mut Placer, frame: &mut Frame) {
         let longest = LONGEST * linger.amount * linger.amount;
         let keep = (longest / (1.0 + longest)).powf(ticks.min(600.0));
-        let keep_q14 = (keep * 16384.0) as i32;
+        let keep_q14 = (keep * 16384.0) as i16;
         if self.known && keep_q14 > 0 {
             let ticks = ticks.min(60.0);
             let turn = Move {

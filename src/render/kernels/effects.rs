@@ -1,6 +1,9 @@
 //! The inner loops of the effects over rows. Each is written once, in plain Rust, and compiled
 //! twice: as it is, and for AVX2. So both agree to the bit by construction, as nothing here is
 //! rounded in an order that a compiler may choose; a test holds that.
+//!
+//! Factors are 16 bits so that a compiler sees that no sum overflows, and vectors are used also where
+//! overflow is checked for.
 
 use super::{CHROMA, Cpu, LUMA, Range};
 use crate::render::grade::Over;
@@ -58,60 +61,73 @@ rows! {
 
     /// What lingers of `before` is added to `now`: so much of the difference, with 14 fractional
     /// bits. Always rounded towards `now`, so that nothing stays for ever.
-    fn linger(now: &mut [u8], before: &[u8], keep_q14: i32) {
+    fn linger(now: &mut [u8], before: &[u8], keep_q14: i16) {
         for (now, &before) in now.iter_mut().zip(before) {
             let away = i32::from(before) - i32::from(*now);
-            *now = (i32::from(*now) + away * keep_q14 / (1 << 14)) as u8;
+            *now = (i32::from(*now) + away * i32::from(keep_q14) / (1 << 14)) as u8;
         }
     }
 
     /// Light over light, as two projectors on one screen; `share` with 8 fractional bits.
-    fn screen(row: &mut [u8], light: &[u8], share_q8: i32) {
+    fn screen(row: &mut [u8], light: &[u8], share_q8: i16) {
         for (y, &light) in row.iter_mut().zip(light) {
-            let (dark, light) = (235 - i32::from(*y), (i32::from(light) - 16).max(0) * share_q8);
-            *y = clamp(i32::from(*y) + ((dark * light + 28_032) / 56_064), LUMA);
+            let light = ((i32::from(light) - 16).max(0) * i32::from(share_q8)) >> 8;
+            // 299 / 2^16: of the range of luma.
+            let more = ((235 - i32::from(*y)) * light.clamp(0, 1023) * 299 + (1 << 15)) >> 16;
+            *y = clamp(i32::from(*y) + more, LUMA);
         }
     }
 
     /// Adds the colour of `light` to a row of chroma.
-    fn screen_chroma(row: &mut [u8], light: &[u8], share_q8: i32) {
+    fn screen_chroma(row: &mut [u8], light: &[u8], share_q8: i16) {
         for (c, &light) in row.iter_mut().zip(light) {
-            let more = ((i32::from(light) - 128) * share_q8 + 128) >> 8;
+            let more = ((i32::from(light) - 128) * i32::from(share_q8) + 128) >> 8;
             *c = clamp(i32::from(*c) + more, CHROMA);
         }
     }
 
     /// How steep a row of luma is (Sobel), from rows with a pixel more on both sides: what is above
     /// `least`, times `gain` with 4 fractional bits.
-    fn steepness(rows: [&[u8]; 3], least: i32, gain_q4: i32, out: &mut [u8]) {
+    fn steepness(rows: [&[u8]; 3], least: i16, gain_q4: i16, out: &mut [u8]) {
         let n = out.len();
-        let [a, b, c] = rows.map(|row| &row[..n + 2]);
+        // Each row three times: the pixel before, here, and behind.
+        let [a, b, c] = rows.map(|row| [&row[..n], &row[1..][..n], &row[2..][..n]]);
         for i in 0..n {
-            let at = |row: &[u8], x: usize| i32::from(row[i + x]);
-            let across = (at(a, 2) + 2 * at(b, 2) + at(c, 2)) - (at(a, 0) + 2 * at(b, 0) + at(c, 0));
-            let down = (at(c, 0) + 2 * at(c, 1) + at(c, 2)) - (at(a, 0) + 2 * at(a, 1) + at(a, 2));
+            let at = |row: &[u8]| i32::from(row[i]);
+            let right = at(a[2]) + 2 * at(b[2]) + at(c[2]);
+            let left = at(a[0]) + 2 * at(b[0]) + at(c[0]);
+            let below = at(c[0]) + 2 * at(c[1]) + at(c[2]);
+            let above = at(a[0]) + 2 * at(a[1]) + at(a[2]);
             // The length of the gradient, within a few hundredths.
-            let (across, down) = (across.abs(), down.abs());
+            let (across, down) = ((right - left).abs(), (below - above).abs());
             let (more, less) = (across.max(down), across.min(down));
-            let steep = more + ((3 * less) >> 3) - least;
-            out[i] = ((steep.max(0) * gain_q4) >> 4).min(219) as u8;
+            let steep = (more + ((3 * less) >> 3) - i32::from(least)).max(0);
+            out[i] = ((steep * i32::from(gain_q4)) >> 4).min(219) as u8;
         }
     }
 
     /// Luma gives way to its outlines.
-    fn outline(row: &mut [u8], edge: &[u8], share_q8: i32) {
+    fn outline(row: &mut [u8], edge: &[u8], share_q8: i16) {
         for (y, &edge) in row.iter_mut().zip(edge) {
             let away = 16 + i32::from(edge) - i32::from(*y);
-            *y = (i32::from(*y) + ((away * share_q8 + 128) >> 8)) as u8;
+            *y = (i32::from(*y) + ((away * i32::from(share_q8) + 128) >> 8)) as u8;
         }
     }
 
     /// So does chroma: `edge` is that of the luma over it, every other pixel of which counts.
-    fn outline_chroma(row: &mut [u8], edge: &[u8], share_q8: i32) {
-        for (c, &edge) in row.iter_mut().zip(edge.iter().step_by(2)) {
+    fn outline_chroma(row: &mut [u8], edge: &[u8], share_q8: i16) {
+        let share = i32::from(share_q8);
+        let soften = |c: &mut u8, edge: u8| {
             // Up to twice its colour, in full on outlines as bright as half.
-            let gain = 256 - share_q8 + ((share_q8 * i32::from(edge).min(110) * 19) >> 10);
+            let gain = 256 - share + ((share * i32::from(edge.min(110)) * 19) >> 10);
             *c = clamp(128 + (((i32::from(*c) - 128) * gain + 128) >> 8), CHROMA);
+        };
+        let (pairs, last) = edge.as_chunks::<2>();
+        for (c, edge) in row.iter_mut().zip(pairs) {
+            soften(c, edge[0]);
+        }
+        if let (Some(c), Some(edge)) = (row.get_mut(pairs.len()), last.first()) {
+            soften(c, *edge);
         }
     }
 
@@ -137,25 +153,36 @@ rows! {
     }
 
     /// A row from the places `at` on, moved by a part of a pixel (6 fractional bits).
-    fn shift(row: &[u8], part_q6: i32, out: &mut [u8]) {
+    fn shift(row: &[u8], part_q6: i16, out: &mut [u8]) {
         let n = out.len();
-        let row = &row[..n + 1];
+        let (here, next) = (&row[..n], &row[1..][..n]);
+        let part = i32::from(part_q6);
         for i in 0..n {
-            let (a, b) = (i32::from(row[i]), i32::from(row[i + 1]));
-            out[i] = ((a * (64 - part_q6) + b * part_q6 + 32) >> 6) as u8;
+            out[i] = ((i32::from(here[i]) * (64 - part) + i32::from(next[i]) * part + 32) >> 6) as u8;
+        }
+    }
+
+    /// Every value twice.
+    fn twice(row: &[i16], out: &mut [i16]) {
+        let (pairs, last) = out.as_chunks_mut::<2>();
+        for (pair, &value) in pairs.iter_mut().zip(row) {
+            *pair = [value; 2];
+        }
+        if let (Some(out), Some(value)) = (last.first_mut(), row.last()) {
+            *out = *value;
         }
     }
 
     /// A row of luma whose red and blue come from elsewhere: `red` and `blue` are the luma there,
-    /// `chroma` is what [`Cpu::split_light`] says.
+    /// `chroma` is what [`Cpu::split_light`] says, each value twice.
     fn split_luma(row: &mut [u8], red: &[u8], blue: &[u8], chroma: &[i16]) {
         let n = row.len();
-        let (red, blue) = (&red[..n], &blue[..n]);
+        let (red, blue, chroma) = (&red[..n], &blue[..n], &chroma[..n]);
         for i in 0..n {
             let (r, b) = (i32::from(red[i]), i32::from(blue[i]));
             // Kr, Kg and Kb of BT.709 with 12 fractional bits.
             let sum = 871 * r + 2929 * i32::from(row[i]) + 296 * b;
-            let more = i32::from(chroma[i / 2]) << 4;
+            let more = i32::from(chroma[i]) << 4;
             row[i] = clamp((sum + more + 2048) >> 12, LUMA);
         }
     }
@@ -175,12 +202,23 @@ rows! {
 
     /// Chroma of a channel that comes from elsewhere, in place: the luma of two rows there and what
     /// luma has become here; `factor` has 12 fractional bits.
-    fn split_colour(row: &mut [u8], there: [&[u8]; 2], here: [&[u8]; 2], factor_q12: i32) {
-        let [a, b] = there.map(|row| row.iter().step_by(2));
-        let [c, d] = here.map(|row| row.iter().step_by(2));
-        for (((row, (a, b)), c), d) in row.iter_mut().zip(a.zip(b)).zip(c).zip(d) {
-            let away = i32::from(*a) + i32::from(*b) - i32::from(*c) - i32::from(*d);
-            *row = clamp(i32::from(*row) + ((away * factor_q12 + 4096) >> 13), CHROMA);
+    fn split_colour(row: &mut [u8], there: [&[u8]; 2], here: [&[u8]; 2], factor_q12: i16) {
+        let place = |c: &mut u8, there: [u8; 2], here: [u8; 2]| {
+            let sum = |two: [u8; 2]| i32::from(two[0]) + i32::from(two[1]);
+            let away = sum(there) - sum(here);
+            *c = clamp(i32::from(*c) + ((away * i32::from(factor_q12) + 4096) >> 13), CHROMA);
+        };
+        let [(a, a_last), (b, b_last)] = there.map(<[u8]>::as_chunks::<2>);
+        let [(c, c_last), (d, d_last)] = here.map(<[u8]>::as_chunks::<2>);
+        let n = a.len();
+        let (b, c, d) = (&b[..n], &c[..n], &d[..n]);
+        for (i, row) in row.iter_mut().take(n).enumerate() {
+            place(row, [a[i][0], b[i][0]], [c[i][0], d[i][0]]);
+        }
+        if let ([a], [b], [c], [d]) = (a_last, b_last, c_last, d_last)
+            && let Some(row) = row.get_mut(n)
+        {
+            place(row, [*a, *b], [*c, *d]);
         }
     }
 }

@@ -1,27 +1,28 @@
 //! A picture seen at other places: where each pixel comes from, and the pixels there.
 //!
-//! Where is computed in single precision, in plain Rust that is compiled twice (as in `effects`);
-//! what is there is mixed of the four pixels around it, with 6 fractional bits.
+//! Where is computed in single precision, always in the same order; what is there is mixed of the four
+//! pixels around it, with 6 fractional bits.
 
 use super::{Cpu, Range};
 
 /// Pixels that are placed at once; rows of places are as long as a multiple of it.
-pub const LANES: usize = 16;
+pub const LANES: usize = 8;
 /// Fractional bits of places.
 pub const PHASE_BITS: u32 = 6;
 /// Pixels around a plane that is sampled: above and on the left one, below and on the right more.
 pub const BEFORE: usize = 1;
 pub const BEHIND: usize = 4;
 
-/// The fan of a kaleidoscope: mirrors meet in the middle.
-#[derive(Clone, Copy, Debug)]
-pub struct Fan {
-    /// Turns that bring the farthest segment up.
-    pub turns: usize,
-    /// Of half a segment and of a whole one.
-    pub half: [f32; 2],
-    pub whole: [f32; 2],
+/// One of the turns that bring a segment of a kaleidoscope up: what lies beyond a border is turned.
+/// Cosines and sines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    pub border: [f32; 2],
+    pub by: [f32; 2],
 }
+
+/// The turns of a kaleidoscope, the largest first: the rest turns by nothing.
+pub type Fan = [Turn; 4];
 
 /// Where pixels come from: all in pixels of luma. Folded first, then moved.
 #[derive(Clone, Copy, Debug)]
@@ -48,76 +49,36 @@ pub struct Line {
 }
 
 /// Added and taken off again it leaves the nearest whole number.
-const ROUND: f32 = 12_582_912.0;
-
-#[inline(always)]
-fn nearest(x: f32) -> f32 {
-    (x + ROUND) - ROUND
-}
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// Within 0 to `size`, mirrored as often as it takes.
-#[inline(always)]
-fn reflect(x: f32, size: f32, per_two: f32) -> f32 {
-    (x - 2.0 * size * nearest(x * per_two)).abs()
+fn reflect(x: f32, size: f32) -> f32 {
+    (x - 2.0 * size * ((x * (0.5 / size) + ROUND) - ROUND)).abs()
 }
 
-#[inline(always)]
-fn places<const FAN: bool>(way: &Way, line: &Line, xs: &mut [i32], ys: &mut [i32]) {
-    let [a, b, c, d, e, f] = way.matrix;
-    let [width, height] = way.size;
-    let (per_two_x, per_two_y) = (0.5 / width, 0.5 / height);
-    let [scale_x, scale_y] = line.scale;
-    let [offset_x, offset_y] = line.offset;
-    let (xs, _) = xs.as_chunks_mut::<LANES>();
-    let (ys, _) = ys.as_chunks_mut::<LANES>();
-    for (n, (xs, ys)) in xs.iter_mut().zip(ys).enumerate() {
-        let (mut x, mut y) = ([0.0f32; LANES], [line.down; LANES]);
-        for i in 0..LANES {
-            x[i] = line.first + line.step * ((n * LANES + i) as i32 as f32);
-        }
-        if FAN && let Some(fan) = way.fan {
-            // Up is the middle of the first segment.
-            for i in 0..LANES {
-                (x[i], y[i]) = (-y[i], x[i].abs());
-            }
-            let ([half_cos, half_sin], [cos, sin]) = (fan.half, fan.whole);
-            for _ in 0..fan.turns {
-                for i in 0..LANES {
-                    let beyond = y[i] * half_cos - x[i] * half_sin > 0.0;
-                    let (u, v) = (x[i] * cos + y[i] * sin, y[i] * cos - x[i] * sin);
-                    x[i] = if beyond { u } else { x[i] };
-                    y[i] = if beyond { v } else { y[i] };
-                }
-            }
-            for i in 0..LANES {
-                (x[i], y[i]) = (y[i].abs(), -x[i]);
+/// Where the pixel `n` of a line comes from.
+fn place(way: &Way, line: &Line, n: usize) -> [i32; 2] {
+    let (mut x, mut y) = (line.first + line.step * n as f32, line.down);
+    if let Some(fan) = way.fan {
+        // Up is the middle of the first segment.
+        let (mut up, mut side) = (-y, x.abs());
+        for Turn { border: [border_cos, border_sin], by: [cos, sin] } in fan {
+            if side * border_cos - up * border_sin > 0.0 {
+                (up, side) = (up * cos + side * sin, side * cos - up * sin);
             }
         }
-        if way.mirror[0] {
-            for x in &mut x {
-                *x = -x.abs();
-            }
-        }
-        if way.mirror[1] {
-            for y in &mut y {
-                *y = -y.abs();
-            }
-        }
-        for i in 0..LANES {
-            let u = reflect(a * x[i] + b * y[i] + c, width, per_two_x);
-            let v = reflect(d * x[i] + e * y[i] + f, height, per_two_y);
-            let u = (u * scale_x + offset_x) + ROUND;
-            let v = (v * scale_y + offset_y) + ROUND;
-            xs[i] = u.to_bits() as i32 - ROUND.to_bits() as i32;
-            ys[i] = v.to_bits() as i32 - ROUND.to_bits() as i32;
-        }
+        (x, y) = (side.abs(), -up);
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn places_wide<const FAN: bool>(way: &Way, line: &Line, xs: &mut [i32], ys: &mut [i32]) {
-    places::<FAN>(way, line, xs, ys);
+    x = if way.mirror[0] { -x.abs() } else { x };
+    y = if way.mirror[1] { -y.abs() } else { y };
+    let [a, b, c, d, e, f] = way.matrix;
+    let u = reflect(a * x + b * y + c, way.size[0]);
+    let v = reflect(d * x + e * y + f, way.size[1]);
+    let whole = |x: f32, axis: usize| {
+        let at = (x * line.scale[axis] + line.offset[axis]) + ROUND;
+        (at.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32)
+    };
+    [whole(u, 0), whole(v, 1)]
 }
 
 /// A plane with pixels around it: [`BEFORE`] on the left and above, [`BEHIND`] on the right and
@@ -145,16 +106,10 @@ impl Cpu {
         #[cfg(target_arch = "x86_64")]
         if self.avx2 {
             // SAFETY: the processor has AVX2.
-            return unsafe {
-                match way.fan {
-                    Some(_) => places_wide::<true>(way, line, xs, ys),
-                    None => places_wide::<false>(way, line, xs, ys),
-                }
-            };
+            return unsafe { super::avx2_map::places(way, line, xs, ys) };
         }
-        match way.fan {
-            Some(_) => places::<true>(way, line, xs, ys),
-            None => places::<false>(way, line, xs, ys),
+        for (n, (x, y)) in xs.iter_mut().zip(ys).enumerate() {
+            [*x, *y] = place(way, line, n);
         }
     }
 

@@ -261,7 +261,7 @@ proptest! {
     #[test]
     fn effects(
         rows in (0usize..100).prop_flat_map(|n| prop::collection::vec(bytes(n + 2), 8)),
-        part in 0i32..=256,
+        part in 0i16..=256,
     ) {
         let n = rows[0].len() - 2;
         let half = n.div_ceil(2);
@@ -303,7 +303,9 @@ proptest! {
             let mut light = vec![0; half];
             let chroma = [1, 2, 3, 4].map(|i| &rows[i][..half]);
             cpu.split_light([chroma[0], chroma[1]], [chroma[2], chroma[3]], &mut light);
-            cpu.split_luma(&mut a, row(6), row(7), &light);
+            let mut lights = vec![0; n];
+            cpu.twice(&light, &mut lights);
+            cpu.split_luma(&mut a, row(6), row(7), &lights);
             keep(&a);
             cpu.split_colour(&mut u, [row(0), row(1)], [row(2), row(3)], 2660);
             keep(&u);
@@ -318,14 +320,12 @@ proptest! {
         matrix in prop::array::uniform6(-700f32..700.0),
         (width, height) in (1usize..60, 1usize..40),
         mirror in any::<[bool; 2]>(),
-        fan in prop::option::of((1usize..9, -3f32..3.0)),
+        fan in prop::option::of(prop::array::uniform4(prop::array::uniform4(-1f32..=1.0))),
         data in bytes(70 * 50),
         astray in prop::collection::vec(any::<i32>(), 32),
     ) {
-        use map::{Around, Fan, Line, Way};
-        let fan = fan.map(|(turns, angle)| Fan {
-            turns, half: [angle.cos(), angle.sin()], whole: [(2.0 * angle).cos(), (2.0 * angle).sin()],
-        });
+        use map::{Around, Line, Turn, Way};
+        let fan = fan.map(|fan| fan.map(|[a, b, c, d]| Turn { border: [a, b], by: [c, d] }));
         let way = Way { fan, mirror, matrix, size: [width as f32, height as f32] };
         let line = Line {
             first: -20.5, step: 1.0, down: 7.5, scale: [64.0; 2], offset: [32.0; 2],
