@@ -5,10 +5,11 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use vfaq::base::time::FrameRate;
 use vfaq::config::{Fit, Interpolation};
 use vfaq::media::{Frame, Motion, MotionKind};
 use vfaq::render::flow::{Analyser, Quality};
-use vfaq::render::{Layer, Look, Picture, Renderer, preview};
+use vfaq::render::{Layer, Look, Mirror, Picture, Renderer, preview};
 
 struct Counting;
 
@@ -61,21 +62,48 @@ fn calls(sizes: [(u32, u32); 2], canvas: (u32, u32), fit: Fit) -> u64 {
         motion.kind = MotionKind::Moves;
         motion
     });
+    renderer.set_time(FrameRate::whole(60), true);
     let mut before = 0;
-    for n in 0..120 {
+    for n in 0..120u64 {
         if n == 1 {
             before = CALLS.get();
         }
         let wave = |period: f32| (n as f32 / period).sin();
+        // Every second ten frames or so without an effect: each begins and ends more than once.
+        let some = |period: f32| (2.0 * wave(period)).clamp(0.0, 1.0);
         let look = Look {
+            frame: n,
             brightness: wave(7.0),
             contrast: 1.0 + wave(9.0),
             saturation: 1.0 + wave(11.0),
             hue_deg: 180.0 * wave(13.0),
+            gamma: 1.0 + some(5.5),
+            invert: some(6.5),
+            posterise: some(7.5),
+            tint: some(8.5),
+            tint_hue_deg: 0.0,
             // The first frame is not the one with the largest tables.
             zoom: 2.5 + 1.5 * wave(5.0),
+            rotation_deg: 90.0 * some(4.5),
+            pan_x: some(4.0),
+            pan_y: some(3.5),
+            mirror: [Mirror::Off, Mirror::Quad][n as usize / 9 % 2],
+            kaleidoscope: n as u32 % 17,
+            rgb_split: some(9.5),
+            pixelate: some(3.0),
+            scan_lines: some(10.5),
+            glitch: some(2.5),
+            glitch_hit: n % 31 == 30,
+            blur: some(6.0),
+            bloom: some(7.0),
+            edges: some(8.0),
+            trails: some(9.0),
+            trails_zoom: 1.02,
+            trails_rotation_deg: 1.0,
+            strobe_hz: 5.0 * some(12.0),
+            strobe_depth: 0.9,
+            flash: n % 29 == 28,
             blackout: if n % 40 == 39 { 1.0 } else { 0.0 },
-            ..Look::default()
         };
         let phase = n as f32 / 120.0;
         let base = Layer { a: &a, b: &b, phase, motion: Some(&of_base) };

@@ -12,7 +12,7 @@ use crate::archive::journal::{Entry, Event};
 use crate::config::Live;
 use crate::finalize::replay::Source;
 use crate::media::{Clip, ClipDecoder, CycleId, DecodedClip, Frame, Grown, Origin, VideoFormat};
-use crate::param::{self, Change, Op, ParamId, REGISTRY, Smoother, Values};
+use crate::param::{self, Change, Op, REGISTRY, Smoother, Values};
 use crate::playout::{PlayoutCounters, ShotEvent, Timeline, TimelineSettings};
 use crate::ring::{self, Capacity};
 use crate::stream::picture::Receipt;
