@@ -93,8 +93,14 @@ fn main() {
     costs.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut taken: Vec<(f64, &str, &[(P, f32)])> = Vec::new();
     for (more, name, sets) in costs {
-        // One of a kind.
-        let known = |id: P| taken.iter().any(|(_, _, sets)| sets.iter().any(|set| set.0 == id));
+        // One of each pass: what moves the picture is one.
+        let pass = |id: P| match id {
+            P::Rotation | P::Mirror => P::Kaleidoscope,
+            P::Tint => P::Gamma,
+            id => id,
+        };
+        let known =
+            |id: P| taken.iter().any(|(_, _, sets)| sets.iter().any(|set| pass(set.0) == pass(id)));
         if taken.len() < 4 && !sets.iter().any(|set| known(set.0)) {
             taken.push((more, name, sets));
         }

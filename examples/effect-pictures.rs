@@ -83,7 +83,7 @@ fn main() {
         std::fs::write(&path, &bytes).unwrap();
         println!("{} {} bytes", path.display(), bytes.len());
     }
-    std::fs::write(folder.join("sheet.jpg"), jpeg(&sheet, 72).unwrap()).unwrap();
+    std::fs::write(folder.join("sheet.jpg"), jpeg(&sheet, 55).unwrap()).unwrap();
 }
 
 /// White letters in the lower left corner, on black.

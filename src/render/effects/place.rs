@@ -76,6 +76,11 @@ impl Move {
                 size[1] / 2.0 + sin * px - cos * py,
             ],
             size,
+            alike: [
+                matches!(self.mirror, Mirror::LeftRight | Mirror::Quad) || self.segments >= 2,
+                matches!(self.mirror, Mirror::TopBottom | Mirror::Quad) && self.segments < 2
+                    || self.segments >= 2 && self.segments.is_multiple_of(2),
+            ],
         }
     }
 }
@@ -126,15 +131,32 @@ impl Placer {
                 surround(from, to.width, around);
             }
             let line = Line { first: first - width / 2.0, step, down: 0.0, scale, offset };
-            let places = planes[0].1.width.next_multiple_of(LANES);
-            for y in 0..planes[0].1.height {
+            let (columns, rows_of_plane) = (planes[0].1.width, planes[0].1.height);
+            // Chroma lies beside the middle of its pixels, and so has no half like the other.
+            let across = way.alike[0] && n == 0;
+            let down_too = way.alike[1] && (n == 0 || height % 2.0 == 0.0);
+            let made = if across { columns.div_ceil(2) } else { columns };
+            let made_rows = if down_too { rows_of_plane.div_ceil(2) } else { rows_of_plane };
+            let places = made.next_multiple_of(LANES);
+            for y in 0..made_rows {
                 let down = down + rows * y as f32 - height / 2.0;
                 let (xs, ys) = (&mut self.xs[..places], &mut self.ys[..places]);
                 self.cpu.places(way, &Line { down, ..line }, xs, ys);
                 for ((_, to, range), data) in planes.iter_mut().zip(&self.around[n..]) {
                     let (stride, rows) = (to.width + BEFORE + BEHIND, to.height + BEFORE + 1);
                     let plane = Around { data: &data[..stride * rows], stride, rows };
-                    self.cpu.sample(plane, xs, ys, *range, row_mut(to, y));
+                    let row = row_mut(to, y);
+                    self.cpu.sample(plane, xs, ys, *range, &mut row[..made]);
+                    let (left, right) = row.split_at_mut(made);
+                    for (left, right) in left.iter().zip(right.iter_mut().rev()) {
+                        *right = *left;
+                    }
+                }
+            }
+            for (_, to, _) in planes.iter_mut() {
+                for y in made_rows..rows_of_plane {
+                    let from = (rows_of_plane - 1 - y) * to.stride;
+                    to.data.copy_within(from..from + columns, y * to.stride);
                 }
             }
         }

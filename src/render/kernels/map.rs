@@ -34,6 +34,8 @@ pub struct Way {
     pub matrix: [f32; 6],
     /// Of the picture; what lies beyond is mirrored.
     pub size: [f32; 2],
+    /// The left half is the right one mirrored; the upper half the lower one.
+    pub alike: [bool; 2],
 }
 
 /// A row of pixels in one plane.

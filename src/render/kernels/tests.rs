@@ -326,7 +326,7 @@ proptest! {
     ) {
         use map::{Around, Line, Turn, Way};
         let fan = fan.map(|fan| fan.map(|[a, b, c, d]| Turn { border: [a, b], by: [c, d] }));
-        let way = Way { fan, mirror, matrix, size: [width as f32, height as f32] };
+        let way = Way { fan, mirror, matrix, size: [width as f32, height as f32], alike: [false; 2] };
         let line = Line {
             first: -20.5, step: 1.0, down: 7.5, scale: [64.0; 2], offset: [32.0; 2],
         };
