@@ -23,6 +23,9 @@ fn main() {
     use vfaq::param::{ParamId as P, Values};
     use vfaq::render::{Layer, Look, Picture, Renderer};
 
+    /// Milliseconds of an effect, its name and settings.
+    type Cost<'a> = (f64, &'a str, &'a [(P, f32)]);
+
     const CANVAS: (u32, u32) = (1920, 1080);
     const ROUNDS: usize = 7;
     const FRAMES: u64 = 40;
@@ -91,7 +94,7 @@ fn main() {
         costs.push((more, *name, *sets));
     }
     costs.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut taken: Vec<(f64, &str, &[(P, f32)])> = Vec::new();
+    let mut taken: Vec<Cost> = Vec::new();
     for (more, name, sets) in costs {
         // One of each pass: what moves the picture is one.
         let pass = |id: P| match id {
