@@ -178,6 +178,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
         let show_effort = effort.clone();
         let clock = clock.clone();
+        let mut renderer = Renderer::new(live.canvas, live.fit, live.interpolation, show_effort);
+        renderer.set_time(live.fps, live.flash_limit);
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -185,7 +187,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 timeline,
                 params: reader,
                 smoother: Smoother::new(show.params),
-                renderer: Renderer::new(live.canvas, live.fit, live.interpolation, show_effort),
+                renderer,
                 overlays,
                 fps: live.fps,
                 frames_to_show,
