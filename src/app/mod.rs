@@ -19,6 +19,7 @@ pub mod interpolate;
 mod machine;
 mod parts;
 mod prepare_show;
+mod presets;
 pub mod project_folder;
 mod rehearsal;
 mod report;

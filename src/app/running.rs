@@ -15,6 +15,7 @@ use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
+use super::presets::Presets;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
@@ -31,7 +32,7 @@ use crate::control::{self, Desk};
 use crate::cycle::Workshop;
 use crate::llm::Ahead;
 use crate::media::{Clip, Frame, Origin};
-use crate::param::{self, Accepted, Applies, ParamId, Smoother};
+use crate::param::{self, Accepted, Applies, ParamId, Smoother, Value};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
@@ -71,6 +72,8 @@ const RECORDING_ALARM_MB: u64 = 32;
 /// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
 /// the terminal, the page and the journal tell of it to the end.
 const ENCODER_WARNING: Duration = Duration::from_secs(30);
+/// How long it is said why something was not done.
+const REFUSAL_WARNING: Duration = Duration::from_secs(10);
 
 /// A show on air.
 struct Running<'a> {
@@ -90,6 +93,8 @@ struct Running<'a> {
     ready: Receiver<Clip>,
     /// Changes that are not the picture's alone.
     steers: Receiver<Accepted>,
+    presets: Arc<Presets>,
+    refused_at: Option<Duration>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
@@ -205,8 +210,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
     };
     let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let presets = Arc::new(Presets::new(board.clone(), options.worqspace.join("presets")));
+    {
+        let presets = presets.clone();
+        board.check_with(move |param, value| presets.check(param, value));
+    }
     let desk = Arc::new(ShowDesk::new(
         board.clone(),
+        presets.clone(),
         preview_out,
         command_tx,
         archive.handle(),
@@ -251,6 +262,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // On air.
     let session = archive.handle().state().session_id;
     archive.handle().journal(parts::session_start(session, live, painted_from, &show.params));
+    if let Some(name) = &options.preset {
+        presets.begin(name)?;
+    }
     for spec in show.outputs {
         // What is wrong with one is seen on it alone.
         if let Err(error) = outputs.add(spec) {
@@ -355,6 +369,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         notices,
         ready,
         steers,
+        presets,
+        refused_at: None,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
@@ -444,6 +460,10 @@ impl Running<'_> {
                     return Ok(());
                 }
             }
+            if self.refused_at.is_some_and(|at| now >= at + REFUSAL_WARNING) {
+                self.refused_at = None;
+                self.event(Event::Problem(Topic::Steering, None));
+            }
             if now >= next_disk {
                 next_disk = now + DISK_EVERY;
                 self.watch_disk();
@@ -475,8 +495,30 @@ impl Running<'_> {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
-            _ => {}
+            _ => {
+                if let Err(error) = self.carry_out(accepted) {
+                    self.refuse(error.to_string());
+                }
+            }
         }
+    }
+
+    /// What may be refused although it was accepted.
+    fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        match (param.id, value) {
+            (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::UndoRecall, _) => self.presets.undo(from),
+            (ParamId::Morph | ParamId::MorphA | ParamId::MorphB, _) => {
+                self.presets.morph(param, from)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the performer for a while why something was not done.
+    fn refuse(&mut self, why: String) {
+        self.refused_at = Some(self.clock.now());
+        self.event(Event::Problem(Topic::Steering, Some(why)));
     }
 
     fn event(&mut self, event: Event) {
