@@ -229,13 +229,15 @@ impl Passage {
     }
 }
 
-/// The clip whose last picture the first `frames` frames of another grow out of.
+/// The clip out of one of whose pictures the first `frames` frames of another grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grown {
     pub serial: u64,
     pub cycle: CycleId,
     pub reversed: bool,
     pub frames: u32,
+    /// Place of that picture in [`PreparedClip::frames`]; `None`: the last one.
+    pub at: Option<u32>,
 }
 
 /// A clip that is ready for the picture: decoded. The motion in it is found while it waits.
@@ -251,7 +253,7 @@ pub struct PreparedClip {
     pub passages: Vec<Passage>,
     /// Tells it from every other.
     pub serial: u64,
-    /// The clip out of whose last picture its first frames grow.
+    /// The clip out of which its first frames grow.
     pub grown_from: Option<Grown>,
     /// For each frame the passage that leads on from there.
     place: Vec<u32>,

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 
 use super::generator::GeneratorInfo;
+use super::presets::Presets;
 use super::{Command, report};
 use crate::archive;
 use crate::archive::journal::{self, OutputAction};
@@ -14,6 +15,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
 use crate::config::output::OutputSpec;
+use crate::config::preset::{Preset, PresetKind};
 use crate::control::{Desk, OutputChange};
 use crate::media::Frame;
 use crate::param::{self, Board, Change, From, Op, ParamId};
@@ -26,6 +28,7 @@ const QUALITY: u8 = 80;
 pub struct ShowDesk {
     pub status: ArcSwap<Status>,
     board: Arc<Board>,
+    presets: Arc<Presets>,
     preview: Mutex<Preview>,
     commands: Sender<Command>,
     archive: archive::Handle,
@@ -46,6 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl ShowDesk {
     pub fn new(
         board: Arc<Board>,
+        presets: Arc<Presets>,
         preview: triple_buffer::Output<Frame>,
         commands: Sender<Command>,
         archive: archive::Handle,
@@ -55,6 +59,7 @@ impl ShowDesk {
         ShowDesk {
             status: ArcSwap::default(),
             board,
+            presets,
             preview: Mutex::new(Preview { newest: preview, jpeg: None }),
             commands,
             archive,
@@ -175,6 +180,18 @@ impl Desk for ShowDesk {
         };
         self.journal_output(&output, action, source);
         Ok(before)
+    }
+
+    fn presets(&self) -> Vec<Preset> {
+        self.presets.list()
+    }
+
+    fn save_preset(&self, name: &str, kind: PresetKind, title: &str, over: bool) -> Result<Preset> {
+        self.presets.save(name, kind, title, over)
+    }
+
+    fn remove_preset(&self, name: &str) -> Result<()> {
+        self.presets.remove(name)
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {

@@ -2,9 +2,11 @@
 
 mod info;
 pub(super) mod keyframes;
+mod steer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -14,7 +16,7 @@ use crate::archive::{PlayableCycle, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::config::{ChainFrame, Config};
-use crate::cycle::{self, Briq, Made, Order, Previous, Settings, Stage, Workshop};
+use crate::cycle::{self, Briq, Made, Order, Previous, Stage, Workshop};
 use crate::generate::convert::frame_to_rgb;
 use crate::generate::{LookAhead, blocking};
 use crate::media::{Clip, ClipDecoder, CycleId, Origin, VideoFormat};
@@ -32,6 +34,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const STAND_IN_NEEDS: Duration = Duration::from_secs(3);
 
 pub use info::GeneratorInfo;
+pub use steer::Steer;
 
 pub struct Generator {
     pub config: Config,
@@ -43,6 +46,15 @@ pub struct Generator {
     pub runway: Runway,
     pub info: Arc<GeneratorInfo>,
     pub notices: Sender<Notice>,
+    pub steer: Steer,
+    /// What cycles take; outlives a plan.
+    pub look_ahead: Mutex<LookAhead>,
+    /// The next cycle that is not on its way to the picture.
+    pub next_cycle: AtomicU32,
+    /// Of the last cycle on its way to the picture.
+    pub last_briq: Mutex<Option<Briq>>,
+    /// The video of the last cycle is being finished.
+    pub finishing: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }
 
 /// Where a show begins.
@@ -57,16 +69,31 @@ impl Generator {
     /// later session makes it again.
     pub async fn run(self) {
         let base_seed = self.resume.base_seed.or(self.bundle.seed);
-        let chain = Chain {
-            base_seed: base_seed.unwrap_or_else(|| seed_of(&*self.workshop.clock)),
-            previous: self.previous().await,
-            cycle: self.resume.next_cycle,
-        };
+        let base_seed = base_seed.unwrap_or_else(|| seed_of(&*self.workshop.clock));
+        let mut previous = self.previous().await;
+        self.next_cycle.store(self.resume.next_cycle.0, Ordering::Relaxed);
+        let keyframes = self.makes_keyframes();
         let work = async {
-            if self.makes_keyframes() {
-                self.keyframes(chain).await
-            } else {
-                self.chain(chain).await
+            loop {
+                let cycle = CycleId(self.next_cycle.load(Ordering::Relaxed));
+                let chain = Chain { base_seed, previous: previous.clone(), cycle };
+                // What is in the making for an earlier plan is cancelled.
+                tokio::select! {
+                    () = async {
+                        match keyframes {
+                            true => self.keyframes(chain).await,
+                            false => self.chain(chain).await,
+                        }
+                    } => {
+                        // There is nothing more to be made, unless a change asks for it.
+                        self.steer.changed().await;
+                    }
+                    () = self.steer.changed() => {}
+                }
+                self.info.idle();
+                if let Some(cut) = self.replan().await {
+                    previous = Some(cut);
+                }
             }
         };
         // Servers are watched as long as somebody makes use of them.
@@ -90,20 +117,31 @@ impl Generator {
     async fn chain(&self, chain: Chain) {
         let Chain { base_seed, mut previous, mut cycle } = chain;
         let clock = self.workshop.clock.clone();
-        let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
+        if self.has_enough() {
+            return;
+        }
         loop {
             let ahead = self.runway.seconds() + self.preparer.waiting_seconds();
             let ready = self.preparer.has_room() && !self.info.is_paused();
-            if !ready || !look_ahead.should_start(clock.now(), ahead) {
+            let due = match self.steer.is_replacing() {
+                true => self.look_ahead().may_start(clock.now()),
+                false => ready && self.look_ahead().should_start(clock.now(), ahead),
+            };
+            if !due {
                 tokio::time::sleep(TICK).await;
                 continue;
             }
+            self.finished().await;
+            let ordered = self.steer.order((&self.bundle, &self.config), base_seed, cycle.0);
+            let guidance = &ordered.guidance;
             let patience = || self.patience();
             let order = Order {
                 cycle,
-                bundle: &self.bundle,
-                settings: Settings::from(&self.config),
+                bundle: &guidance.bundle,
+                settings: guidance.settings(&self.config),
                 base_seed,
+                seed: Some(guidance.seed),
+                evolves: guidance.evolves,
                 previous: previous.as_ref(),
                 retry_delay: RETRY_DELAY,
                 patience: &patience,
@@ -111,13 +149,13 @@ impl Generator {
             let began = clock.now();
             match self.one(&order).await {
                 Ok(next) => {
-                    look_ahead.made(clock.now() - began);
-                    self.info.expect(look_ahead.expected().unwrap_or_default());
+                    self.steer.made(&ordered);
+                    self.took(clock.now() - began);
                     self.info.generated.add(1);
                     previous = Some(next);
                 }
                 Err(error) => {
-                    if self.gives_up(&error, &mut look_ahead) {
+                    if self.gives_up(&error) {
                         self.info.ended(cycle.0);
                         return;
                     }
@@ -125,8 +163,7 @@ impl Generator {
             }
             self.info.ended(cycle.0);
             cycle = CycleId(cycle.0 + 1);
-            let most = u64::from(self.config.cycle.max_cycles);
-            if most > 0 && self.info.generated.get() >= most {
+            if self.has_enough() {
                 self.notice(Some(self.enough()));
                 return;
             }
@@ -141,7 +178,7 @@ impl Generator {
     }
 
     /// A cycle has failed for good; whether that ends the making of cycles.
-    fn gives_up(&self, error: &Error, look_ahead: &mut LookAhead) -> bool {
+    fn gives_up(&self, error: &Error) -> bool {
         self.info.failed.add(1);
         if !self.config.cycle.continue_on_error {
             self.notice(Some(format!(
@@ -150,9 +187,15 @@ impl Generator {
             )));
             return true;
         }
-        let pause = look_ahead.failed(self.workshop.clock.now());
+        let pause = self.look_ahead().failed(self.workshop.clock.now());
         self.notice(Some(format!("{error}; the next one in {} s", pause.as_secs())));
         false
+    }
+
+    /// Whether all cycles are made that the show may make.
+    fn has_enough(&self) -> bool {
+        let most = u64::from(self.config.cycle.max_cycles);
+        most > 0 && self.info.generated.get() >= most
     }
 
     fn enough(&self) -> String {
@@ -182,7 +225,15 @@ impl Generator {
     fn on_its_way(&self, made: &Made) {
         let clip = made.built.clip.clone();
         // Room was there, and nobody else hands clips over meanwhile.
-        let _ = self.preparer.prepare(Job { clip, origin: Origin::Cycle, reversed: false });
+        *lock(&self.last_briq) = Some(made.briq.clone());
+        self.next_cycle.store(clip.cycle.0 + 1, Ordering::Relaxed);
+        let (revision, replaces) = self.steer.hand_over();
+        let job = Job { clip, origin: Origin::Cycle, reversed: false, revision };
+        if replaces {
+            let _ = self.preparer.replace(job);
+        } else {
+            let _ = self.preparer.prepare(job);
+        }
     }
 
     /// Makes a cycle, sends it on its way to the picture, and archives it.
@@ -193,10 +244,54 @@ impl Generator {
         self.made_again();
         let next = made.previous(self.config.chaining.frame);
         self.on_its_way(&made);
-        if let Err(error) = cycle::finish(&self.workshop, made, &self.config.looping).await {
-            self.notice(Some(missing_video(&error)));
-        }
+        self.finish(made).await;
         Ok(next)
+    }
+
+    /// Has the video of a cycle finished. A new plan does not cancel that.
+    async fn finish(&self, made: Made) {
+        let (workshop, looping) = (self.workshop.clone(), self.config.looping.clone());
+        let notices = self.notices.clone();
+        self.finished().await;
+        let finishing = tokio::spawn(async move {
+            if let Err(error) = cycle::finish(&workshop, made, &looping).await {
+                let text = Some(missing_video(&error));
+                let _ = notices.try_send(Notice { topic: Topic::Generator, text });
+            }
+        });
+        *self.finishing.lock().await = Some(finishing);
+    }
+
+    /// Returns when the video of the last cycle is finished.
+    async fn finished(&self) {
+        let mut finishing = self.finishing.lock().await;
+        if let Some(task) = finishing.as_mut() {
+            let _ = task.await;
+            *finishing = None;
+        }
+    }
+
+    /// Begins a new plan: the picture that the next cycle grows out of. `None`: it goes on as it was.
+    async fn replan(&self) -> Option<Previous> {
+        let look_ahead = self.look_ahead().clone();
+        let cut = self.steer.replan(&look_ahead, &self.preparer, &self.runway).await?;
+        let picture = cut.clip.frames.get(cut.frame as usize)?;
+        Some(Previous {
+            briq: lock(&self.last_briq).clone(),
+            raw: self.workshop.project.raw_clip(cut.clip.clip.cycle),
+            frame: frame_to_rgb(picture),
+        })
+    }
+
+    fn look_ahead(&self) -> MutexGuard<'_, LookAhead> {
+        lock(&self.look_ahead)
+    }
+
+    /// A cycle was made in this time.
+    fn took(&self, took: Duration) {
+        let mut look_ahead = self.look_ahead();
+        look_ahead.made(took);
+        self.info.expect(look_ahead.expected().unwrap_or_default());
     }
 
     /// The frame that the first new cycle grows out of, when a show is resumed.
@@ -215,6 +310,10 @@ impl Generator {
     fn notice(&self, text: Option<String>) {
         let _ = self.notices.try_send(Notice { topic: Topic::Generator, text });
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the raw clip of a cycle for the frame that the next one grows out of.
@@ -259,5 +358,5 @@ pub fn archived(cycle: &PlayableCycle, config: &Config, origin: Origin, reversed
         frames: generation.video_frames,
         prompt: cycle.prompt.as_str().into(),
     };
-    Job { clip, origin, reversed }
+    Job { clip, origin, reversed, revision: 0 }
 }

@@ -19,6 +19,7 @@ pub mod interpolate;
 mod machine;
 mod parts;
 mod prepare_show;
+mod presets;
 pub mod project_folder;
 mod rehearsal;
 mod report;
@@ -28,6 +29,7 @@ mod running;
 pub mod save_as;
 pub mod speeds;
 pub mod status;
+mod steered;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

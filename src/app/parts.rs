@@ -9,9 +9,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::Play;
 use super::generator;
 use super::report::Notice;
+use super::steered::{Arrival, Steered};
 use crate::archive;
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::audio;
+use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::{AudioSource, Config, Live};
@@ -96,6 +98,7 @@ pub fn start_preparing(
     motion: Option<MotionWork>,
     notices: Sender<Notice>,
     ready: Sender<Clip>,
+    archive: archive::Handle,
 ) -> Result<(Preparer, Receiver<()>)> {
     let (running, ended) = bounded(0);
     let outcomes = move |outcome| {
@@ -105,6 +108,12 @@ pub fn start_preparing(
                 // Only a prompt on the screen is lost when the main loop is busy.
                 let _ = ready.try_send(clip);
             }
+            Outcome::Unused(cycle) => archive.journal(JournalEvent::Cycle {
+                cycle: cycle.0,
+                status: journal::CycleStatus::Unused,
+                seconds: None,
+                reason: Some("another came in its place".into()),
+            }),
             Outcome::Failed(clip, error) => {
                 let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
                 let _ = notices.try_send(Notice { topic: Topic::Clip, text });
@@ -167,10 +176,11 @@ pub fn journal_shot(event: ShotEvent) -> journal::Shot {
         fade_frames: event.fade_frames,
         clip: Some(event.clip),
         reversed: event.reversed,
-        grown: event.grown.map(|Grown { cycle, reversed, frames, .. }| journal::Grown {
+        grown: event.grown.map(|Grown { cycle, reversed, frames, at, .. }| journal::Grown {
             cycle: cycle.0,
             reversed,
             frames,
+            at,
         }),
     }
 }
@@ -201,6 +211,16 @@ pub fn journal_change(accepted: &Accepted) -> JournalEvent {
     }
 }
 
+/// The second receipt of a change that applies to cycles.
+fn journal_arrival(arrival: &Arrival) -> JournalEvent {
+    JournalEvent::Steered {
+        generation: arrival.generation,
+        cycle: arrival.applied.cycle.unwrap_or_default(),
+        frame: arrival.applied.frame,
+        seconds: arrival.applied.took.as_secs_f64(),
+    }
+}
+
 /// How the journal begins a session: all that what is on air is made of, beside clips.
 pub fn session_start(
     session: String,
@@ -228,7 +248,8 @@ pub fn session_start(
 pub fn spawn_journal(
     shots: Receiver<ShotEvent>,
     receipts: Receiver<Receipt>,
-    board: Arc<Board>,
+    (board, steered): (Arc<Board>, Arc<Steered>),
+    clock: Arc<dyn Clock>,
     archive: archive::Handle,
 ) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
@@ -241,7 +262,15 @@ pub fn spawn_journal(
             while open > 0 {
                 crossbeam_channel::select! {
                     recv(shots) -> event => match event {
-                        Ok(event) => archive.journal(JournalEvent::Shot(journal_shot(event))),
+                        Ok(event) => {
+                            archive.journal(JournalEvent::Shot(journal_shot(event)));
+                            if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
+                                let now = clock.now();
+                                for arrival in steered.on_air(cycle, event.frame, now, &board) {
+                                    archive.journal(journal_arrival(&arrival));
+                                }
+                            }
+                        }
                         Err(_) => { shots = never_shots(); open -= 1; }
                     },
                     recv(receipts) -> receipt => match receipt {

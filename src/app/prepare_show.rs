@@ -14,7 +14,7 @@ use crate::control;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
-use crate::param::Values;
+use crate::param::{self, ParamId, Value, Values};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -88,7 +88,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
-    let params = starting_params(options)?;
+    let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
     tracing::info!(
@@ -174,12 +174,27 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     }
 }
 
-fn starting_params(options: &LiveOptions) -> Result<Values> {
+/// Parameters begin as the settings say, as far as a fader can stand there; what no fader says is
+/// used all the same, until it is moved.
+fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let mut values = Values::default();
+    let (generation, chaining) = (&config.generation, &config.chaining);
+    for (id, value) in [
+        (ParamId::Denoise, chaining.denoise_strength as f32),
+        (ParamId::Guidance, generation.cfg_scale as f32),
+        (ParamId::Steps, generation.steps as f32),
+        (ParamId::MotionAmount, generation.motion_bucket_id as f32),
+        (ParamId::SeedStep, chaining.seed_step as f32),
+    ] {
+        let (min, max) = param::of(id).range().unwrap_or_default();
+        values[id] = value.clamp(min, max);
+    }
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
-        for (param, value) in preset.look {
-            values[param.id] = value;
+        for (param, value) in &preset.values {
+            if let Value::Number(number) = value {
+                values[param.id] = *number;
+            }
         }
         tracing::info!("preset {}: {}", preset.name, preset.title);
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::generator::GeneratorInfo;
 use super::machine;
 use super::room::Room;
+use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
@@ -54,6 +55,7 @@ pub struct Sources {
     pub motion: Arc<MotionCounters>,
     pub tap: Arc<Tap>,
     pub board: Arc<Board>,
+    pub steered: Arc<Steered>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
     pub clock_offset: i128,
@@ -194,6 +196,7 @@ impl Reporter {
                 accepted: sources.board.accepted.get(),
                 refused: sources.board.refused.get(),
                 latency_ms: sources.board.latency(),
+                prompts: sources.steered.status(now),
             },
             warnings,
         }

@@ -5,18 +5,20 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::awake::keep_awake;
 use super::desk::ShowDesk;
-use super::generator::{self, Generator, GeneratorInfo};
+use super::generator::{self, Generator, GeneratorInfo, Steer};
 use super::prepare_show::{Material, Show};
+use super::presets::Presets;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
+use super::steered::Steered;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::archive::{self, Archive, Recording, RecordingKind};
@@ -29,9 +31,10 @@ use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
 use crate::cycle::Workshop;
+use crate::generate::LookAhead;
 use crate::llm::Ahead;
 use crate::media::{Clip, Frame, Origin};
-use crate::param::{self, Accepted, Applies, ParamId, Smoother};
+use crate::param::{self, Accepted, Applies, Change, From, Op, ParamId, REGISTRY, Smoother, Value};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
@@ -71,6 +74,8 @@ const RECORDING_ALARM_MB: u64 = 32;
 /// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
 /// the terminal, the page and the journal tell of it to the end.
 const ENCODER_WARNING: Duration = Duration::from_secs(30);
+/// How long it is said why something was not done.
+const REFUSAL_WARNING: Duration = Duration::from_secs(10);
 
 /// A show on air.
 struct Running<'a> {
@@ -90,6 +95,8 @@ struct Running<'a> {
     ready: Receiver<Clip>,
     /// Changes that are not the picture's alone.
     steers: Receiver<Accepted>,
+    presets: Arc<Presets>,
+    refused_at: Option<Duration>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
@@ -205,8 +212,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
     };
     let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let presets = Arc::new(Presets::new(board.clone(), options.worqspace.join("presets")));
+    {
+        let presets = presets.clone();
+        board.check_with(move |param, value| presets.check(param, value));
+    }
     let desk = Arc::new(ShowDesk::new(
         board.clone(),
+        presets.clone(),
         preview_out,
         command_tx,
         archive.handle(),
@@ -216,17 +229,25 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let (steer_tx, steers) = bounded(STEERS);
+    let steered = Arc::new(Steered::default());
     {
-        let archive = archive.handle();
+        let (archive, steered) = (archive.handle(), steered.clone());
         board.listen(move |accepted| {
             archive.journal(parts::journal_change(accepted));
+            steered.accepted(accepted);
             // Faders move on their own; what is left out here is what a full main loop loses.
             if accepted.param.applies != Applies::Now {
                 let _ = steer_tx.try_send(accepted.clone());
             }
         });
     }
-    let journal_thread = parts::spawn_journal(shots, receipts, board.clone(), archive.handle())?;
+    let journal_thread = parts::spawn_journal(
+        shots,
+        receipts,
+        (board.clone(), steered.clone()),
+        clock.clone(),
+        archive.handle(),
+    )?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -244,6 +265,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         motion: motion_counters.clone(),
         tap: tap.clone(),
         board: board.clone(),
+        steered: steered.clone(),
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
     });
@@ -251,6 +273,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // On air.
     let session = archive.handle().state().session_id;
     archive.handle().journal(parts::session_start(session, live, painted_from, &show.params));
+    if let Some(name) = &options.preset {
+        presets.begin(name)?;
+    }
     for spec in show.outputs {
         // What is wrong with one is seen on it alone.
         if let Err(error) = outputs.add(spec) {
@@ -295,8 +320,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         effort: effort.clone(),
         counters: motion_counters,
     });
-    let (preparer, preparing) =
-        parts::start_preparing(feeder, motion, notice_tx.clone(), ready_tx.clone())?;
+    let (preparer, preparing) = parts::start_preparing(
+        feeder,
+        motion,
+        notice_tx.clone(),
+        ready_tx.clone(),
+        archive.handle(),
+    )?;
     let mut making = None;
     let generator_task = match show.material {
         Material::Generated { pool, writer, resume, earlier } => {
@@ -331,6 +361,11 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 runway,
                 info,
                 notices: notice_tx.clone(),
+                steer: Steer::new(board.clone(), steered, clock.clone()),
+                look_ahead: Mutex::new(LookAhead::new(live.buffer_seconds)),
+                next_cycle: AtomicU32::new(0),
+                last_briq: Mutex::default(),
+                finishing: tokio::sync::Mutex::default(),
             };
             Some(runtime.spawn(generator.run()))
         }
@@ -355,6 +390,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         notices,
         ready,
         steers,
+        presets,
+        refused_at: None,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
@@ -444,6 +481,10 @@ impl Running<'_> {
                     return Ok(());
                 }
             }
+            if self.refused_at.is_some_and(|at| now >= at + REFUSAL_WARNING) {
+                self.refused_at = None;
+                self.event(Event::Problem(Topic::Steering, None));
+            }
             if now >= next_disk {
                 next_disk = now + DISK_EVERY;
                 self.watch_disk();
@@ -475,8 +516,47 @@ impl Running<'_> {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
-            _ => {}
+            _ => {
+                if let Err(error) = self.carry_out(accepted) {
+                    self.refuse(error.to_string());
+                }
+            }
         }
+    }
+
+    /// What may be refused although it was accepted.
+    fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        match (param.id, value) {
+            (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::Brief, _) => self.back_to_the_brief(from),
+            (ParamId::SeedDice, _) => {
+                let seed = fastrand::u32(0..1 << 24) as f32;
+                self.desk.board().apply(&Change::set(ParamId::Seed, seed), from).map(drop)
+            }
+            (ParamId::UndoRecall, _) => self.presets.undo(from),
+            (ParamId::Morph | ParamId::MorphA | ParamId::MorphB, _) => {
+                self.presets.morph(param, from)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All that is asked of cycles, as the show began.
+    fn back_to_the_brief(&self, from: &From) -> Result<()> {
+        let asked = REGISTRY
+            .iter()
+            .filter(|param| param.applies == Applies::Cycle && param.kind != param::Kind::Trigger);
+        // What is kept to be blended is the performer's own.
+        let slots = [ParamId::SlotA, ParamId::SlotB, ParamId::SlotC, ParamId::SlotD];
+        let back = asked.filter(|param| !slots.contains(&param.id));
+        let changes: Vec<Change> = back.map(|param| Change::new(param, Op::Reset)).collect();
+        self.desk.board().apply_all(&changes, from).map(drop)
+    }
+
+    /// Tells the performer for a while why something was not done.
+    fn refuse(&mut self, why: String) {
+        self.refused_at = Some(self.clock.now());
+        self.event(Event::Problem(Topic::Steering, Some(why)));
     }
 
     fn event(&mut self, event: Event) {

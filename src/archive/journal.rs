@@ -71,6 +71,9 @@ pub enum Event {
     },
     /// From output frame `frame` on, changes up to `generation` are seen.
     ParamApplied { frame: u64, generation: u64 },
+    /// The change of `generation` applied to cycles: from output frame `frame` on `cycle` is on air,
+    /// the first that was made with it, so many seconds after the change came.
+    Steered { generation: u64, cycle: u32, frame: u64, seconds: f64 },
     /// For `frames` from output frame `frame` on the picture before went out again; parameters
     /// stood still meanwhile.
     Held { frame: u64, frames: u64 },
@@ -159,12 +162,12 @@ pub struct Shot {
     /// The clip was laid in back to front; what moves backwards above moves forwards in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reversed: bool,
-    /// Where it is joined in: the clip whose last picture its first frames grow out of.
+    /// Where it is joined in: the clip that its first frames grow out of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grown: Option<Grown>,
 }
 
-/// The first `frames` frames of a clip grow out of the last picture of another.
+/// The first `frames` frames of a clip grow out of a picture of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grown {
     /// The other one.
@@ -173,6 +176,9 @@ pub struct Grown {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reversed: bool,
     pub frames: u32,
+    /// Place of that picture in the clip as it was laid in, from 0; not said of the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u32>,
 }
 
 /// What the built-in stand-in is painted from.
@@ -348,6 +354,7 @@ mod tests {
                         cycle,
                         reversed: speed < 0,
                         frames: 4,
+                        at: (frame % 4 == 0).then_some(cycle),
                     }),
                 })
             ),
@@ -459,7 +466,7 @@ mod tests {
                 fade_frames: Some(30),
                 clip: Some(9),
                 reversed: false,
-                grown: Some(Grown { cycle: 6, reversed: false, frames: 8 }),
+                grown: Some(Grown { cycle: 6, reversed: false, frames: 8, at: None }),
             }),
         };
         let line = r#"{"at":"2026-11-22T20:15:00.123Z","event":"shot","frame":90,"cycle":7,"role":"fresh","position":0.0,"speed":0.125,"fade_frames":30,"clip":9,"grown":{"cycle":6,"frames":8}}"#;

@@ -11,6 +11,7 @@ mod error;
 mod guard;
 mod metrics;
 mod outputs;
+mod presets;
 mod routes;
 
 use std::future::Future;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
+use crate::config::preset::{Preset, PresetKind};
 use crate::param::Board;
 
 /// Open connections at a time; each costs a file descriptor, which the show needs too.
@@ -64,6 +66,16 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// As [`Desk::output`]; `Unavailable`: the show is ending.
     fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus>;
+    /// All presets that can be recalled, by name.
+    fn presets(&self) -> Vec<Preset>;
+    /// Saves what is set at present.
+    ///
+    /// # Errors
+    /// `Usage`: the name cannot be used; `Conflict`: it is taken, and not to be written over.
+    fn save_preset(&self, name: &str, kind: PresetKind, title: &str, over: bool) -> Result<Preset>;
+    /// # Errors
+    /// `NotFound`: there is none of that name that was saved.
+    fn remove_preset(&self, name: &str) -> Result<()>;
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;

@@ -61,7 +61,7 @@ async fn change(
 }
 
 /// Calls what may look at a disk, or wait for somebody who does, on a thread that may wait.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
     let done = tokio::task::spawn_blocking(call).await;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::Refusal;
-use super::{Desk, guard, metrics, outputs};
+use super::{Desk, guard, metrics, outputs, presets};
 use crate::base::error::Error;
 use crate::param::{self, Applies, Curve, From, Kind, Op, Param};
 
@@ -34,6 +34,7 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .route("/api/v1/params", get(params))
         .route("/api/v1/params/{*address}", put(set_param))
         .merge(outputs::routes())
+        .merge(presets::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))

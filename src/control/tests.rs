@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::error::Error;
 use crate::base::telemetry::{OutputState, Phase};
+use crate::config::preset;
 use crate::param;
 
 struct Cardboard {
@@ -79,6 +80,20 @@ impl Desk for Cardboard {
         }
         self.changes.lock().unwrap().push((change, output.id));
         Ok(output)
+    }
+
+    fn presets(&self) -> Vec<Preset> {
+        vec![preset::load("noir", &[]).unwrap()]
+    }
+
+    fn save_preset(&self, name: &str, kind: PresetKind, _: &str, over: bool) -> Result<Preset> {
+        assert!(over, "as it was asked for");
+        let preset = preset::load("noir", &[])?;
+        Ok(Preset { name: name.into(), kind, ..preset })
+    }
+
+    fn remove_preset(&self, name: &str) -> Result<()> {
+        Err(Error::not_found(format!("there is no {name}")))
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {
@@ -255,6 +270,25 @@ async fn bad_changes_are_refused_and_change_nothing() {
     let deep = format!("{{\"value\": {}", "[".repeat(60_000));
     assert_eq!(refusal(server.put(zoom, deep).await).await.0, 400);
     assert_eq!(server.desk.board.values(), param::Values::default());
+}
+
+#[tokio::test]
+async fn presets_are_listed_saved_and_removed() {
+    let server = Server::start();
+    let list: Value = server.get("/api/v1/presets").await.json().await.unwrap();
+    assert_eq!((&list[0]["name"], &list[0]["kind"]), (&json!("noir"), &json!("look")));
+    let path = "/api/v1/presets/mine%20own";
+    let saved = server.post(path, r#"{"kind": "scene", "overwrite": true}"#).await;
+    assert_eq!(saved.status(), 201);
+    let saved: Value = saved.json().await.unwrap();
+    assert_eq!((&saved["name"], &saved["kind"]), (&json!("mine own"), &json!("scene")));
+    for body in ["", "{}", r#"{"kind": "mood"}"#, r#"{"kind": "look", "colour": 1}"#] {
+        let (status, _, message) = refusal(server.post(path, body).await).await;
+        assert_eq!(status, 400);
+        assert!(message.contains("look, style or scene"), "{message}");
+    }
+    let gone = server.request(Method::DELETE, "/api/v1/presets/gone").send().await.unwrap();
+    assert_eq!(refusal(gone).await.0, 404);
 }
 
 #[tokio::test]

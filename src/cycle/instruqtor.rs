@@ -68,6 +68,10 @@ pub struct Instruction<'a> {
     pub bundle: &'a PromptBundle,
     pub settings: &'a Settings<'a>,
     pub base_seed: i64,
+    /// Instead of the one that follows from the base.
+    pub seed: Option<i64>,
+    /// The prompt is made as the bundle says; what changed before waits.
+    pub evolves: bool,
     /// `None`: the cycle begins from the brief.
     pub previous: Option<&'a Previous>,
     /// What a language model wrote for this cycle; without one the prompt evolves by itself.
@@ -82,18 +86,29 @@ pub(super) fn new_id(cycle: CycleId) -> String {
 
 /// Writes the briq of a cycle.
 pub fn instruct(instruction: &Instruction<'_>) -> Briq {
-    let Instruction { cycle, bundle, settings, base_seed, previous, suggestion, now } =
-        *instruction;
+    let Instruction {
+        cycle,
+        bundle,
+        settings,
+        base_seed,
+        seed,
+        evolves,
+        previous,
+        suggestion,
+        now,
+    } = *instruction;
     let generation = settings.generation;
     // A show begins with the brief as it is.
-    let suggestion = suggestion.filter(|_| previous.is_some());
-    let evolution = previous.map_or_else(Vec::new, |previous| {
-        evolve(previous, suggestion.map(|suggestion| &*suggestion.prompt_delta), cycle)
+    let suggestion = suggestion.filter(|_| evolves && previous.is_some());
+    let evolution = previous.map_or_else(Vec::new, |previous| match evolves {
+        true => evolve(previous, suggestion.map(|suggestion| &*suggestion.prompt_delta), cycle),
+        false => previous.briq.as_ref().map_or_else(Vec::new, |briq| briq.evolution.clone()),
     });
     let rewritten = suggestion.and_then(|suggestion| suggestion.prompt.as_deref());
     let words =
         rewritten.unwrap_or(&bundle.prompt).split_whitespace().collect::<Vec<_>>().join(" ");
-    let prompt = join(std::iter::once(&words).chain(&evolution));
+    let changes = if evolves { &*evolution } else { &[] };
+    let prompt = join(std::iter::once(&words).chain(changes));
     let (mode, base_image) = match (previous, bundle.mode) {
         (Some(_), _) => ("video", None),
         (None, Mode::Image) => ("image", bundle.base_image.as_ref()),
@@ -112,7 +127,9 @@ pub fn instruct(instruction: &Instruction<'_>) -> Briq {
         style_hints: bundle.style_hints.clone(),
         motion_prompt: bundle.motion_prompt.clone(),
         motion_hint: join(phrases(&bundle.motion_prompt)),
-        seed: base_seed.wrapping_add(i64::from(cycle.0).wrapping_mul(settings.chaining.seed_step)),
+        seed: seed.unwrap_or_else(|| {
+            base_seed.wrapping_add(i64::from(cycle.0).wrapping_mul(settings.chaining.seed_step))
+        }),
         base_image_path: base_image.map(|path| path.display().to_string()),
         spec: Spec {
             width: generation.width,
@@ -221,6 +238,8 @@ mod tests {
                     bundle: &bundle(),
                     settings,
                     base_seed: 1000,
+                    seed: None,
+                    evolves: true,
                     previous: before.as_ref(),
                     suggestion: None,
                     now: SystemTime::UNIX_EPOCH,
@@ -276,6 +295,8 @@ mod tests {
                 bundle: &bundle,
                 settings,
                 base_seed: 1000,
+                seed: None,
+                evolves: true,
                 previous: before,
                 suggestion: Some(&suggestion),
                 now: SystemTime::UNIX_EPOCH,

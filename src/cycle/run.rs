@@ -68,6 +68,10 @@ pub struct Order<'a> {
     pub bundle: &'a PromptBundle,
     pub settings: Settings<'a>,
     pub base_seed: i64,
+    /// Of this cycle, instead of the one that follows from the base.
+    pub seed: Option<i64>,
+    /// Whether the prompt evolves by itself, or as a language model writes it.
+    pub evolves: bool,
     /// `None`: begin from the brief.
     pub previous: Option<&'a Previous>,
     /// Between attempts.
@@ -244,12 +248,15 @@ impl Workshop {
 /// Writes the briq of the cycle and enters it in the state. Asks for the next one's prompt.
 fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
     let Workshop { project, archive, clock, writer, .. } = workshop;
-    let suggestion = writer.as_ref().and_then(|writer| writer.take(order.cycle));
+    let writer = writer.as_ref().filter(|_| order.evolves);
+    let suggestion = writer.and_then(|writer| writer.take(order.cycle));
     let mut briq = instruct(&Instruction {
         cycle: order.cycle,
         bundle: order.bundle,
         settings: &order.settings,
         base_seed: order.base_seed,
+        seed: order.seed,
+        evolves: order.evolves,
         previous: order.previous,
         suggestion: suggestion.as_ref(),
         now: clock.wall(),

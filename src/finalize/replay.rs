@@ -395,7 +395,7 @@ mod tests {
         let (over, _) = moment.over.unwrap();
         assert_eq!(moment.base.unwrap().position(24, 24.0, FPS), Some(2.0));
         assert_eq!(over.position(24, 24.0, FPS), Some(1.75), "forwards in the reversed clip");
-        let grown = Some(Grown { cycle: 1, reversed: false, frames: 4 });
+        let grown = Some(Grown { cycle: 1, reversed: false, frames: 4, at: None });
         assert_eq!(over.source, Source { cycle: Some(1), reversed: true, grown });
     }
 

@@ -13,7 +13,7 @@ const MEASURED: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LookAhead {
     target_s: f64,
     /// What the last cycles took.

@@ -4,6 +4,7 @@
 //! before it; it reads no clock, waits for nothing and allocates nothing. There is always a
 //! picture: when nothing new is ready the timeline walks back and forth over what was shown.
 
+mod plan;
 mod strand;
 mod timeline;
 

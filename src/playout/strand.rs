@@ -42,6 +42,8 @@ pub struct Strand {
     position: f64,
     motion: Motion,
     fps: FrameRate,
+    /// Position at which, forwards, what comes next is due: a frame behind the last one that shows.
+    until: f64,
 }
 
 impl Strand {
@@ -56,7 +58,18 @@ impl Strand {
         let rate = clip.clip.format.fps.as_f64() / fps.as_f64();
         let position = if direction > 0.0 { 0.0 } else { last(&clip) };
         let motion = Motion::Steady { direction };
-        Strand { clip, role, rate, anchor: n, position, motion, fps }
+        let until = clip.frames.len() as f64;
+        Strand { clip, role, rate, anchor: n, position, motion, fps, until }
+    }
+
+    /// It is left when its frame `frame` (fractional) has been shown.
+    pub fn cut(&mut self, frame: f64) {
+        self.until = (frame + 1.0).min(self.until);
+    }
+
+    /// The last frame that shows before what comes next.
+    pub fn end(&self) -> f64 {
+        self.until - 1.0
     }
 
     pub fn stand_in(clip: Arc<PreparedClip>, n: u64, fps: FrameRate) -> Self {
@@ -92,10 +105,9 @@ impl Strand {
     /// for one source frame's time).
     pub fn frames_left(&self, n: u64) -> f64 {
         let elapsed = n.saturating_sub(self.anchor) as f64;
-        let length = self.clip.frames.len() as f64;
         match self.motion {
             Motion::Steady { direction } if direction > 0.0 => {
-                (length - self.position) / self.rate - elapsed
+                (self.until - self.position) / self.rate - elapsed
             }
             Motion::Steady { .. } => (self.position + 1.0) / self.rate - elapsed,
             Motion::Turn { .. } => f64::INFINITY,

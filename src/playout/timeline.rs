@@ -14,16 +14,17 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::plan::{Plan, Ready};
 use super::strand::{Motion, Role, Strand};
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Grown, MotionKind, Origin, PreparedClip};
 // What is on air is said in the renderer's own terms: nothing is translated on the way.
 use crate::render::{Layer, Picture as Shot};
-use crate::ring::Player;
+use crate::ring::{Command, Player, Sent, TailCut};
 
 /// Clips that may wait or be held at once; the ring's capacity in bytes binds long before.
-const MANY: usize = 256;
+pub(super) const MANY: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
 pub struct TimelineSettings {
@@ -71,6 +72,9 @@ pub struct PlayoutCounters {
     pub on_air: Gauge,
     /// 1 while something is shown again.
     pub replaying: Gauge,
+    /// Replans that took effect, and clips that went home unused for them.
+    pub replans: Counter,
+    pub dropped: Counter,
     /// Journal entries that found the way full.
     pub events_lost: Counter,
 }
@@ -90,12 +94,12 @@ pub struct Timeline {
     base: Strand,
     fade: Option<Fade>,
     /// Ready and not shown yet.
-    queue: VecDeque<Arc<PreparedClip>>,
+    plan: Plan,
     /// Shown (or made earlier), oldest first; neighbours grew out of one another.
     history: VecDeque<Arc<PreparedClip>>,
     history_bytes: usize,
-    /// Clips on their way out that may still be in use.
-    leaving: VecDeque<Arc<PreparedClip>>,
+    /// Clips on their way out that may still be in use, and whether they never aired.
+    leaving: VecDeque<(Arc<PreparedClip>, bool)>,
 }
 
 impl Timeline {
@@ -116,7 +120,7 @@ impl Timeline {
             counters,
             live: false,
             fade: None,
-            queue: VecDeque::with_capacity(MANY),
+            plan: Plan::new(MANY),
             history: VecDeque::with_capacity(MANY),
             history_bytes: 0,
             leaving: VecDeque::with_capacity(MANY),
@@ -151,12 +155,86 @@ impl Timeline {
             self.live = (self.settings.may_begin)(self.settings.fps, n);
         }
         // A full queue stays in the ring.
-        while self.queue.len() < MANY / 2 {
+        while self.plan.queue.len() < MANY / 2 {
             match self.player.poll() {
-                Some(clip) if clip.origin == Origin::Earlier => self.remember_earlier(clip),
-                Some(clip) => self.queue.push_back(clip),
+                Some(Command::Append(sent)) if sent.clip.origin == Origin::Earlier => {
+                    self.remember_earlier(sent.clip);
+                }
+                Some(Command::Append(sent)) => self.accept(n, sent),
+                Some(Command::Replan { revision, keep_s }) => self.ask(n, revision, keep_s),
                 None => break,
             }
+        }
+        self.answer(n);
+    }
+
+    /// Takes a clip into the plan, or sends it home.
+    fn accept(&mut self, n: u64, sent: Sent) {
+        let Sent { clip, revision, replaces } = sent;
+        if !self.plan.wants(revision, replaces) {
+            self.counters.dropped.add(1);
+            self.leaving.push_back((clip, true));
+            return;
+        }
+        if replaces && revision > self.plan.revision {
+            self.replace(n, revision);
+        }
+        self.plan.queue.push_back(Ready { clip, cut: None });
+    }
+
+    /// Cuts what waits, or is on air, for what comes in its place.
+    fn replace(&mut self, n: u64, revision: u64) {
+        self.counters.replans.add(1);
+        let cut = self.plan.begin(revision);
+        let waiting = cut.and_then(|(serial, frame)| Some((self.plan.place(serial)?, frame)));
+        let keep = waiting.map_or(0, |(place, _)| place + 1);
+        while self.plan.queue.len() > keep
+            && let Some(dropped) = self.plan.queue.pop_back()
+        {
+            self.counters.dropped.add(1);
+            self.leaving.push_back((dropped.clip, true));
+        }
+        if let Some((place, frame)) = waiting {
+            self.plan.queue[place].cut = Some(frame);
+            return;
+        }
+        let on_air = self.fade.as_mut().map_or(&mut self.base, |fade| &mut fade.to);
+        let here = on_air.position(n);
+        let ahead = cut.filter(|(serial, frame)| {
+            *serial == on_air.clip.serial && here <= f64::from(*frame) + 1e-6
+        });
+        // Where the cut has been passed: at once.
+        on_air.cut(ahead.map_or(here - 1.0, |(_, frame)| f64::from(frame)));
+    }
+
+    /// Finds where the timeline can be cut: at the first picture that is `keep_s` ahead.
+    fn ask(&mut self, n: u64, revision: u64, keep_s: f64) {
+        if self.plan.is_known(revision) {
+            return;
+        }
+        let on_air = self.fade.as_ref().map_or(&self.base, |fade| &fade.to);
+        let fresh = (on_air.role == Role::Fresh).then_some(on_air);
+        let join_s = self.settings.join_seconds;
+        let cut = self.plan.cut(fresh.map(|strand| (strand, strand.position(n))), keep_s, join_s);
+        let newest = || self.history.back().unwrap_or(&self.base.clip);
+        let cut = cut.unwrap_or_else(|| (newest().serial, newest().frames.len() as u32 - 1));
+        self.plan.asked(revision, cut);
+    }
+
+    /// Says where the timeline can be cut, if that was asked.
+    fn answer(&mut self, n: u64) {
+        let Some((revision, serial, frame)) = self.plan.unanswered() else { return };
+        let on_air = self.fade.as_ref().map_or(&self.base, |fade| &fade.to);
+        let held = self.plan.queue.iter().map(|ready| &ready.clip).chain(&self.history);
+        let held = held.chain([&on_air.clip, &self.base.clip]);
+        // A clip that has gone home meanwhile is of no use.
+        let clip = held.into_iter().find(|clip| clip.serial == serial).unwrap_or(&on_air.clip);
+        let clip = clip.clone();
+        let fresh = (on_air.role == Role::Fresh).then(|| (on_air, on_air.position(n)));
+        let due_s = self.plan.due_s(fresh, serial, frame, self.settings.join_seconds);
+        let frame = frame.min(clip.frames.len() as u32 - 1);
+        if self.player.answer(TailCut { revision, clip, frame, due_s }) {
+            self.plan.answered();
         }
     }
 
@@ -173,7 +251,7 @@ impl Timeline {
 
     /// Lets both strands turn where they must.
     fn advance(&mut self, n: u64) {
-        let next_ready = self.live && !self.queue.is_empty();
+        let next_ready = self.live && !self.plan.queue.is_empty();
         if self.base.settle(n) {
             self.report(n, None);
         }
@@ -213,14 +291,17 @@ impl Timeline {
             return;
         }
         let left = self.base.frames_left(n);
-        if let Some(next) = self.queue.front() {
-            let frames = self.join_frames(next);
+        if let Some(next) = self.plan.queue.front() {
+            let frames = self.join_frames(&next.clip);
             let waiting = self.base.role != Role::Fresh;
             if waiting || left <= f64::from(frames) {
-                let Some(next) = self.queue.pop_front() else { return };
+                let Some(Ready { clip, cut }) = self.plan.queue.pop_front() else { return };
                 self.counters.played.add(1);
-                self.remember(next.clone());
-                self.join(n, next, Role::Fresh, 1.0, frames);
+                self.remember(clip.clone());
+                self.join(n, clip, Role::Fresh, 1.0, frames);
+                if let (Some(fade), Some(frame)) = (&mut self.fade, cut) {
+                    fade.to.cut(f64::from(frame));
+                }
             }
             return;
         }
@@ -274,8 +355,12 @@ impl Timeline {
         let half = self.base.clip.clip.seconds().min(next.clip.seconds()) / 2.0;
         let source_frame = next.clip.format.fps.frame_seconds();
         let serial = self.base.clip.serial;
-        let grown =
-            next.grown_from.is_some_and(|g| g.serial == serial) && self.base.direction() > 0.0;
+        // Only at the picture that it grows out of.
+        let grown = next.grown_from.is_some_and(|from| {
+            let last = self.base.clip.frames.len() - 1;
+            let at = from.at.map_or(last as f64, f64::from);
+            from.serial == serial && (self.base.end() - at).abs() < 1e-6
+        }) && self.base.direction() > 0.0;
         let wanted = if grown { 0.0 } else { self.settings.join_seconds };
         let seconds = wanted.max(source_frame).min(half);
         ((seconds * fps).floor() as u32).max(1)
@@ -307,19 +392,19 @@ impl Timeline {
     }
 
     fn leave(&mut self, clip: Arc<PreparedClip>) {
-        self.leaving.push_back(clip);
+        self.leaving.push_back((clip, false));
     }
 
     /// Sends home what nobody here uses any more.
     fn release(&mut self) {
         for _ in 0..self.leaving.len() {
-            let Some(clip) = self.leaving.pop_front() else { return };
+            let Some((clip, unused)) = self.leaving.pop_front() else { return };
             let in_use = Arc::ptr_eq(&clip, &self.base.clip)
                 || self.fade.as_ref().is_some_and(|f| Arc::ptr_eq(&clip, &f.to.clip));
             if in_use {
-                self.leaving.push_back(clip);
-            } else if let Err(clip) = self.player.retire(clip) {
-                self.leaving.push_back(clip);
+                self.leaving.push_back((clip, unused));
+            } else if let Err(clip) = self.player.retire(clip, unused) {
+                self.leaving.push_back((clip, unused));
                 return;
             }
         }
@@ -334,7 +419,7 @@ impl Timeline {
             0.0
         };
         let join = self.settings.join_seconds;
-        let queued: f64 = self.queue.iter().map(|c| (c.clip.seconds() - join).max(0.0)).sum();
+        let queued: f64 = self.plan.queue.iter().map(|r| (r.seconds() - join).max(0.0)).sum();
         if rest.is_finite() { rest + queued } else { queued }
     }
 
@@ -431,8 +516,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::Passage;
     use crate::media::testing::{clip, clip_from};
+    use crate::media::{CycleId, Passage};
     use crate::ring::{Capacity, Feeder, ring};
 
     /// The layer of a clip of these passages at a position, as luma of both pictures and phase.
@@ -624,6 +709,108 @@ mod tests {
         let out: Vec<_> = clips.iter().map(|c| Arc::strong_count(c) > 1).collect();
         assert_eq!(out, [false, false, false, false, true, true]);
         assert_eq!(Arc::strong_count(&rig.stand_in), 1);
+    }
+
+    /// A clip that grows out of a picture of another.
+    fn grown(cycle: u32, from: &PreparedClip, at: u32) -> Arc<PreparedClip> {
+        let mut clip = Arc::into_inner(clip(cycle, 24)).unwrap();
+        clip.grown_from = Some(Grown {
+            serial: from.serial,
+            cycle: from.clip.cycle,
+            reversed: false,
+            frames: 4,
+            at: Some(at),
+        });
+        Arc::new(clip)
+    }
+
+    #[test]
+    fn a_new_plan_takes_over_at_the_cut() {
+        let mut rig = rig(0.5, 10);
+        for cycle in 0..4 {
+            rig.feeder.append(clip(cycle, 24)).unwrap();
+        }
+        for n in 0..61 {
+            rig.timeline.tick(n);
+        }
+        rig.feeder.replan(1, 1.0).unwrap();
+        rig.timeline.tick(61);
+        let cut = rig.feeder.tail_cut().unwrap();
+        // One second at 8 fps is on air, one more stays.
+        assert_eq!((cut.revision, cut.clip.clip.cycle.0, cut.frame), (1, 0, 17));
+        assert!((cut.due_s - 1.1).abs() < 0.1, "{}", cut.due_s);
+        let runway = rig.feeder.runway().seconds();
+        assert!(runway > 7.0, "nothing is dropped yet");
+        rig.feeder.append_replacing(grown(9, &cut.clip, cut.frame), 1).unwrap();
+        rig.feeder.append(clip(10, 24)).unwrap();
+        for n in 62..600 {
+            rig.timeline.tick(n);
+            if n == 62 {
+                assert!(rig.feeder.runway().seconds() < runway - 2.0, "what was dropped is gone");
+            }
+        }
+        let joined: Vec<_> = rig.events.try_iter().filter(|e| e.fade_frames.is_some()).collect();
+        let cycles: Vec<_> = joined[..3].iter().filter_map(|e| e.cycle).collect();
+        assert_eq!(cycles, [0, 9, 10]);
+        // It grows out of the picture at the cut: the joint is one source frame long.
+        assert_eq!(joined[1].fade_frames, Some(7));
+        assert!((joined[1].frame as f64 - 17.0 * 7.5).abs() < 2.0, "at {}", joined[1].frame);
+        assert_eq!(joined[2].fade_frames, Some(30));
+        let unused = rig.feeder.collect(Duration::ZERO).unwrap();
+        assert_eq!(unused, [CycleId(3), CycleId(2), CycleId(1)]);
+        assert_eq!((rig.counters.replans.get(), rig.counters.dropped.get()), (1, 3));
+    }
+
+    #[test]
+    fn behind_the_cut_a_new_plan_takes_over_at_once() {
+        let mut rig = rig(0.5, 10);
+        for cycle in 0..3 {
+            rig.feeder.append(clip(cycle, 24)).unwrap();
+        }
+        rig.feeder.replan(1, 0.5).unwrap();
+        for n in 0..100 {
+            rig.timeline.tick(n);
+        }
+        let cut = rig.feeder.tail_cut().unwrap();
+        assert_eq!(cut.frame, 4);
+        rig.feeder.append_replacing(grown(9, &cut.clip, cut.frame), 1).unwrap();
+        let shot = rig.timeline.tick(100);
+        assert!(shot.over.is_some());
+        let last = rig.events.try_iter().last().unwrap();
+        assert_eq!((last.cycle, last.fade_frames), (Some(9), Some(30)), "crossfaded");
+    }
+
+    #[test]
+    fn with_too_little_ready_the_cut_is_the_end_of_it() {
+        let mut rig = rig(0.5, 10);
+        rig.feeder.append(clip(0, 24)).unwrap();
+        rig.feeder.append(clip(1, 16)).unwrap();
+        rig.feeder.replan(1, 30.0).unwrap();
+        rig.timeline.tick(0);
+        let cut = rig.feeder.tail_cut().unwrap();
+        assert_eq!((cut.clip.clip.cycle.0, cut.frame), (1, 15));
+        // The show has none: nothing is ready at all.
+        let mut rig = super::tests::rig(0.5, 10);
+        rig.feeder.replan(1, 30.0).unwrap();
+        rig.timeline.tick(0);
+        assert_eq!(rig.feeder.tail_cut().unwrap().clip.origin, Origin::StandIn);
+    }
+
+    #[test]
+    fn a_later_replan_supersedes_the_earlier_one() {
+        let mut rig = rig(0.5, 10);
+        for cycle in 0..3 {
+            rig.feeder.append(clip(cycle, 24)).unwrap();
+        }
+        rig.feeder.replan(1, 0.5).unwrap();
+        rig.feeder.replan(2, 0.5).unwrap();
+        rig.timeline.tick(0);
+        rig.feeder.append_replacing(clip(8, 24), 1).unwrap();
+        rig.timeline.tick(1);
+        assert_eq!(rig.feeder.collect(Duration::ZERO).unwrap(), [CycleId(8)], "it is too late");
+        rig.feeder.append_replacing(clip(9, 24), 2).unwrap();
+        rig.timeline.tick(2);
+        assert_eq!(rig.feeder.collect(Duration::ZERO).unwrap(), [CycleId(2), CycleId(1)]);
     }
 
     #[test]

@@ -555,6 +555,8 @@ impl Maker<'_> {
             bundle: self.bundle,
             settings: Settings::from(self.config),
             base_seed: self.base_seed,
+            seed: None,
+            evolves: true,
             previous,
             retry_delay: RETRY_DELAY,
             patience,

@@ -98,13 +98,14 @@ impl<'a> Stock<'a> {
         let Some(path) = self.clips.raw(cycle) else {
             return Some(Stocked::Missing(format!("the clip of cycle {cycle} is missing").into()));
         };
-        let before = source.grown.map(|grown| (grown, self.last_picture(&grown)));
+        let before = source.grown.map(|grown| (grown, self.picture(&grown)));
         let growth = before.as_ref().and_then(|(grown, before)| {
             let from = Grown {
                 serial: 0,
                 cycle: CycleId(grown.cycle),
                 reversed: grown.reversed,
                 frames: grown.frames,
+                at: grown.at,
             };
             before.as_ref().ok().map(|before| Growth { from, before })
         });
@@ -123,25 +124,33 @@ impl<'a> Stock<'a> {
         Some(Stocked::Clip { clip: Arc::new(prepared), spoilt })
     }
 
-    /// The picture that a clip ended with on air, or why there is none.
-    fn last_picture(&self, of: &journal::Grown) -> Result<Frame, String> {
-        // The joint to another clip is at the beginning.
+    /// The picture of a clip that another grew out of, or why there is none.
+    fn picture(&self, of: &journal::Grown) -> Result<Frame, String> {
+        let cycle = CycleId(of.cycle);
+        let absent = || format!("cycle {cycle} has no picture {}", of.at.unwrap_or(0));
+        let place = |frames: usize| match of.at {
+            Some(at) => at as usize,
+            None => frames.saturating_sub(1),
+        };
+        // It was on air just before. (Its own joint is at its beginning; a picture from there is
+        // only right as it was on air.)
         let same =
             |source: &Source| (source.cycle, source.reversed) == (Some(of.cycle), of.reversed);
         for (source, stocked) in &self.held {
             if let Stocked::Clip { clip, .. } = stocked
                 && same(source)
-                && let Some(last) = clip.frames.last()
             {
-                return Ok(last.clone());
+                return clip.frames.get(place(clip.frames.len())).cloned().ok_or_else(absent);
             }
         }
-        let cycle = CycleId(of.cycle);
         let path =
             self.clips.raw(cycle).ok_or_else(|| format!("the clip of cycle {cycle} is missing"))?;
         let mut frames = self.whole.decoder.decode(&path).map_err(|e| e.to_string())?.frames;
-        let last = if of.reversed { Some(frames.swap_remove(0)) } else { frames.pop() };
-        last.ok_or_else(|| format!("the clip of cycle {cycle} is empty"))
+        if of.reversed {
+            frames.reverse();
+        }
+        let place = place(frames.len());
+        if place < frames.len() { Ok(frames.swap_remove(place)) } else { Err(absent()) }
     }
 }
 
@@ -149,5 +158,5 @@ impl<'a> Stock<'a> {
 fn job(cycle: CycleId, path: PathBuf, reversed: bool) -> Job {
     let format = VideoFormat { width: 0, height: 0, fps: FrameRate::whole(8) };
     let clip = Clip { cycle, path, format, frames: 0, prompt: "".into() };
-    Job { clip, origin: Origin::Cycle, reversed }
+    Job { clip, origin: Origin::Cycle, reversed, revision: 0 }
 }

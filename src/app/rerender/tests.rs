@@ -66,6 +66,7 @@ fn clip(random: &mut fastrand::Rng, cycle: u32, before: Option<&PreparedClip>) -
         cycle: before.clip.cycle,
         reversed: before.reversed,
         frames: 3,
+        at: None,
     });
     whole().find_motion(&prepared, &AtomicBool::new(false));
     prepared
@@ -79,6 +80,7 @@ fn source(clip: &PreparedClip) -> Source {
             cycle: grown.cycle.0,
             reversed: grown.reversed,
             frames: grown.frames,
+            at: grown.at,
         }),
     }
 }
