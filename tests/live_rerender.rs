@@ -154,6 +154,18 @@ fn a_set_is_drawn_again_as_it_was_played() {
     set(&show, "fx/blackout", 1.0);
     frames_later(&mut show, 10);
     set(&show, "fx/blackout", 0.0);
+    // Steered movement is in the journal as well.
+    set(&show, "playback/speed", 2.0);
+    frames_later(&mut show, 60);
+    set(&show, "playback/reverse", 1.0);
+    frames_later(&mut show, 90);
+    set(&show, "playback/speed", 0.6);
+    set(&show, "playback/reverse", 0.0);
+    frames_later(&mut show, 60);
+    set(&show, "playback/freeze", 1.0);
+    frames_later(&mut show, 20);
+    set(&show, "playback/freeze", 0.0);
+    set(&show, "playback/speed", 1.0);
     show.until_state("cycles", |state| state["cycles"]["played"].as_u64() > Some(4));
     show.stop();
 

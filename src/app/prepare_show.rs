@@ -9,7 +9,7 @@ use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
 use crate::config::OutputSpec;
-use crate::config::{Config, preset};
+use crate::config::{Config, JoinKind, preset};
 use crate::control;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
@@ -189,6 +189,9 @@ fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
         let (min, max) = param::of(id).range().unwrap_or_default();
         values[id] = value.clamp(min, max);
     }
+    let join = &config.live.join;
+    let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
+    values[ParamId::Crossfade] = seconds as f32;
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
         for (param, value) in &preset.values {

@@ -11,12 +11,12 @@ use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
-    RecordingStatus, Runway, Status, SteeringStatus,
+    RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
 use crate::param::{Board, REGISTRY, Value};
-use crate::playout::PlayoutCounters;
+use crate::playout::{InRing, Mode, Place, PlayoutCounters, RingView};
 use crate::prepare::MotionCounters;
 use crate::ring;
 use crate::show::{Load, Topic};
@@ -44,6 +44,7 @@ pub struct Sources {
     pub room: Arc<Room>,
     pub telemetry: Arc<LiveTelemetry>,
     pub playout: Arc<PlayoutCounters>,
+    pub ring: triple_buffer::Output<RingView>,
     pub picture: Arc<PictureControl>,
     pub generator: Option<Arc<GeneratorInfo>>,
     pub archive: archive::Handle,
@@ -123,6 +124,7 @@ impl Reporter {
         let Moment { now, phase, warnings, effort, recording, outputs } = moment;
         self.measure_cpu();
         self.measure_runway(phase);
+        let ring = self.ring();
         let sources = &self.sources;
         let sent = sources.telemetry.source.sent.get();
         let fps = rate(&mut self.sent, now, sent, FPS_WINDOW).unwrap_or(0.0);
@@ -162,6 +164,7 @@ impl Reporter {
             encoder_rebuilds: encoding.rebuilt,
             encoder_changes: encoding.changes,
             on_air: self.on_air(),
+            ring,
             generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
             generators: sources.generator.as_ref().map(|g| g.generators()).unwrap_or_default(),
             frames: self.frames(phase),
@@ -195,6 +198,9 @@ impl Reporter {
             steering: SteeringStatus {
                 accepted: sources.board.accepted.get(),
                 refused: sources.board.refused.get(),
+                replans: sources.playout.replans.get(),
+                dropped_clips: sources.playout.dropped.get(),
+                cycles_refused: sources.playout.refused.get(),
                 latency_ms: sources.board.latency(),
                 prompts: sources.steered.status(now),
             },
@@ -225,7 +231,34 @@ impl Reporter {
     fn on_air(&self) -> OnAir {
         let cycle = self.sources.playout.on_air.get().checked_sub(1).map(|c| c as u32);
         let prompt = cycle.and_then(|c| self.prompts.get(&c)).map_or("", |p| p);
-        OnAir { cycle, prompt: prompt.into(), replay: self.replaying() }
+        let playout = &self.sources.playout;
+        OnAir {
+            cycle,
+            prompt: prompt.into(),
+            replay: self.replaying(),
+            position: playout.position.get() as f64 / 1000.0,
+            speed: playout.speed.get() as f64 / 1000.0,
+            mode: Mode::ALL.get(playout.mode.get() as usize).map_or("", |mode| mode.name()),
+        }
+    }
+
+    /// What the ring holds, as the timeline said it last.
+    fn ring(&mut self) -> Vec<RingClip> {
+        let position = self.sources.playout.position.get() as f64 / 1000.0;
+        let clips = self.sources.ring.read().clips().iter();
+        clips
+            .map(|InRing { cycle, place, seconds }| RingClip {
+                cycle: *cycle,
+                state: match place {
+                    Place::Played => RingState::Played,
+                    Place::OnAir => RingState::OnAir,
+                    Place::Ready => RingState::Ready,
+                },
+                seconds: f64::from(*seconds),
+                progress: (*place == Place::OnAir).then_some(position),
+                prompt: cycle.and_then(|c| self.prompts.get(&c)).map_or("", |p| p).into(),
+            })
+            .collect()
     }
 
     fn frames(&self, phase: Phase) -> Frames {

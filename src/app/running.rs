@@ -33,9 +33,9 @@ use crate::control::{self, Desk};
 use crate::cycle::Workshop;
 use crate::generate::LookAhead;
 use crate::llm::Ahead;
-use crate::media::{Clip, Frame, Origin};
+use crate::media::{Clip, CycleId, Frame, Origin};
 use crate::param::{self, Accepted, Applies, Change, From, Op, ParamId, REGISTRY, Smoother, Value};
-use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
+use crate::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
@@ -133,20 +133,19 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let runtime = runtime()?;
 
     // The ring, and the picture at its end.
-    let join_seconds = if live.join.kind == JoinKind::Cut { 0.0 } else { live.join.seconds };
     let clip_bytes = parts::clip_bytes(&config);
     let (feeder, player) = ring::ring(Capacity { seconds: live.buffer_seconds, bytes: clip_bytes });
     let starter = feeder.starter();
     let runway = feeder.runway();
     let (shot_tx, shots) = bounded(EVENTS);
     let playout_counters = Arc::new(PlayoutCounters::default());
+    let (ring_in, ring_view) = RingView::channel();
     let painted_from =
         journal::StandIn { prompt: bundle.prompt.clone(), seed: bundle.seed.unwrap_or(0) };
     let stand_in = parts::stand_in(&painted_from.prompt, painted_from.seed);
     let timeline = Timeline::new(
         TimelineSettings {
             fps: live.fps,
-            join_seconds,
             history_bytes: clip_bytes / 4,
             may_begin: crate::stream::sound::begins_together,
         },
@@ -154,6 +153,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         stand_in.clone(),
         shot_tx,
         playout_counters.clone(),
+        ring_in,
     );
     let (board, reader) = param::board(show.params, &[]);
     let preview_frame = {
@@ -254,6 +254,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         room: room.clone(),
         telemetry: telemetry.clone(),
         playout: playout_counters,
+        ring: ring_view,
         picture: picture.clone(),
         generator: None,
         archive: archive.handle(),
@@ -465,6 +466,9 @@ impl Running<'_> {
                 default(TICK) => {}
             }
             let now = self.clock.now();
+            if let Some(cycle) = self.starter.not_at_hand() {
+                self.refuse(format!("cycle {cycle} is not at hand any more"));
+            }
             match self.pipeline.poll_end(Duration::ZERO) {
                 Some(End::Finished) => return Ok(()),
                 Some(End::Failed(error)) => {
@@ -515,6 +519,11 @@ impl Running<'_> {
     fn steer(&mut self, accepted: &Accepted) {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
+            ParamId::GoTo => {
+                if let Value::Number(cycle) = accepted.value {
+                    self.starter.go_to(CycleId(cycle as u32));
+                }
+            }
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
             _ => {
                 if let Err(error) = self.carry_out(accepted) {

@@ -137,8 +137,9 @@ pub enum OutputAction {
 /// What a clip does from output frame `frame` on. At most two clips are on air: the one that was
 /// joined in last, and while it fades in the one before.
 ///
-/// In output frame `f` it shows source frame `position + speed * (f - frame)`; in a turn, for
-/// `turn_frames`, `position + speed * turn_frames * sin(pi * (f - frame) / turn_frames) / pi`;
+/// Clips move with the playhead, which is at `playhead` in frame `frame`. At `p` it shows source frame
+/// `position + speed * (p - playhead)`; in a turn, for `turn_frames` steps of the playhead,
+/// `position + speed * turn_frames * sin(pi * (p - playhead) / turn_frames) / pi`;
 /// never beyond its first or last frame. With `fade_frames` it is joined in: with
 /// `s = (f - frame + 1) / (fade_frames + 1)` its share is `s * s * (3 - 2 * s)`, then all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,12 +150,18 @@ pub struct Shot {
     pub role: Role,
     /// In frames of the raw clip.
     pub position: f64,
-    /// Frames of the raw clip for each output frame; negative runs backwards.
+    /// Frames of the raw clip for each step of the playhead; negative runs backwards.
     pub speed: f64,
+    /// Where the playhead is; `None`: at `frame`, as all of the session was at speed 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub playhead: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn_frames: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fade_frames: Option<u32>,
+    /// It is said of the clip that another is being joined in over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaving: bool,
     /// Tells a clip on air from every other of the session, were it the same cycle again. Older
     /// journals do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -347,6 +354,8 @@ mod tests {
                     position: f64::from(position) / 64.0,
                     speed: f64::from(speed) / 8.0,
                     turn_frames: (frame % 3 == 0).then_some(36.0),
+                    playhead: (frame % 4 == 1).then_some(f64::from(position) / 32.0),
+                    leaving: frame % 11 == 0,
                     fade_frames: (frame % 2 == 0).then_some(30),
                     clip: (frame % 5 == 0).then_some(frame),
                     reversed: frame % 7 == 0,
@@ -457,6 +466,8 @@ mod tests {
         let entry = Entry {
             at: "2026-11-22T20:15:00.123Z".into(),
             event: Event::Shot(Shot {
+                playhead: None,
+                leaving: false,
                 frame: 90,
                 cycle: Some(7),
                 role: Role::Fresh,

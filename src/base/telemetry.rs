@@ -166,6 +166,8 @@ pub struct Status {
     /// The latest of them, newest last.
     pub encoder_changes: Vec<EncoderChange>,
     pub on_air: OnAir,
+    /// What the ring holds, oldest first.
+    pub ring: Vec<RingClip>,
     /// The cycle in the making.
     pub generating: Option<Generating>,
     /// Who makes the cycles; empty where a prepared set is played.
@@ -210,6 +212,37 @@ pub struct OnAir {
     pub prompt: String,
     /// Played before: the next cycle is not there yet.
     pub replay: bool,
+    /// Where in the clip the picture stands, 0 to 1.
+    pub position: f64,
+    /// 1 as the clip was made; 0 while it stands still.
+    pub speed: f64,
+    /// `normal`, `freeze`, `reverse`, `bounce`, `hold` or `loop`.
+    pub mode: &'static str,
+}
+
+/// A clip of the ring.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RingClip {
+    /// `None` for the built-in stand-in.
+    pub cycle: Option<u32>,
+    pub state: RingState,
+    /// How long it shows at speed 1.
+    pub seconds: f64,
+    /// How much of it is done or shown, 0 to 1, where that is known.
+    pub progress: Option<f64>,
+    pub prompt: String,
+}
+
+/// Where a clip stands on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RingState {
+    /// It can be gone back to.
+    #[default]
+    Played,
+    OnAir,
+    /// It waits in the ring.
+    Ready,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -321,6 +354,11 @@ pub struct Losses {
 pub struct SteeringStatus {
     pub accepted: u64,
     pub refused: u64,
+    /// Times that what waited was given up for a new plan, and clips that were given up.
+    pub replans: u64,
+    pub dropped_clips: u64,
+    /// Wishes for another cycle that nothing was there for.
+    pub cycles_refused: u64,
     /// From when a change came until the first frame with it went to the encoder.
     pub latency_ms: Percentiles,
     pub prompts: PromptSteering,

@@ -356,6 +356,7 @@ mod tests {
                 prompt: "a slow river of molten glass\n under violet neon, macro, deep focus"
                     .into(),
                 replay: false,
+                ..OnAir::default()
             },
             generating: Some(Generating {
                 cycle: 14,

@@ -14,7 +14,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
 use crate::param::{self, Param, ParamId, Smoother, Snapshot, Values};
-use crate::playout::share;
+use crate::playout::{Playhead, share};
 
 /// What a journal says of one session.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,8 +64,8 @@ pub struct Source {
 pub struct OnAir {
     pub source: Source,
     clip: Option<u64>,
-    /// The output frame from which `position` counts.
-    frame: u64,
+    /// Where the playhead was when `position` was shown.
+    from: f64,
     position: f64,
     speed: f64,
     turn_frames: Option<f64>,
@@ -83,6 +83,8 @@ pub struct Moment<'a> {
     pub over: Option<(&'a OnAir, f32)>,
     /// The picture before went out again on stage.
     pub held: bool,
+    /// Where the playhead is.
+    pub playhead: f64,
 }
 
 /// The sessions of a journal, in order.
@@ -162,6 +164,7 @@ pub struct Replay {
     fired: Vec<ParamId>,
     smoother: Smoother,
     values: Values,
+    playhead: Playhead,
     held_until: u64,
     held: bool,
     base: Option<OnAir>,
@@ -178,6 +181,7 @@ impl Replay {
     pub fn new(session: Session) -> Self {
         let values = session.params;
         Replay {
+            playhead: Playhead::new(session.fps),
             left: session,
             next: 0,
             target: Snapshot { values, ..Snapshot::default() },
@@ -204,7 +208,8 @@ impl Replay {
         }
         let base = self.base.as_ref();
         let over = self.over.as_ref().map(|fade| (&fade.to, share(n - fade.start, fade.frames)));
-        Moment { values: self.values, fired: &self.fired, base, over, held: self.held }
+        let playhead = self.playhead.ahead(n);
+        Moment { values: self.values, fired: &self.fired, base, over, held: self.held, playhead }
     }
 
     fn advance(&mut self, n: u64) {
@@ -219,7 +224,7 @@ impl Replay {
             self.base = Some(fade.to);
         }
         while let Some(shot) = self.left.shots.pop_front_if(|shot| shot.frame <= n) {
-            self.take(shot);
+            self.take(shot, self.playhead.ahead(n));
         }
     }
 
@@ -241,14 +246,15 @@ impl Replay {
         }
         let frame_ms = self.left.fps.frame_seconds() as f32 * 1000.0;
         self.values = *self.smoother.step(&self.target, frame_ms);
+        self.playhead.step(n, &self.values);
     }
 
-    fn take(&mut self, shot: Shot) {
-        let on_air = OnAir::from(&shot);
+    fn take(&mut self, shot: Shot, from: f64) {
+        let on_air = OnAir::new(&shot, from);
         let Some(frames) = shot.fade_frames else {
             // It moves on in a new way. Where that is said of a clip that is not on air, it must
             // have come there unseen.
-            let over = self.over.as_mut().map(|fade| &mut fade.to);
+            let over = self.over.as_mut().map(|fade| &mut fade.to).filter(|_| !shot.leaving);
             match over.into_iter().chain(&mut self.base).find(|known| known.is(&shot)) {
                 Some(known) => *known = OnAir { source: known.source.clone(), ..on_air },
                 None => (self.base, self.over) = (Some(on_air), None),
@@ -265,21 +271,20 @@ impl Replay {
     }
 }
 
-impl From<&Shot> for OnAir {
-    fn from(shot: &Shot) -> Self {
+impl OnAir {
+    /// What a shot says, the playhead being at `from` there.
+    fn new(shot: &Shot, from: f64) -> Self {
         let cycle = shot.cycle.filter(|_| shot.role != Role::StandIn);
         OnAir {
             source: Source { cycle, reversed: shot.reversed, grown: shot.grown },
             clip: shot.clip,
-            frame: shot.frame,
+            from,
             position: shot.position,
             speed: shot.speed,
             turn_frames: shot.turn_frames,
         }
     }
-}
 
-impl OnAir {
     fn is(&self, shot: &Shot) -> bool {
         match (self.clip, shot.clip) {
             (Some(known), Some(clip)) => known == clip,
@@ -287,26 +292,34 @@ impl OnAir {
         }
     }
 
-    /// Where it stands in output frame `n`: a frame of the clip as it was on air, whose last frame
-    /// is `last`; fractional. `None`: it would have ended before, and what came then is unknown.
-    pub fn position(&self, n: u64, last: f64, fps: FrameRate) -> Option<f64> {
-        let elapsed = n.saturating_sub(self.frame) as f64;
+    /// Where it stands when the playhead is at `playhead`: a frame of the clip as it was on air,
+    /// whose last frame is `last`; fractional.
+    pub fn position(&self, playhead: f64, last: f64) -> f64 {
+        self.unbounded(playhead, last).clamp(0.0, last)
+    }
+
+    /// Whether it would have ended before, and what came then is unknown.
+    pub fn is_over(&self, playhead: f64, last: f64, fps: FrameRate) -> bool {
+        // The last picture shows for the time of a frame. Pictures that were held, for a second at
+        // most, put off what comes then; a speed of up to four makes that longer.
+        let position = self.unbounded(playhead, last);
+        let beyond = (position - last - 1.0).max(-1.0 - position);
+        self.turn_frames.is_none() && beyond > self.speed.abs() * fps.as_f64() * 4.0
+    }
+
+    fn unbounded(&self, playhead: f64, last: f64) -> f64 {
+        let elapsed = (playhead - self.from).max(0.0);
         let (start, speed) = match self.source.reversed {
             true => (last - self.position, -self.speed),
             false => (self.position, self.speed),
         };
-        let position = match self.turn_frames {
+        match self.turn_frames {
             None => start + speed * elapsed,
             Some(frames) => {
                 let s = (elapsed / frames).min(1.0);
                 start + speed * frames * (PI * s).sin() / PI
             }
-        };
-        // The last picture shows for the time of a frame. Pictures that were held, for a second at
-        // most, put off what comes then.
-        let beyond = (position - last - 1.0).max(-1.0 - position);
-        let endless = self.turn_frames.is_none() && beyond > speed.abs() * fps.as_f64();
-        (!endless).then(|| position.clamp(0.0, last))
+        }
     }
 }
 
@@ -344,10 +357,14 @@ mod tests {
     }
 
     /// Cycle and position of what is on air, clips of 25 frames.
-    fn seen(moment: &Moment<'_>, n: u64) -> Vec<(Option<u32>, Option<f64>)> {
+    fn seen(moment: &Moment<'_>) -> Vec<(Option<u32>, Option<f64>)> {
         let over = moment.over.map(|(over, _)| over);
         let on_air = moment.base.into_iter().chain(over);
-        on_air.map(|on_air| (on_air.source.cycle, on_air.position(n, 24.0, FPS))).collect()
+        let position = |on_air: &OnAir| {
+            let over = on_air.is_over(moment.playhead, 24.0, FPS);
+            (!over).then(|| on_air.position(moment.playhead, 24.0))
+        };
+        on_air.map(|on_air| (on_air.source.cycle, position(on_air))).collect()
     }
 
     #[test]
@@ -365,18 +382,18 @@ mod tests {
             ),
             shot(40, 1, json!({"position": 3.75, "speed": -0.125})),
         ]));
-        assert_eq!(seen(&replay.frame(0), 0), [(None, Some(0.0))]);
-        assert_eq!(seen(&replay.frame(9), 9), [(None, Some(1.125))]);
+        assert_eq!(seen(&replay.frame(0)), [(None, Some(0.0))]);
+        assert_eq!(seen(&replay.frame(9)), [(None, Some(1.125))]);
         let moment = replay.frame(10);
-        assert_eq!(seen(&moment, 10), [(None, Some(1.25)), (Some(1), Some(0.0))]);
+        assert_eq!(seen(&moment), [(None, Some(1.25)), (Some(1), Some(0.0))]);
         assert_eq!(moment.over.unwrap().1, share(0, 3));
         let turned = 1.375 + 0.125 * 8.0 * (PI / 8.0).sin() / PI;
-        assert_eq!(seen(&replay.frame(12), 12), [(None, Some(turned)), (Some(1), Some(0.25))]);
-        assert_eq!(seen(&replay.frame(13), 13), [(Some(1), Some(0.375))]);
-        assert_eq!(seen(&replay.frame(39), 39), [(Some(1), Some(3.625))]);
-        assert_eq!(seen(&replay.frame(41), 41), [(Some(1), Some(3.625))]);
-        assert_eq!(seen(&replay.frame(80), 80), [(Some(1), Some(0.0))], "not beyond its start");
-        assert_eq!(seen(&replay.frame(200), 200), [(Some(1), None)], "it cannot have stayed");
+        assert_eq!(seen(&replay.frame(12)), [(None, Some(turned)), (Some(1), Some(0.25))]);
+        assert_eq!(seen(&replay.frame(13)), [(Some(1), Some(0.375))]);
+        assert_eq!(seen(&replay.frame(39)), [(Some(1), Some(3.625))]);
+        assert_eq!(seen(&replay.frame(41)), [(Some(1), Some(3.625))]);
+        assert_eq!(seen(&replay.frame(80)), [(Some(1), Some(0.0))], "not beyond its start");
+        assert_eq!(seen(&replay.frame(600)), [(Some(1), None)], "it cannot have stayed");
     }
 
     #[test]
@@ -393,8 +410,8 @@ mod tests {
         ]));
         let moment = replay.frame(24);
         let (over, _) = moment.over.unwrap();
-        assert_eq!(moment.base.unwrap().position(24, 24.0, FPS), Some(2.0));
-        assert_eq!(over.position(24, 24.0, FPS), Some(1.75), "forwards in the reversed clip");
+        assert_eq!(moment.base.unwrap().position(24.0, 24.0), 2.0);
+        assert_eq!(over.position(24.0, 24.0), 1.75, "forwards in the reversed clip");
         let grown = Some(Grown { cycle: 1, reversed: false, frames: 4, at: None });
         assert_eq!(over.source, Source { cycle: Some(1), reversed: true, grown });
     }
@@ -436,7 +453,7 @@ mod tests {
     fn what_a_journal_does_not_say_is_unknown() {
         let mut replay = Replay::new(session(&[shot(60, 3, json!({"position": 4.0}))]));
         assert!(replay.frame(59).base.is_none());
-        assert_eq!(seen(&replay.frame(60), 60), [(Some(3), Some(4.0))]);
+        assert_eq!(seen(&replay.frame(60)), [(Some(3), Some(4.0))]);
     }
 
     #[test]

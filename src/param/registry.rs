@@ -236,16 +236,16 @@ registry! {
     Reverse "/playback/reverse" "Reverse" BOOL, 0.0,
         "Backwards over what was shown, from a smooth turn on.";
     Bounce "/playback/bounce" "Bounce" BOOL, 0.0,
-        "The cycle on air goes back and forth.";
+        "The cycle on air goes back and forth; behind it the show goes on with what is ready.";
     Hold "/playback/hold" "Hold" BOOL, 0.0,
         "The cycle on air begins again when it ends.";
     LoopCycles "/playback/loop_cycles" "Loop cycles" int(0, 16), 0.0,
         "The last so many cycles again and again; 0 is off.";
-    Crossfade "/playback/crossfade" "Crossfade" float(0.0, 8.0), 0.5,
+    Crossfade "/playback/crossfade" "Crossfade" float(0.0, 10.0), 0.5,
         "How long one clip takes to pass into the next where they do not continue one another.",
         unit("s"), smooth(0.0);
     Next "/playback/next" "Next" TRIGGER, 0.0,
-        "On to the next cycle that is ready, now.";
+        "On to the next cycle that is ready, now; if none is, when one comes within a second.";
     Back "/playback/back" "Back" TRIGGER, 0.0,
         "Back to the cycle before, now.";
     GoTo "/playback/cycle" "Go to cycle" int(0, 999_999), 0.0,

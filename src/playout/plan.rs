@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::strand::Strand;
-use crate::media::PreparedClip;
+use crate::media::{CycleId, PreparedClip};
 
 /// A clip that waits.
 pub struct Ready {
@@ -88,8 +88,14 @@ impl Plan {
         self.queue.iter().position(|ready| ready.clip.serial == serial)
     }
 
+    /// Where a cycle waits.
+    pub fn of(&self, cycle: CycleId) -> Option<usize> {
+        self.queue.iter().position(|ready| ready.clip.clip.cycle == cycle)
+    }
+
     /// Clip and frame of the first picture that is `keep_s` ahead; the last one that is ready, if
-    /// none is. `fresh`: what is on air, and where it stands.
+    /// none is. `fresh`: what is on air, and where it stands. Seconds are those of clips at their own
+    /// rate.
     pub fn cut(
         &self,
         fresh: Option<(&Strand, f64)>,

@@ -1,6 +1,6 @@
-//! One clip being shown: where in it the picture stands at output frame `n`.
+//! One clip being shown: where in it the picture stands when the playhead is at `v`.
 //!
-//! Holds: the position is computed from the frame number and an anchor, never summed up. It is
+//! Holds: the position is computed from the playhead and an anchor, never summed up. It is
 //! continuous, and through a turn so is the speed: at `s` in 0..1 of a turn the speed is
 //! `cos(pi s)` of the full one, so the position swings out and comes back to where the turn began.
 
@@ -15,7 +15,7 @@ use crate::media::{Origin, PreparedClip};
 pub enum Motion {
     /// Steadily: `direction` is 1 or -1.
     Steady { direction: f64 },
-    /// Turning round within `frames` output frames, having moved in `direction` before.
+    /// Turning round within `frames` steps of the playhead, having moved in `direction` before.
     Turn { direction: f64, frames: f64 },
 }
 
@@ -35,10 +35,10 @@ const TURN_SECONDS: f64 = 0.6;
 pub struct Strand {
     pub clip: Arc<PreparedClip>,
     pub role: Role,
-    /// Source frames per output frame at full speed.
+    /// Source frames for each step of the playhead.
     rate: f64,
-    /// Output frame and source position from which `motion` counts.
-    anchor: u64,
+    /// Playhead and source position from which `motion` counts.
+    anchor: f64,
     position: f64,
     motion: Motion,
     fps: FrameRate,
@@ -52,14 +52,19 @@ impl Strand {
         clip: Arc<PreparedClip>,
         role: Role,
         direction: f64,
-        n: u64,
+        v: f64,
         fps: FrameRate,
     ) -> Self {
         let rate = clip.clip.format.fps.as_f64() / fps.as_f64();
         let position = if direction > 0.0 { 0.0 } else { last(&clip) };
         let motion = Motion::Steady { direction };
         let until = clip.frames.len() as f64;
-        Strand { clip, role, rate, anchor: n, position, motion, fps, until }
+        Strand { clip, role, rate, anchor: v, position, motion, fps, until }
+    }
+
+    pub fn stand_in(clip: Arc<PreparedClip>, v: f64, fps: FrameRate) -> Self {
+        debug_assert_eq!(clip.origin, Origin::StandIn);
+        Strand::new(clip, Role::StandIn, 1.0, v, fps)
     }
 
     /// It is left when its frame `frame` (fractional) has been shown.
@@ -72,18 +77,14 @@ impl Strand {
         self.until - 1.0
     }
 
-    pub fn stand_in(clip: Arc<PreparedClip>, n: u64, fps: FrameRate) -> Self {
-        debug_assert_eq!(clip.origin, Origin::StandIn);
-        Strand::new(clip, Role::StandIn, 1.0, n, fps)
+    /// How it moves, and the position from which that counts.
+    pub fn motion(&self) -> (f64, Motion) {
+        (self.position, self.motion)
     }
 
-    pub fn anchor(&self) -> (u64, f64, Motion) {
-        (self.anchor, self.position, self.motion)
-    }
-
-    /// Source position at output frame `n`, within the clip.
-    pub fn position(&self, n: u64) -> f64 {
-        let elapsed = n.saturating_sub(self.anchor) as f64;
+    /// Source position, within the clip.
+    pub fn position(&self, v: f64) -> f64 {
+        let elapsed = (v - self.anchor).max(0.0);
         let position = match self.motion {
             Motion::Steady { direction } => self.position + direction * self.rate * elapsed,
             Motion::Turn { direction, frames } => {
@@ -101,10 +102,19 @@ impl Strand {
         }
     }
 
-    /// Output frames until the material ends in the present direction (the last picture is shown
-    /// for one source frame's time).
-    pub fn frames_left(&self, n: u64) -> f64 {
-        let elapsed = n.saturating_sub(self.anchor) as f64;
+    /// Source frames for each step of the playhead, at full speed.
+    pub fn rate(&self) -> f64 {
+        self.rate
+    }
+
+    pub fn is_steady(&self) -> bool {
+        matches!(self.motion, Motion::Steady { .. })
+    }
+
+    /// Steps of the playhead until the material ends in the present direction (the last picture is
+    /// shown for one source frame's time).
+    pub fn frames_left(&self, v: f64) -> f64 {
+        let elapsed = (v - self.anchor).max(0.0);
         match self.motion {
             Motion::Steady { direction } if direction > 0.0 => {
                 (self.until - self.position) / self.rate - elapsed
@@ -115,46 +125,46 @@ impl Strand {
     }
 
     /// Lets a finished turn become steady motion the other way. True if it just did.
-    pub fn settle(&mut self, n: u64) -> bool {
+    pub fn settle(&mut self, v: f64) -> bool {
         let Motion::Turn { direction, frames } = self.motion else { return false };
-        if ((n - self.anchor) as f64) < frames {
+        if v - self.anchor < frames {
             return false;
         }
         // The turn ends between two frames; what it is late by is already steady motion.
-        let late = (n - self.anchor) as f64 - frames;
+        let late = v - self.anchor - frames;
         self.position = (self.position - direction * self.rate * late).clamp(0.0, last(&self.clip));
-        self.anchor = n;
+        self.anchor = v;
         self.motion = Motion::Steady { direction: -direction };
         true
     }
 
-    /// Whether a turn must begin at `n` to stay within the clip.
-    pub fn must_turn(&self, n: u64) -> bool {
+    /// Whether a turn must begin to stay within the clip, at so many times its own speed.
+    pub fn must_turn(&self, v: f64, speed: f64) -> bool {
         let Motion::Steady { direction } = self.motion else { return false };
-        self.room(n, direction) <= self.depth()
+        self.room(v, direction) <= self.depth(speed)
     }
 
-    /// Begins a turn at `n`.
-    pub fn turn(&mut self, n: u64) {
+    /// Begins a turn.
+    pub fn turn(&mut self, v: f64, speed: f64) {
         let Motion::Steady { direction } = self.motion else { return };
-        let position = self.position(n);
+        let position = self.position(v);
         // Late decisions leave less room than a full turn takes.
-        let depth = self.room(n, direction).min(self.depth()).max(0.0);
+        let depth = self.room(v, direction).min(self.depth(speed)).max(0.0);
         let frames = (depth * PI / self.rate).max(1.0);
         self.position = position;
-        self.anchor = n;
+        self.anchor = v;
         self.motion = Motion::Turn { direction, frames };
     }
 
-    /// Source frames between the position at `n` and the end in `direction`.
-    fn room(&self, n: u64, direction: f64) -> f64 {
-        let position = self.position(n);
+    /// Source frames between the position and the end in `direction`.
+    fn room(&self, v: f64, direction: f64) -> f64 {
+        let position = self.position(v);
         if direction > 0.0 { last(&self.clip) - position } else { position }
     }
 
     /// How far a full turn swings out, in source frames; at most a quarter of the clip.
-    fn depth(&self) -> f64 {
-        let full = self.rate * TURN_SECONDS * self.fps.as_f64() / PI;
+    fn depth(&self, speed: f64) -> f64 {
+        let full = self.rate * speed * TURN_SECONDS * self.fps.as_f64() / PI;
         full.min(last(&self.clip) / 4.0)
     }
 }
@@ -174,13 +184,13 @@ mod tests {
     #[test]
     fn a_bounce_never_jumps_and_never_leaves_the_clip() {
         for frames in [2, 3, 8, 24, 25] {
-            let mut strand = Strand::new(clip(0, frames), Role::Fresh, 1.0, 0, FPS);
-            let mut before = strand.position(0);
+            let mut strand = Strand::new(clip(0, frames), Role::Fresh, 1.0, 0.0, FPS);
+            let mut before = strand.position(0.0);
             let mut turns = 0;
-            for n in 1..4000 {
+            for n in (1..4000).map(f64::from) {
                 strand.settle(n);
-                if strand.must_turn(n) {
-                    strand.turn(n);
+                if strand.must_turn(n, 1.0) {
+                    strand.turn(n, 1.0);
                     turns += 1;
                 }
                 let now = strand.position(n);
@@ -195,12 +205,12 @@ mod tests {
 
     #[test]
     fn a_turn_slows_down_smoothly() {
-        let mut strand = Strand::new(clip(0, 24), Role::Fresh, 1.0, 0, FPS);
-        let mut positions = vec![strand.position(0)];
-        for n in 1..400 {
+        let mut strand = Strand::new(clip(0, 24), Role::Fresh, 1.0, 0.0, FPS);
+        let mut positions = vec![strand.position(0.0)];
+        for n in (1..400).map(f64::from) {
             strand.settle(n);
-            if strand.must_turn(n) {
-                strand.turn(n);
+            if strand.must_turn(n, 1.0) {
+                strand.turn(n, 1.0);
             }
             positions.push(strand.position(n));
         }

@@ -216,6 +216,12 @@ impl Feeder {
         }
     }
 
+    /// Bytes of the clips that have not come home.
+    #[cfg(test)]
+    pub fn bytes_out(&self) -> usize {
+        self.shared.bytes_out.load(Ordering::Relaxed) as usize
+    }
+
     pub fn runway(&self) -> Runway {
         Runway(self.shared.clone())
     }

@@ -119,7 +119,7 @@ impl FrameSource for Picture {
         let look = Look::new(n, &values, &self.fired);
 
         let was_live = self.timeline.is_live();
-        let shot = self.timeline.tick(n);
+        let shot = self.timeline.tick(n, &values, &self.fired);
         let rendered = self.renderer.render(&shot, &look, out);
         let went_live = !was_live && self.timeline.is_live();
         if went_live {

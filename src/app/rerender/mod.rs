@@ -21,7 +21,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fsio::publish;
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
-use crate::finalize::replay::{self, OnAir, Replay, Session};
+use crate::finalize::replay::{self, Moment, OnAir, Replay, Session};
 use crate::media::{FrameMut, PreparedClip};
 use crate::playout::layer;
 use crate::prepare::Whole;
@@ -285,7 +285,7 @@ impl<'a> Painter<'a> {
             let Some(on_air) = on_air else { continue };
             match self.stock.get(&on_air.source) {
                 None => return Shown::Stopped,
-                Some(stocked) => match stands(on_air, stocked, n, self.session.fps) {
+                Some(stocked) => match stands(on_air, stocked, &moment, self.session.fps) {
                     Ok(there) => *found = Some(there),
                     Err(why) => return Shown::AsRecorded(why),
                 },
@@ -308,7 +308,7 @@ impl<'a> Painter<'a> {
 fn stands(
     on_air: &OnAir,
     stocked: Stocked,
-    n: u64,
+    moment: &Moment<'_>,
     fps: FrameRate,
 ) -> std::result::Result<(Arc<PreparedClip>, f64), Arc<str>> {
     let (clip, spoilt) = match stocked {
@@ -316,9 +316,11 @@ fn stands(
         Stocked::Missing(why) => return Err(why),
     };
     let last = (clip.frames.len() - 1) as f64;
-    let position = on_air
-        .position(n, last, fps)
-        .ok_or_else(|| -> Arc<str> { "the journal does not say what was on air".into() })?;
+    // While another is joined in over it, it may stand at its end.
+    if moment.over.is_none() && on_air.is_over(moment.playhead, last, fps) {
+        return Err("the journal does not say what was on air".into());
+    }
+    let position = on_air.position(moment.playhead, last);
     match spoilt {
         Some((frames, why)) if position < f64::from(frames) => Err(why),
         _ => Ok((clip, position)),

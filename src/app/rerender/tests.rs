@@ -1,5 +1,6 @@
 //! What was on stage, and what is drawn of its journal: the same, pixel for pixel.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::config::Live;
 use crate::finalize::replay::Source;
 use crate::media::{Clip, ClipDecoder, CycleId, DecodedClip, Frame, Grown, Origin, VideoFormat};
 use crate::param::{self, Change, Op, ParamId, REGISTRY, Smoother, Values};
-use crate::playout::{PlayoutCounters, ShotEvent, Timeline, TimelineSettings};
+use crate::playout::{PlayoutCounters, RingView, ShotEvent, Timeline, TimelineSettings};
 use crate::ring::{self, Capacity};
 use crate::stream::picture::Receipt;
 
@@ -101,16 +102,13 @@ fn played_again(seed: u64) {
     let (feeder, player) = ring::ring(Capacity { seconds: 1000.0, bytes: usize::MAX });
     let (shot_tx, shots) = bounded::<ShotEvent>(10_000);
     let stand_in = parts::stand_in("sea", 7);
-    let settings = TimelineSettings {
-        fps: FPS,
-        join_seconds: [0.0, 0.3, 1.0][random.usize(0..3)],
-        history_bytes: 1 << 20,
-        may_begin: |_, _| true,
-    };
+    let settings = TimelineSettings { fps: FPS, history_bytes: 1 << 20, may_begin: |_, _| true };
     let counters = Arc::new(PlayoutCounters::default());
-    let mut timeline = Timeline::new(settings, player, stand_in.clone(), shot_tx, counters);
+    let (view, _) = RingView::channel();
+    let mut timeline = Timeline::new(settings, player, stand_in.clone(), shot_tx, counters, view);
     let mut start = Values::default();
-    start[param::ParamId::Zoom] = 1.5;
+    start[ParamId::Zoom] = 1.5;
+    start[ParamId::Crossfade] = [0.0, 0.3, 1.0][random.usize(0..3)];
     let (board, mut reader) = param::board(start, &[]);
     let mut smoother = Smoother::new(start);
     let renderer = || Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
@@ -121,7 +119,8 @@ fn played_again(seed: u64) {
         vec![entry(parts::session_start("0".into(), &live, painted_from.clone(), &start))];
     let mut clips = vec![stand_in];
     let mut pictures = Vec::new();
-    let (mut n, mut seen, mut cycle) = (0, 0, 0);
+    let (mut n, mut seen, mut cycle, mut revision) = (0, 0, 0, 0);
+    let mut late: VecDeque<(u64, Arc<PreparedClip>, u64)> = VecDeque::new();
     let go = random.u64(0..90);
     while n < 600 {
         if n >= go {
@@ -135,8 +134,9 @@ fn played_again(seed: u64) {
             clips.push(clip);
         }
         if random.u8(0..20) == 0 {
+            let group = ["fx", "playback"][random.usize(0..2)];
             let steered =
-                REGISTRY.iter().filter(|p| p.group() == "fx" && p.id != ParamId::Blackout);
+                REGISTRY.iter().filter(|p| p.group() == group && p.id != ParamId::Blackout);
             let steered: Vec<_> = steered.collect();
             let param = steered[random.usize(0..steered.len())];
             let op = if param.is_number() { Op::Place(random.f32()) } else { Op::Toggle };
@@ -144,6 +144,38 @@ fn played_again(seed: u64) {
             let from = param::From { source: "http".into(), received: Duration::ZERO };
             let accepted = board.apply(&Change { param, op, fade_ms }, &from).unwrap();
             entries.push(entry(parts::journal_change(&accepted)));
+        }
+        // What is held for long shows little of all the rest.
+        if random.u8(0..60) == 0 {
+            for id in [ParamId::Freeze, ParamId::Hold, ParamId::Bounce, ParamId::LoopCycles] {
+                let from = param::From { source: "http".into(), received: Duration::ZERO };
+                let accepted = board.apply(&Change::set(id, 0.0), &from).unwrap();
+                entries.push(entry(parts::journal_change(&accepted)));
+            }
+        }
+        if random.u8(0..60) == 0 {
+            feeder.starter().go_to(CycleId(random.u32(0..cycle + 1)));
+        }
+        if random.u8(0..60) == 0 {
+            revision += 1;
+            feeder.replan(revision, random.f64() * 3.0).unwrap();
+        }
+        if let Some(cut) = feeder.tail_cut() {
+            let mut clip = clip(&mut random, cycle, None);
+            cycle += 1;
+            clip.grown_from = (cut.clip.origin == Origin::Cycle).then(|| Grown {
+                serial: cut.clip.serial,
+                cycle: cut.clip.clip.cycle,
+                reversed: cut.clip.reversed,
+                frames: 2,
+                at: Some(cut.frame),
+            });
+            let clip = Arc::new(clip);
+            clips.push(clip.clone());
+            late.push_back((n + random.u64(0..120), clip, cut.revision));
+        }
+        while let Some((_, clip, revision)) = late.pop_front_if(|late| late.0 <= n) {
+            feeder.append_replacing(clip, revision).unwrap();
         }
         if random.u8(0..40) == 0 {
             let frames = random.u64(1..9);
@@ -162,7 +194,7 @@ fn played_again(seed: u64) {
         let values = *smoother.step(&snapshot, FPS.frame_seconds() as f32 * 1000.0);
         let look = Look::new(n, &values, &fired);
         let mut frame = Frame::black(CANVAS.0, CANVAS.1);
-        on_stage.render(&timeline.tick(n), &look, &mut frame.as_mut());
+        on_stage.render(&timeline.tick(n, &values, &fired), &look, &mut frame.as_mut());
         pictures.push((n, frame));
         entries.extend(shots.try_iter().map(|s| entry(Event::Shot(parts::journal_shot(s)))));
         feeder.collect(Duration::ZERO).unwrap();
@@ -188,7 +220,7 @@ fn played_again(seed: u64) {
 
 #[test]
 fn a_set_played_again_is_the_same_to_the_pixel() {
-    for seed in 0..4 {
+    for seed in 0..6 {
         played_again(seed);
     }
 }

@@ -1,0 +1,114 @@
+//! The timeline's steady state, under an allocator that counts: whatever is steered, and however
+//! plans change, a tick neither allocates nor frees.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vfaq::base::time::FrameRate;
+use vfaq::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
+use vfaq::param::{ParamId, Values};
+use vfaq::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
+use vfaq::ring::{Capacity, ring};
+
+struct Counting;
+
+thread_local! {
+    // Per thread, so that the test harness's own threads do not count.
+    static CALLS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // Fails only while the thread ends.
+    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+}
+
+// SAFETY: everything is handed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn clip(origin: Origin, cycle: u32) -> Arc<PreparedClip> {
+    let format = VideoFormat { width: 32, height: 16, fps: FrameRate::whole(8) };
+    let frames: Vec<Frame> = (0..16).map(|_| Frame::black(32, 16)).collect();
+    let (cycle, path, prompt) = (CycleId(cycle), PathBuf::new(), "".into());
+    let clip = Clip { cycle, path, format, frames: 16, prompt };
+    Arc::new(PreparedClip::without_repeats((origin, clip, false), frames, 0))
+}
+
+#[test]
+#[allow(clippy::unwrap_used, reason = "a test may stop")]
+fn a_tick_allocates_nothing_whatever_is_steered() {
+    let stand_in = clip(Origin::StandIn, 0);
+    let history_bytes = 4 * stand_in.bytes();
+    let settings =
+        TimelineSettings { fps: FrameRate::whole(60), history_bytes, may_begin: |_, _| true };
+    let (feeder, player) = ring(Capacity { seconds: 1000.0, bytes: usize::MAX });
+    let (shots, shots_out) = crossbeam_channel::bounded(1000);
+    let (view, _view_out) = RingView::channel();
+    let counters = Arc::new(PlayoutCounters::default());
+    let mut timeline = Timeline::new(settings, player, stand_in, shots, counters.clone(), view);
+    let starter = feeder.starter();
+    starter.go();
+    let modes =
+        [ParamId::Freeze, ParamId::Reverse, ParamId::Bounce, ParamId::Hold, ParamId::LoopCycles];
+    let (mut values, mut revision, mut calls) = (Values::default(), 0, 0);
+    for n in 0..20_000u64 {
+        let mut fired = Vec::new();
+        if n % 97 == 0 {
+            feeder.append(clip(Origin::Cycle, n as u32)).unwrap();
+        }
+        if n % 311 == 0 {
+            revision += 1;
+            feeder.replan(revision, 1.0).unwrap();
+        }
+        if n % 311 == 100 {
+            feeder.append_replacing(clip(Origin::Cycle, n as u32), revision).unwrap();
+        }
+        if n % 173 == 0 {
+            let id = modes[(n / 173) as usize % modes.len()];
+            values[id] = 1.0 - values[id];
+        }
+        // Most of the time little is held, so that the show goes on.
+        if n % 1000 == 0 {
+            modes.iter().for_each(|id| values[*id] = 0.0);
+        }
+        match n % 251 {
+            0 => fired.push(ParamId::Next),
+            80 => fired.push(ParamId::Back),
+            160 => starter.go_to(CycleId((n / 97 * 97).saturating_sub(291) as u32)),
+            _ => {}
+        }
+        values[ParamId::Speed] = 1.0 + (n as f32 / 500.0).sin() * 0.9;
+        let before = CALLS.get();
+        std::hint::black_box(timeline.tick(n, &values, &fired));
+        calls += CALLS.get() - before;
+        shots_out.try_iter().for_each(drop);
+        while feeder.tail_cut().is_some() {}
+        feeder.collect(Duration::ZERO).unwrap();
+    }
+    let (played, dropped) = (counters.played.get(), counters.dropped.get());
+    assert!(played > 40 && dropped > 10, "{played} played, {dropped} dropped");
+    assert_eq!(calls, 0);
+}
