@@ -12,6 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use super::report::Notice;
+use crate::archive::journal::{CycleStatus, Event as JournalEvent};
 use crate::archive::{PlayableCycle, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
@@ -27,6 +28,8 @@ use crate::worqspace::PromptBundle;
 
 /// How often the scheduler looks.
 const TICK: Duration = Duration::from_millis(50);
+/// As long as somebody waits for a change.
+const SOON: Duration = Duration::from_millis(10);
 /// Between the attempts at one cycle.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,7 @@ const STAND_IN_NEEDS: Duration = Duration::from_secs(3);
 
 pub use info::GeneratorInfo;
 pub use steer::Steer;
+use steer::Ordered;
 
 pub struct Generator {
     pub config: Config,
@@ -49,13 +53,17 @@ pub struct Generator {
     pub steer: Steer,
     /// What cycles take; outlives a plan.
     pub look_ahead: Mutex<LookAhead>,
-    /// The next cycle that is not on its way to the picture.
+    /// The first number that no cycle was begun with: one that was given up keeps its own.
     pub next_cycle: AtomicU32,
-    /// Of the last cycle on its way to the picture.
-    pub last_briq: Mutex<Option<Briq>>,
-    /// The video of the last cycle is being finished.
-    pub finishing: tokio::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    /// Videos of cycles that are being finished, one after the other.
+    pub finishing: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    pub unfinished: Arc<AtomicU32>,
 }
+
+/// Videos that may be unfinished when a cycle is begun; the picture has the same processors. One that
+/// somebody waits for is begun beside some.
+const UNFINISHED: u32 = 0;
+const UNFINISHED_BESIDE: u32 = 3;
 
 /// Where a show begins.
 struct Chain {
@@ -85,15 +93,13 @@ impl Generator {
                             false => self.chain(chain).await,
                         }
                     } => {
-                        // There is nothing more to be made, unless a change asks for it.
-                        self.steer.changed().await;
+                        // There is nothing more to be made.
+                        std::future::pending::<()>().await;
                     }
-                    () = self.steer.changed() => {}
+                    () = self.steer.changed(|| self.may_give_up()) => {}
                 }
-                self.info.idle();
-                if let Some(cut) = self.replan().await {
-                    previous = Some(cut);
-                }
+                self.give_up();
+                previous = self.replan(previous).await;
             }
         };
         // Servers are watched as long as somebody makes use of them.
@@ -101,7 +107,6 @@ impl Generator {
             () = self.workshop.pool.watch() => {}
             () = work => {}
         }
-        self.info.idle();
     }
 
     fn makes_keyframes(&self) -> bool {
@@ -122,17 +127,20 @@ impl Generator {
         }
         loop {
             let ahead = self.runway.seconds() + self.preparer.waiting_seconds();
-            let ready = self.preparer.has_room() && !self.info.is_paused();
-            let due = match self.steer.is_replacing() {
+            let replaces = self.steer.is_replacing();
+            let due = match replaces {
                 true => self.look_ahead().may_start(clock.now()),
-                false => ready && self.look_ahead().should_start(clock.now(), ahead),
+                false => {
+                    self.preparer.has_room() && self.look_ahead().should_start(clock.now(), ahead)
+                }
             };
-            if !due {
-                tokio::time::sleep(TICK).await;
+            let beside = if replaces { UNFINISHED_BESIDE } else { UNFINISHED };
+            let busy = self.unfinished.load(Ordering::Relaxed) > beside;
+            if !due || busy || self.info.is_paused() {
+                tokio::time::sleep(if replaces { SOON } else { TICK }).await;
                 continue;
             }
-            self.finished().await;
-            let ordered = self.steer.order((&self.bundle, &self.config), base_seed, cycle.0);
+            let ordered = self.order(base_seed, cycle.0);
             let guidance = &ordered.guidance;
             let patience = || self.patience();
             let order = Order {
@@ -140,8 +148,7 @@ impl Generator {
                 bundle: &guidance.bundle,
                 settings: guidance.settings(&self.config),
                 base_seed,
-                seed: Some(guidance.seed),
-                evolves: guidance.evolves,
+                asked: Some(guidance),
                 previous: previous.as_ref(),
                 retry_delay: RETRY_DELAY,
                 patience: &patience,
@@ -149,7 +156,9 @@ impl Generator {
             let began = clock.now();
             match self.one(&order).await {
                 Ok(next) => {
-                    self.steer.made(&ordered);
+                    if let Some(briq) = &next.briq {
+                        self.steer.made(cycle.0, &ordered, briq);
+                    }
                     self.took(clock.now() - began);
                     self.info.generated.add(1);
                     previous = Some(next);
@@ -225,8 +234,7 @@ impl Generator {
     fn on_its_way(&self, made: &Made) {
         let clip = made.built.clip.clone();
         // Room was there, and nobody else hands clips over meanwhile.
-        *lock(&self.last_briq) = Some(made.briq.clone());
-        self.next_cycle.store(clip.cycle.0 + 1, Ordering::Relaxed);
+        self.info.handed_over(&clip);
         let (revision, replaces) = self.steer.hand_over();
         let job = Job { clip, origin: Origin::Cycle, reversed: false, revision };
         if replaces {
@@ -244,43 +252,90 @@ impl Generator {
         self.made_again();
         let next = made.previous(self.config.chaining.frame);
         self.on_its_way(&made);
-        self.finish(made).await;
+        self.finish(made);
         Ok(next)
     }
 
-    /// Has the video of a cycle finished. A new plan does not cancel that.
-    async fn finish(&self, made: Made) {
+    /// Has the video of a cycle finished, behind those before it. A new plan does not cancel that.
+    fn finish(&self, made: Made) {
         let (workshop, looping) = (self.workshop.clone(), self.config.looping.clone());
-        let notices = self.notices.clone();
-        self.finished().await;
-        let finishing = tokio::spawn(async move {
+        let (notices, unfinished) = (self.notices.clone(), self.unfinished.clone());
+        unfinished.fetch_add(1, Ordering::Relaxed);
+        let mut finishing = lock(&self.finishing);
+        let before = finishing.take();
+        *finishing = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
             if let Err(error) = cycle::finish(&workshop, made, &looping).await {
                 let text = Some(missing_video(&error));
                 let _ = notices.try_send(Notice { topic: Topic::Generator, text });
             }
-        });
-        *self.finishing.lock().await = Some(finishing);
+            unfinished.fetch_sub(1, Ordering::Relaxed);
+        }));
     }
 
-    /// Returns when the video of the last cycle is finished.
-    async fn finished(&self) {
-        let mut finishing = self.finishing.lock().await;
-        if let Some(task) = finishing.as_mut() {
-            let _ = task.await;
-            *finishing = None;
+    /// What the cycle is made by. Its number is not given out again: what is given up may still be
+    /// written to its file.
+    fn order(&self, base_seed: i64, cycle: u32) -> Ordered {
+        self.next_cycle.fetch_max(cycle + 1, Ordering::Relaxed);
+        let ordered = self.steer.order(&self.bundle, base_seed, cycle);
+        if !self.steer.is_replacing() && !self.lasts() {
+            self.steer.carried();
+        }
+        let words = [&*ordered.guidance.bundle.prompt, &ordered.guidance.added];
+        let words: Vec<&str> = words.into_iter().filter(|words| !words.is_empty()).collect();
+        self.info.begun(cycle, words.join(", "), self.workshop.clock.now());
+        ordered
+    }
+
+    /// Whether the ring lasts for a cycle that is begun now.
+    fn lasts(&self) -> bool {
+        let ready_s = self.runway.seconds() + self.preparer.waiting_seconds();
+        ready_s >= steer::keep_s(&self.look_ahead())
+    }
+
+    /// Whether what is in the making can be given up: the ring lasts for another, or would run dry
+    /// all the same.
+    fn may_give_up(&self) -> bool {
+        let expected_s = self.look_ahead().expected().map(|expected| expected.as_secs_f64());
+        let making = self.info.generating(self.workshop.clock.now());
+        let Some((making, expected_s)) = making.zip(expected_s) else { return true };
+        let ready_s = self.runway.seconds() + self.preparer.waiting_seconds();
+        self.lasts() || ready_s < expected_s - making.elapsed_s
+    }
+
+    /// What is in the making was given up.
+    fn give_up(&self) {
+        for cycle in self.info.idle() {
+            self.workshop.archive.journal(JournalEvent::Cycle {
+                cycle,
+                status: CycleStatus::Unused,
+                seconds: None,
+                reason: Some("the plan was changed before it was made".into()),
+            });
         }
     }
 
-    /// Begins a new plan: the picture that the next cycle grows out of. `None`: it goes on as it was.
-    async fn replan(&self) -> Option<Previous> {
+    /// Begins a new plan: what the next cycle grows out of. If the playout says nothing it goes on
+    /// as it was.
+    async fn replan(&self, previous: Option<Previous>) -> Option<Previous> {
         let look_ahead = self.look_ahead().clone();
-        let cut = self.steer.replan(&look_ahead, &self.preparer, &self.runway).await?;
-        let picture = cut.clip.frames.get(cut.frame as usize)?;
-        Some(Previous {
-            briq: lock(&self.last_briq).clone(),
-            raw: self.workshop.project.raw_clip(cut.clip.clip.cycle),
-            frame: frame_to_rgb(picture),
-        })
+        let Some(cut) = self.steer.replan(&look_ahead, &self.preparer).await else {
+            return previous;
+        };
+        let clip = &cut.clip;
+        let cycle = clip.clip.cycle;
+        match clip.frames.get(cut.frame as usize) {
+            // Nothing was made yet: it begins with the brief's picture, or the last session's.
+            _ if clip.origin == Origin::StandIn => previous,
+            None => previous,
+            Some(picture) => Some(Previous {
+                briq: self.steer.back_to(cycle.0).or_else(|| self.resume.last_briq.clone()),
+                raw: self.workshop.project.raw_clip(cycle),
+                frame: frame_to_rgb(picture),
+            }),
+        }
     }
 
     fn look_ahead(&self) -> MutexGuard<'_, LookAhead> {

@@ -11,10 +11,11 @@ use crate::base::error::{Error, Kind, Result};
 use crate::config::OutputSpec;
 use crate::config::{Config, JoinKind, preset};
 use crate::control;
+use crate::cycle;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
-use crate::param::{self, ParamId, Value, Values};
+use crate::param::{ParamId, Value, Values};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -178,16 +179,8 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
 /// used all the same, until it is moved.
 fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let mut values = Values::default();
-    let (generation, chaining) = (&config.generation, &config.chaining);
-    for (id, value) in [
-        (ParamId::Denoise, chaining.denoise_strength as f32),
-        (ParamId::Guidance, generation.cfg_scale as f32),
-        (ParamId::Steps, generation.steps as f32),
-        (ParamId::MotionAmount, generation.motion_bucket_id as f32),
-        (ParamId::SeedStep, chaining.seed_step as f32),
-    ] {
-        let (min, max) = param::of(id).range().unwrap_or_default();
-        values[id] = value.clamp(min, max);
+    for (id, value) in cycle::faders(config) {
+        values[id] = value;
     }
     let join = &config.live.join;
     let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };

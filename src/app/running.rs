@@ -24,13 +24,13 @@ use crate::archive::journal::{self, Event as JournalEvent};
 use crate::archive::{self, Archive, Recording, RecordingKind};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::effort::PresentEffort;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::summary::Summary;
 use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
-use crate::cycle::Workshop;
+use crate::cycle::{self, Workshop};
 use crate::generate::LookAhead;
 use crate::llm::Ahead;
 use crate::media::{Clip, CycleId, Frame, Origin};
@@ -232,9 +232,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let steered = Arc::new(Steered::default());
     {
         let (archive, steered) = (archive.handle(), steered.clone());
+        let generates = matches!(show.material, Material::Generated { .. });
         board.listen(move |accepted| {
             archive.journal(parts::journal_change(accepted));
-            steered.accepted(accepted);
+            if generates {
+                steered.accepted(accepted);
+            }
             // Faders move on their own; what is left out here is what a full main loop loses.
             if accepted.param.applies != Applies::Now {
                 let _ = steer_tx.try_send(accepted.clone());
@@ -362,11 +365,11 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 runway,
                 info,
                 notices: notice_tx.clone(),
-                steer: Steer::new(board.clone(), steered, clock.clone()),
+                steer: Steer::new(board.clone(), steered, clock.clone(), config.clone()),
                 look_ahead: Mutex::new(LookAhead::new(live.buffer_seconds)),
                 next_cycle: AtomicU32::new(0),
-                last_briq: Mutex::default(),
-                finishing: tokio::sync::Mutex::default(),
+                finishing: Mutex::default(),
+                unfinished: Arc::default(),
             };
             Some(runtime.spawn(generator.run()))
         }
@@ -535,6 +538,13 @@ impl Running<'_> {
 
     /// What may be refused although it was accepted.
     fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        if param.applies == Applies::Cycle && self.generator.is_none() {
+            return Err(Error::unavailable(format!(
+                "{}: nothing is generated, as the show plays a set (--play); it is kept, and \
+                 changes nothing",
+                param.address
+            )));
+        }
         match (param.id, value) {
             (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
             (ParamId::Brief, _) => self.back_to_the_brief(from),
@@ -550,15 +560,22 @@ impl Running<'_> {
         }
     }
 
-    /// All that is asked of cycles, as the show began.
+    /// All that is asked of cycles, as the settings and the brief say.
     fn back_to_the_brief(&self, from: &From) -> Result<()> {
+        let faders = cycle::faders(&self.config);
         let asked = REGISTRY
             .iter()
             .filter(|param| param.applies == Applies::Cycle && param.kind != param::Kind::Trigger);
-        // What is kept to be blended is the performer's own.
-        let slots = [ParamId::SlotA, ParamId::SlotB, ParamId::SlotC, ParamId::SlotD];
-        let back = asked.filter(|param| !slots.contains(&param.id));
-        let changes: Vec<Change> = back.map(|param| Change::new(param, Op::Reset)).collect();
+        // Not as the show began: that may have been with a preset.
+        let back = |param: &'static param::Param| match param.kind {
+            param::Kind::Text { .. } => Change::new(param, Op::Set("".into())),
+            _ => {
+                let set = faders.iter().find(|fader| fader.0 == param.id);
+                let value = set.map_or(param.default, |fader| fader.1);
+                Change::new(param, Op::Set(value.into()))
+            }
+        };
+        let changes: Vec<Change> = asked.map(back).collect();
         self.desk.board().apply_all(&changes, from).map(drop)
     }
 

@@ -14,6 +14,8 @@ use crate::param::{Accepted, Applied, Applies, Board, ParamId};
 /// Changes that wait, and arrivals that are told of; the oldest give way.
 const WAITING: usize = 256;
 const ARRIVED: usize = 100;
+/// Arrivals that percentiles are made of.
+const MEASURED: usize = 4096;
 /// Cycles of which is known up to which change they are made.
 const CYCLES: usize = 256;
 
@@ -26,10 +28,15 @@ struct State {
     /// Up to which generation each cycle is made with.
     cycles: BTreeMap<u32, u64>,
     arrived: VecDeque<PromptArrived>,
-    /// Of all that arrived, for percentiles.
-    seconds: Vec<f64>,
+    /// What those took that arrived lately, for percentiles; and how many there were.
+    seconds: VecDeque<f64>,
+    count: u64,
+    /// Changes of the plan.
+    revision: u64,
     /// When the replacement in the making is due.
     due: Option<Duration>,
+    /// Up to which change the last cycle was ordered.
+    ordered: u64,
 }
 
 struct Waiting {
@@ -75,12 +82,20 @@ impl Steered {
         if state.cycles.len() == CYCLES {
             state.cycles.pop_first();
         }
+        state.ordered = generation;
         state.cycles.insert(cycle, generation);
     }
 
-    /// The replacement in the making is due at this time of the show's clock.
-    pub fn due(&self, due: Duration) {
-        self.state().due = Some(due);
+    /// The plan was changed; the replacement is due at this time of the show's clock.
+    pub fn replanned(&self, revision: u64, due: Duration) {
+        let mut state = self.state();
+        (state.revision, state.due) = (revision, Some(due));
+    }
+
+    /// Whether a change waits that no cycle was ordered with.
+    pub fn is_planned(&self) -> bool {
+        let state = self.state();
+        state.waiting.back().is_some_and(|waiting| waiting.generation > state.ordered)
     }
 
     /// A cycle is on air from `frame` on, for the first time. Tells what arrived with it, and enters
@@ -103,7 +118,11 @@ impl Steered {
                 frame,
                 seconds,
             });
-            state.seconds.push(seconds);
+            if state.seconds.len() == MEASURED {
+                state.seconds.pop_front();
+            }
+            state.seconds.push_back(seconds);
+            state.count += 1;
             arrivals.push(Arrival { generation: waiting.generation, applied });
         }
         if !arrivals.is_empty() {
@@ -114,7 +133,7 @@ impl Steered {
 
     pub fn status(&self, now: Duration) -> PromptSteering {
         let state = self.state();
-        let mut sorted = state.seconds.clone();
+        let mut sorted: Vec<f64> = state.seconds.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         let at = |quantile: f64| {
             let rank = (sorted.len() as f64 * quantile).ceil() as usize;
@@ -127,7 +146,9 @@ impl Steered {
             due_s,
         });
         PromptSteering {
-            count: sorted.len() as u64,
+            count: state.count,
+            revision: state.revision,
+            due_s,
             p50_s: at(0.5),
             p95_s: at(0.95),
             max_s: at(1.0),

@@ -243,6 +243,11 @@ pub enum RingState {
     OnAir,
     /// It waits in the ring.
     Ready,
+    /// It is made, and not prepared yet.
+    Waiting,
+    Making,
+    /// A change of the plan asks for it.
+    Planned,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -371,6 +376,10 @@ pub struct PromptSteering {
     pub p50_s: f64,
     pub p95_s: f64,
     pub max_s: f64,
+    /// Changes of the plan so far.
+    pub revision: u64,
+    /// Until what is made for the last one is to be on air; `None`: nothing is awaited.
+    pub due_s: Option<f64>,
     pub waiting: Vec<PromptWaiting>,
     /// The latest, newest last.
     pub arrived: Vec<PromptArrived>,

@@ -2,13 +2,15 @@
 //! brief and the settings that a cycle is made by.
 //!
 //! Holds: where nothing was asked for, a cycle is made exactly as it would have been. What performers
-//! write leads: while they have set a prompt it does not evolve by itself. A blend that travels
+//! write leads: while they have set a prompt it does not evolve by itself, and no language model
+//! rewrites it; what they append and nudge is put behind the brief, however that evolves. A blend that travels
 //! arrives after as many cycles as it was given, and never goes beyond; only cycles that were made
 //! count.
 
+use super::briq::join;
 use crate::config::{Chaining, Config, Generation};
-use crate::cycle::Settings;
-use crate::param::{Board, ParamId, Value, of};
+use crate::cycle::{Settings, SteeredBy};
+use crate::param::{Board, ParamId, of};
 use crate::worqspace::{NegativeSource, PromptBundle};
 
 /// Slots to blend.
@@ -43,16 +45,15 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    pub fn read(board: &Board) -> Self {
+    pub fn read(board: &Board, config: &Config) -> Self {
         let text = |id| board.text(id).trim().to_owned();
-        // What was never moved is not asked for: the settings may say it more exactly, and may say
-        // what no fader does.
+        // What stands as the settings say is not asked for: they may say it more exactly, and may
+        // say what no fader does.
+        let settings = faders(config);
         let number = |id| {
-            let now = board.value(of(id));
-            match (&now, now != board.start_value(of(id))) {
-                (Value::Number(number), true) => Some(decimal(*number)),
-                _ => None,
-            }
+            let set = settings.iter().find(|fader| fader.0 == id).map_or(0.0, |fader| fader.1);
+            let now = board.number(id);
+            (now != set).then(|| decimal(now))
         };
         let is_on = |id| board.number(id) > 0.5;
         Wishes {
@@ -93,6 +94,22 @@ impl Wishes {
     }
 }
 
+/// Where the faders of generation stand by the settings, as near as they can.
+pub fn faders(config: &Config) -> [(ParamId, f32); 5] {
+    let (generation, chaining) = (&config.generation, &config.chaining);
+    let faders = [
+        (ParamId::Denoise, chaining.denoise_strength as f32),
+        (ParamId::Guidance, generation.cfg_scale as f32),
+        (ParamId::Steps, generation.steps as f32),
+        (ParamId::MotionAmount, generation.motion_bucket_id as f32),
+        (ParamId::SeedStep, chaining.seed_step as f32),
+    ];
+    faders.map(|(id, value)| {
+        let (min, max) = of(id).range().unwrap_or_default();
+        (id, value.clamp(min, max))
+    })
+}
+
 /// The number that is written the shortest way: 0.4, where a float says 0.4000000059.
 fn decimal(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
@@ -128,8 +145,12 @@ pub struct Guidance {
     pub generation: Generation,
     pub chaining: Chaining,
     pub seed: i64,
-    /// Whether the prompt evolves by itself.
+    /// Whether the prompt evolves by itself, or as a language model writes it.
     pub evolves: bool,
+    /// What is put behind the prompt, before what it evolved to.
+    pub added: String,
+    /// For the briq; `None`: nothing is asked for.
+    pub record: Option<SteeredBy>,
 }
 
 impl Guidance {
@@ -157,15 +178,22 @@ impl Course {
         let blended = self.blend(wishes);
         let lead = blended.or_else(|| (!wishes.text.is_empty()).then(|| wishes.text.clone()));
         let evolves = lead.is_none();
+        let leads = match (&lead, self.blend) {
+            (None, _) => "brief",
+            (Some(_), None) => "text",
+            (Some(_), Some(_)) => "slots",
+        };
         if let Some(lead) = lead {
             bundle.prompt = lead;
         }
-        let nudge = weighted(&wishes.nudge, wishes.nudge_weight);
-        for more in [Some(wishes.append.clone()), nudge].into_iter().flatten() {
-            if !more.is_empty() {
-                bundle.prompt = format!("{}, {more}", bundle.prompt);
-            }
-        }
+        let nudge = weighted(&wishes.nudge, wishes.nudge_weight).unwrap_or_default();
+        let added = join([&wishes.append, &nudge]);
+        let record = (wishes.effective() != Wishes::default()).then(|| SteeredBy {
+            generation: 0,
+            lead: leads.into(),
+            blend: self.blend_at().map(decimal),
+            added: added.clone(),
+        });
         if !wishes.negative.is_empty() {
             bundle.negative_prompt.clone_from(&wishes.negative);
             // As if the performer had written it in the brief: no language model replaces it.
@@ -194,7 +222,7 @@ impl Course {
         }
         let chain = base_seed.wrapping_add(i64::from(cycle).wrapping_mul(chaining.seed_step));
         let seed = self.seed.next(wishes, chain, chaining.seed_step);
-        Guidance { bundle, generation, chaining, seed, evolves }
+        Guidance { bundle, generation, chaining, seed, evolves, added, record }
     }
 
     /// Where the blend is after this cycle; `None` while no slots are blended.
@@ -276,8 +304,25 @@ fn weighted(text: &str, weight: f32) -> Option<String> {
     } else if (weight - 1.0).abs() < 0.005 {
         Some(text.to_owned())
     } else {
-        Some(format!("({text}:{weight:.2})"))
+        Some(format!("({}:{weight:.2})", balanced(text)))
     }
+}
+
+/// A text whose brackets close, so that it can stand in some: those without a partner are left out.
+fn balanced(text: &str) -> String {
+    let (mut open, mut out) = (Vec::new(), Vec::new());
+    for c in text.chars() {
+        match c {
+            '(' => open.push(out.len()),
+            ')' if open.pop().is_none() => continue,
+            _ => {}
+        }
+        out.push(c);
+    }
+    for place in open.into_iter().rev() {
+        out.remove(place);
+    }
+    out.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -307,9 +352,12 @@ mod tests {
     fn where_nothing_is_asked_for_nothing_changes() {
         let config = config();
         let mut values = Values::default();
-        values[ParamId::Denoise] = config.chaining.denoise_strength as f32;
+        for (id, value) in faders(&config) {
+            values[id] = value;
+        }
         let (board, _reader) = param::board(values, &[]);
-        let wishes = Wishes::read(&board);
+        let wishes = Wishes::read(&board, &config);
+        assert_eq!(wishes.effective(), Wishes::default());
         let mut course = Course::default();
         for cycle in 0..5 {
             let guidance = course.steer(&wishes, (&bundle(), &config), 1000, cycle);
@@ -317,12 +365,29 @@ mod tests {
             assert_eq!(guidance.seed, 1000 + i64::from(cycle) * config.chaining.seed_step);
             assert_eq!(guidance.chaining.denoise_strength, config.chaining.denoise_strength);
             assert!(guidance.evolves);
+            assert_eq!((&*guidance.added, guidance.record), ("", None));
         }
     }
 
     #[test]
+    fn a_preset_that_the_show_begins_with_is_asked_for() {
+        let mut values = Values::default();
+        for (id, value) in faders(&config()) {
+            values[id] = value;
+        }
+        values[ParamId::Denoise] = 0.75;
+        let (board, _reader) = param::board(values, &[]);
+        assert_eq!(Wishes::read(&board, &config()).denoise, Some(0.75));
+    }
+
+    #[test]
     fn what_is_moved_is_asked_for_as_it_reads() {
-        let (board, _reader) = param::board(Values::default(), &[]);
+        let config = config();
+        let mut values = Values::default();
+        for (id, value) in faders(&config) {
+            values[id] = value;
+        }
+        let (board, _reader) = param::board(values, &[]);
         let from = param::From { source: "test".into(), received: Duration::ZERO };
         for change in [
             Change::set(ParamId::Denoise, 0.7),
@@ -334,13 +399,15 @@ mod tests {
         ] {
             board.apply(&change, &from).unwrap();
         }
-        let guidance = steered(&mut Course::default(), &Wishes::read(&board), 3);
-        assert_eq!(guidance.bundle.prompt, "red smoke, at night, (sparks:1.30)");
+        let guidance = steered(&mut Course::default(), &Wishes::read(&board, &config), 3);
+        assert_eq!(guidance.bundle.prompt, "red smoke");
+        assert_eq!(guidance.added, "at night, (sparks:1.30)");
+        assert_eq!(guidance.record.unwrap().lead, "text");
         assert_eq!(guidance.bundle.negative_prompt, "text");
         assert_eq!(guidance.chaining.denoise_strength, 0.7);
         assert!(!guidance.evolves);
         board.apply(&Change::new(of(ParamId::Denoise), Op::Reset), &from).unwrap();
-        assert_eq!(Wishes::read(&board).denoise, None);
+        assert_eq!(Wishes::read(&board, &config).denoise, None);
     }
 
     #[test]
@@ -355,6 +422,8 @@ mod tests {
         assert_eq!(at(["ice", "", "moss", ""], 0.4).unwrap(), "ice");
         assert_eq!(at(["", "", "moss", ""], 0.4).unwrap(), "moss");
         assert_eq!(at([""; 4], 1.0), None);
+        let odd = ["(ice", "fire) (hot)", "", ""];
+        assert_eq!(at(odd, 0.25).unwrap(), "(fire (hot):0.33), (ice", "brackets stay whole");
     }
 
     #[test]

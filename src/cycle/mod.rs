@@ -12,8 +12,8 @@ pub mod inspeqtor;
 pub mod instruqtor;
 mod run;
 
-pub use briq::{Briq, BriqStatus, Spec};
-pub use guidance::{Course, Guidance, Wishes};
+pub use briq::{Briq, BriqStatus, Spec, SteeredBy};
+pub use guidance::{Course, Guidance, Wishes, faders};
 pub use run::{
     Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, acknowledge, finish, give_up,
     give_up_key, make, make_between, make_key, resume_made, run_cycle,

@@ -40,8 +40,6 @@ pub fn wanted(pool: &Pool, asked: config::Keyframes) -> std::result::Result<bool
 enum Done {
     Key(u32, Result<Box<Keyed>>),
     Clip(u32, Duration, Result<Made>),
-    /// The video of a clip is on its way to the archive.
-    Archived,
 }
 
 /// A still, and what it was ordered by; the clip that begins with it is made by the same.
@@ -59,15 +57,23 @@ impl Generator {
         let clip_s = f64::from(generation.video_frames) * generation.video_fps.frame_seconds();
         let end = match self.config.cycle.max_cycles {
             0 => u32::MAX,
-            most => cycle.0.saturating_add(most),
+            most => {
+                let made = u32::try_from(self.info.generated.get()).unwrap_or(u32::MAX);
+                cycle.0.saturating_add(most.saturating_sub(made))
+            }
         };
         let mut plan: Keyframes<Made> = Keyframes::new(cycle.0, end);
         // Stills that a clip is still to begin or end with.
         let mut keys: BTreeMap<u32, Arc<Keyed>> = BTreeMap::new();
         let mut jobs: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
         while !plan.is_over() {
+            // What comes in the place of what is ready does not wait for that.
+            let ready_s = match self.steer.is_replacing() {
+                true => 0.0,
+                false => self.runway.seconds() + self.preparer.waiting_seconds(),
+            };
             let situation = Situation {
-                ready_s: self.runway.seconds() + self.preparer.waiting_seconds(),
+                ready_s,
                 target_s: self.config.live.buffer_seconds,
                 clip_s,
                 expected_s: self.look_ahead().expected().map_or(clip_s, |e| e.as_secs_f64()),
@@ -97,8 +103,8 @@ impl Generator {
             tokio::select! {
                 Some(done) = jobs.next() => match done {
                     Done::Key(number, Ok(keyed)) => {
-                        self.steer.made(&keyed.ordered);
                         let key = &keyed.key;
+                        self.steer.made(number, &keyed.ordered, &key.briq);
                         previous = Some(Previous {
                             briq: Some(key.briq.clone()),
                             raw: self.workshop.project.raw_clip(CycleId(number)),
@@ -126,7 +132,6 @@ impl Generator {
                         }
                         plan.clip_done(number, made.ok());
                     }
-                    Done::Archived => {}
                 },
                 () = tokio::time::sleep(TICK) => {}
             }
@@ -137,10 +142,7 @@ impl Generator {
                 self.made_again();
                 self.info.generated.add(1);
                 self.on_its_way(&made);
-                jobs.push(Box::pin(async move {
-                    self.finish(made).await;
-                    Done::Archived
-                }));
+                self.finish(made);
             }
         }
         while jobs.next().await.is_some() {}
@@ -154,7 +156,7 @@ impl Generator {
         previous: Option<&Previous>,
     ) -> Result<Box<Keyed>> {
         let patience = || self.patience();
-        let ordered = self.steer.order((&self.bundle, &self.config), base_seed, number);
+        let ordered = self.order(base_seed, number);
         let order = self.keyframe_order(number, base_seed, previous, &ordered, &patience);
         let on_stage = |stage| self.on_stage(number, &stage);
         let key = cycle::make_key(&self.workshop, &order, &on_stage).await?;
@@ -182,8 +184,7 @@ impl Generator {
             bundle: &ordered.guidance.bundle,
             settings: ordered.guidance.settings(&self.config),
             base_seed,
-            seed: Some(ordered.guidance.seed),
-            evolves: ordered.guidance.evolves,
+            asked: Some(&ordered.guidance),
             previous,
             retry_delay: RETRY_DELAY,
             patience,
