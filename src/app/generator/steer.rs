@@ -134,12 +134,6 @@ impl Steer {
         self.state().changing = None;
     }
 
-    /// Whether a change is to be carried out, or may be.
-    pub fn is_pending(&self) -> bool {
-        let state = self.state();
-        state.changing.is_some() || state.replacing
-    }
-
     /// Whether a change is over that makes a difference.
     fn look(&self) -> bool {
         let now = self.clock.now();
