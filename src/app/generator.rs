@@ -37,8 +37,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 const STAND_IN_NEEDS: Duration = Duration::from_secs(3);
 
 pub use info::GeneratorInfo;
-pub use steer::Steer;
 use steer::Ordered;
+pub use steer::Steer;
 
 pub struct Generator {
     pub config: Config,

@@ -156,8 +156,7 @@ fn ahead(page: &mut Page, status: &Status) {
     );
     let name = "vfaq_prompt_to_picture_seconds";
     page.family(name, "summary", "From a change of prompts to the first picture made with it.");
-    for (quantile, value) in
-        [("0.5", prompts.p50_s), ("0.95", prompts.p95_s), ("1", prompts.max_s)]
+    for (quantile, value) in [("0.5", prompts.p50_s), ("0.95", prompts.p95_s), ("1", prompts.max_s)]
     {
         page.sample(&[("quantile", quantile)], value);
     }

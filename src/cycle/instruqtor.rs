@@ -84,16 +84,8 @@ pub(super) fn new_id(cycle: CycleId) -> String {
 
 /// Writes the briq of a cycle.
 pub fn instruct(instruction: &Instruction<'_>) -> Briq {
-    let Instruction {
-        cycle,
-        bundle,
-        settings,
-        base_seed,
-        asked,
-        previous,
-        suggestion,
-        now,
-    } = *instruction;
+    let Instruction { cycle, bundle, settings, base_seed, asked, previous, suggestion, now } =
+        *instruction;
     // Else the prompt is made as the performer wrote it; what changed before waits.
     let evolves = asked.is_none_or(|asked| asked.evolves);
     let added = asked.map_or("", |asked| &asked.added);

@@ -22,4 +22,4 @@ pub use run::{
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

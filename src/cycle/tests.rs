@@ -24,7 +24,7 @@ use crate::llm::{Ahead, Ask, Suggestion, Writer};
 use crate::media::{ClipEncoder, CycleId, Frame};
 use crate::worqspace::{Mode, NegativeSource, PromptBundle};
 
-pub(super) fn bundle() -> PromptBundle {
+pub(crate) fn bundle() -> PromptBundle {
     PromptBundle {
         title: None,
         mode: Mode::Text,

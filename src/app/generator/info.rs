@@ -118,10 +118,7 @@ impl GeneratorInfo {
             return;
         }
         let mut making = self.making();
-        let entry = making.entry(cycle).or_insert(Making {
-            since: now,
-            ..Making::default()
-        });
+        let entry = making.entry(cycle).or_insert(Making { since: now, ..Making::default() });
         if let Some(name) = stage.name() {
             entry.stage = name;
             (entry.progress, entry.done) = (None, None);

@@ -143,8 +143,8 @@ impl Steer {
             state.seen = generation;
             let forced = seen.iter().any(|seen| seen.param.id == ParamId::Regenerate);
             let of_cycles = seen.iter().any(|seen| seen.param.applies == Applies::Cycle);
-            let differs = of_cycles
-                && Wishes::read(&self.board, &self.config).effective() != state.wishes;
+            let differs =
+                of_cycles && Wishes::read(&self.board, &self.config).effective() != state.wishes;
             if forced || differs {
                 let since = state.changing.map_or(now, |(since, _)| since);
                 state.changing = Some((since, now));
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_makes_no_difference_changes_no_plan_but_now_always_does() {
         let (steer, board, clock, _reader) = rig();
-        let mut looks = |change: Change| {
+        let looks = |change: Change| {
             apply(&board, change);
             steer.look();
             clock.advance(Duration::from_secs(1));
