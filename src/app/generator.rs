@@ -55,6 +55,8 @@ pub struct Generator {
     pub look_ahead: Mutex<LookAhead>,
     /// The first number that no cycle was begun with: one that was given up keeps its own.
     pub next_cycle: AtomicU32,
+    /// What the next cycle grows out of, as long as no plan is changed.
+    pub latest: Mutex<Option<Previous>>,
     /// Videos of cycles that are being finished, one after the other.
     pub finishing: Mutex<Option<tokio::task::JoinHandle<()>>>,
     pub unfinished: Arc<AtomicU32>,
@@ -78,13 +80,13 @@ impl Generator {
     pub async fn run(self) {
         let base_seed = self.resume.base_seed.or(self.bundle.seed);
         let base_seed = base_seed.unwrap_or_else(|| seed_of(&*self.workshop.clock));
-        let mut previous = self.previous().await;
+        *lock(&self.latest) = self.previous().await;
         self.next_cycle.store(self.resume.next_cycle.0, Ordering::Relaxed);
         let keyframes = self.makes_keyframes();
         let work = async {
             loop {
                 let cycle = CycleId(self.next_cycle.load(Ordering::Relaxed));
-                let chain = Chain { base_seed, previous: previous.clone(), cycle };
+                let chain = Chain { base_seed, previous: lock(&self.latest).clone(), cycle };
                 // What is in the making for an earlier plan is cancelled.
                 tokio::select! {
                     () = async {
@@ -99,7 +101,9 @@ impl Generator {
                     () = self.steer.changed(|| self.may_give_up()) => {}
                 }
                 self.give_up();
-                previous = self.replan(previous).await;
+                if let Some(picture) = self.replan().await {
+                    *lock(&self.latest) = Some(picture);
+                }
             }
         };
         // Servers are watched as long as somebody makes use of them.
@@ -161,6 +165,7 @@ impl Generator {
                     }
                     self.took(clock.now() - began);
                     self.info.generated.add(1);
+                    *lock(&self.latest) = Some(next.clone());
                     previous = Some(next);
                 }
                 Err(error) => {
@@ -317,25 +322,20 @@ impl Generator {
         }
     }
 
-    /// Begins a new plan: what the next cycle grows out of. If the playout says nothing it goes on
-    /// as it was.
-    async fn replan(&self, previous: Option<Previous>) -> Option<Previous> {
+    /// Begins a new plan: what the next cycle grows out of. `None`: it goes on as it was, as the
+    /// playout says nothing, or nothing was made yet.
+    async fn replan(&self) -> Option<Previous> {
         let look_ahead = self.look_ahead().clone();
-        let Some(cut) = self.steer.replan(&look_ahead, &self.preparer).await else {
-            return previous;
-        };
+        let cut = self.steer.replan(&look_ahead, &self.preparer).await?;
         let clip = &cut.clip;
+        let picture = clip.frames.get(cut.frame as usize);
+        let picture = picture.filter(|_| clip.origin != Origin::StandIn)?;
         let cycle = clip.clip.cycle;
-        match clip.frames.get(cut.frame as usize) {
-            // Nothing was made yet: it begins with the brief's picture, or the last session's.
-            _ if clip.origin == Origin::StandIn => previous,
-            None => previous,
-            Some(picture) => Some(Previous {
-                briq: self.steer.back_to(cycle.0).or_else(|| self.resume.last_briq.clone()),
-                raw: self.workshop.project.raw_clip(cycle),
-                frame: frame_to_rgb(picture),
-            }),
-        }
+        Some(Previous {
+            briq: self.steer.back_to(cycle.0).or_else(|| self.resume.last_briq.clone()),
+            raw: self.workshop.project.raw_clip(cycle),
+            frame: frame_to_rgb(picture),
+        })
     }
 
     fn look_ahead(&self) -> MutexGuard<'_, LookAhead> {

@@ -368,6 +368,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 steer: Steer::new(board.clone(), steered, clock.clone(), config.clone()),
                 look_ahead: Mutex::new(LookAhead::new(live.buffer_seconds)),
                 next_cycle: AtomicU32::new(0),
+                latest: Mutex::default(),
                 finishing: Mutex::default(),
                 unfinished: Arc::default(),
             };

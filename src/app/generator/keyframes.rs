@@ -110,6 +110,7 @@ impl Generator {
                             raw: self.workshop.project.raw_clip(CycleId(number)),
                             frame: key.still.clone(),
                         });
+                        super::lock(&self.latest).clone_from(&previous);
                         keys.insert(number, Arc::from(keyed));
                         plan.key_made();
                     }
