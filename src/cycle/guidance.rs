@@ -468,12 +468,14 @@ mod tests {
             goals in proptest::collection::vec((0.0f32..=3.0, 1u32..9, 0u32..12), 1..20),
         ) {
             let mut course = Course::default();
+            let (bundle, config) = (bundle(), config());
             let texts = ["a", "b", "c", "d"];
             let mut cycle = 0;
             for (goal, travel, cycles) in goals {
                 let from = course.blend_at().unwrap_or(goal);
                 for n in 1..=cycles {
-                    let guidance = steered(&mut course, &slots(texts, goal, travel), cycle);
+                    let wishes = slots(texts, goal, travel);
+                    let guidance = course.steer(&wishes, (&bundle, &config), 1000, cycle);
                     cycle += 1;
                     let at = course.blend_at().unwrap();
                     let (low, high) = (from.min(goal) - 1e-5, from.max(goal) + 1e-5);
