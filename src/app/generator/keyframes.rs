@@ -39,7 +39,7 @@ pub fn wanted(pool: &Pool, asked: config::Keyframes) -> std::result::Result<bool
 
 enum Done {
     Key(u32, Result<Box<Keyed>>),
-    Clip(u32, Duration, Result<Made>),
+    Clip(u32, Duration, Result<Box<Made>>),
 }
 
 /// A still, and what it was ordered by; the clip that begins with it is made by the same.
@@ -95,7 +95,7 @@ impl Generator {
                         let began = clock.now();
                         jobs.push(Box::pin(async move {
                             let made = self.between(number, base_seed, &from, &to).await;
-                            Done::Clip(number, clock.now() - began, made)
+                            Done::Clip(number, clock.now() - began, made.map(Box::new))
                         }));
                     }
                 }
@@ -131,7 +131,7 @@ impl Generator {
                         if made.is_ok() {
                             self.took(took);
                         }
-                        plan.clip_done(number, made.ok());
+                        plan.clip_done(number, made.ok().map(|made| *made));
                     }
                 },
                 () = tokio::time::sleep(TICK) => {}
