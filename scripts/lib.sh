@@ -222,6 +222,21 @@ make_ndi_receiver() {
   fi
 }
 
+# make_osc_client: puts Python with an OSC client into target/osc-python, where the tests look for it.
+# Without it they say that they have not tried it.
+make_osc_client() {
+  local folder=$REPO/target/osc-python
+  [ ! -e "$folder/ready" ] || return 0
+  mkdir -p "$REPO/target"
+  if python3 -m venv --clear "$folder" >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check \
+      --only-binary :all: python-osc >&2; then
+    touch "$folder/ready"
+  else
+    say "No OSC client could be made (its message is above): the tests go without it."
+  fi
+}
+
 # make_interpolation_bench: puts Python with what the interpolation bench counts with, and with the
 # packages whose pictures and films it measures on, into target/bench-interpolation; sets PYTHON.
 make_interpolation_bench() {

@@ -25,6 +25,7 @@ pub mod prepare;
 pub mod render;
 pub mod ring;
 pub mod show;
+pub mod steer;
 #[cfg(feature = "gst")]
 pub mod stream;
 pub mod web;

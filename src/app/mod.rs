@@ -16,11 +16,13 @@ mod desk;
 pub mod doctor;
 mod generator;
 pub mod interpolate;
+mod library;
 mod machine;
 mod parts;
 mod prepare_show;
 mod presets;
 pub mod project_folder;
+mod recorder;
 mod rehearsal;
 mod report;
 pub mod rerender;
@@ -62,6 +64,7 @@ pub struct LiveOptions {
     pub standby: bool,
     pub preset: Option<String>,
     pub listen: Option<Listen>,
+    pub osc: Option<Listen>,
     pub summary: Option<PathBuf>,
 }
 
@@ -98,7 +101,9 @@ pub struct Surroundings<'a> {
     /// Called a few times a second, on the calling thread.
     pub on_status: &'a mut dyn FnMut(&Status),
     /// Called once with a line that the user needs: where the page is.
-    pub on_listening: &'a mut dyn FnMut(SocketAddr),
+    pub on_listening: &'a mut dyn FnMut(SocketAddr, Option<&'static str>),
+    /// Called once where there is OSC: where it comes in, and where OSCQuery is asked.
+    pub on_osc: &'a mut dyn FnMut(SocketAddr, Option<SocketAddr>),
     /// Called once the project's folder is known to be good: where its log goes.
     pub on_project: &'a mut dyn FnMut(&std::path::Path),
 }

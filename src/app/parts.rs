@@ -25,7 +25,6 @@ use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
-use crate::stream::output::{Feeds, Output};
 use crate::stream::picture::Receipt;
 use crate::stream::sound::FileSound;
 
@@ -85,11 +84,6 @@ pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<aud
             Ok((Some(file), Some(reader)))
         }
     }
-}
-
-pub fn start_recording(path: std::path::PathBuf, feeds: &Feeds) -> Result<Output> {
-    let first = path.clone();
-    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), feeds)
 }
 
 /// Starts the worker; the second value closes when it has ended.
@@ -268,6 +262,7 @@ pub fn spawn_journal(
                             archive.journal(JournalEvent::Shot(journal_shot(event)));
                             if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
                                 let now = clock.now();
+                                board.plans.aired(cycle, now);
                                 for arrival in steered.on_air(cycle, event.frame, now, &board) {
                                     archive.journal(journal_arrival(&arrival));
                                 }

@@ -16,6 +16,7 @@ use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::{ParamId, Value, Values};
+use crate::steer::osc;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -35,6 +36,8 @@ pub struct Show {
     pub recording: Option<PathBuf>,
     pub params: Values,
     pub listener: Option<TcpListener>,
+    pub access: Arc<control::Access>,
+    pub osc: Option<osc::Bound>,
     pub material: Material,
     pub clock: Arc<dyn Clock>,
 }
@@ -69,6 +72,8 @@ pub struct Checked {
     pub encoder: Choice,
     source: Source,
     pub listener: Option<TcpListener>,
+    access: Arc<control::Access>,
+    pub osc: Option<osc::Bound>,
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
@@ -103,15 +108,38 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
         Some(play) => Source::Archive(play),
         None => Source::Generators(backends::pool(&config, clock)?, llm::writer(&config.llm)?),
     };
-    let listener = config.live.listen.map(control::bind).transpose()?;
+    let access = Arc::new(control::Access::new(&config.live)?);
+    let listener = config.live.listen.map(|addr| control::bind(addr, &access)).transpose()?;
     let config_text = opened.config_text;
-    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener })
+    let osc = osc::bind(&config.live.osc)?;
+    Ok(Checked {
+        config,
+        config_text,
+        bundle,
+        outputs,
+        params,
+        encoder,
+        source,
+        listener,
+        access,
+        osc,
+    })
 }
 
 /// Checks and opens everything that a show needs.
 pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
-    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener } =
-        check(&options, clock.clone())?;
+    let Checked {
+        config,
+        config_text,
+        bundle,
+        outputs,
+        params,
+        encoder,
+        source,
+        listener,
+        access,
+        osc,
+    } = check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
     let material = match source {
@@ -139,6 +167,8 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         recording,
         params,
         listener,
+        access,
+        osc,
         material,
         clock,
     })
@@ -168,6 +198,14 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     match options.listen {
         Some(Listen::Off) => config.live.listen = None,
         Some(Listen::On(address)) => config.live.listen = Some(address),
+        None => {}
+    }
+    match options.osc {
+        Some(Listen::Off) => config.live.osc.listen = None,
+        Some(Listen::On(address)) => {
+            config.live.osc.listen = Some(address);
+            config.live.osc.listen_is_asked = true;
+        }
         None => {}
     }
     if let Some(output) = &options.output {

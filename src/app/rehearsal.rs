@@ -12,7 +12,7 @@ use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings;
 
 pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<String>> {
-    let Checked { config, bundle, outputs, encoder, listener, .. } = check(options, clock)?;
+    let Checked { config, bundle, outputs, encoder, listener, osc, .. } = check(options, clock)?;
     let live = &config.live;
     let folder = folder_of(options, &config)?;
     let mut lines = vec![
@@ -29,6 +29,10 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
         match listener.and_then(|listener| listener.local_addr().ok()) {
             Some(address) => format!("page       http://{address}"),
             None => "page       off".to_owned(),
+        },
+        match osc {
+            Some(bound) => format!("osc        {}", bound.shown()),
+            None => "osc        off".to_owned(),
         },
     ];
     if outputs.is_empty() {

@@ -10,8 +10,8 @@ use super::room::Room;
 use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OutputState, OutputStatus, Phase,
-    RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
+    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OscStatus, OutputState,
+    OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
@@ -57,6 +57,8 @@ pub struct Sources {
     pub tap: Arc<Tap>,
     pub board: Arc<Board>,
     pub steered: Arc<Steered>,
+    /// `None`: no OSC.
+    pub osc: Option<Arc<dyn Fn() -> OscStatus + Send + Sync>>,
     pub project: String,
     /// Time of the program's clock at which GStreamer's clock showed 0.
     pub clock_offset: i128,
@@ -109,6 +111,10 @@ impl Reporter {
 
     pub fn set_generator(&mut self, info: Arc<GeneratorInfo>) {
         self.sources.generator = Some(info);
+    }
+
+    pub fn set_osc(&mut self, osc: Arc<dyn Fn() -> OscStatus + Send + Sync>) {
+        self.sources.osc = Some(osc);
     }
 
     /// A clip is ready: its prompt will be asked for.
@@ -204,6 +210,7 @@ impl Reporter {
                 latency_ms: sources.board.latency(),
                 prompts: sources.steered.status(now),
             },
+            osc: sources.osc.as_ref().map(|osc| osc()),
             warnings,
         }
     }

@@ -189,6 +189,8 @@ pub struct Status {
     /// Present values of the parameters by address.
     pub params: serde_json::Map<String, serde_json::Value>,
     pub steering: SteeringStatus,
+    /// `None`: the show listens to no OSC.
+    pub osc: Option<OscStatus>,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -400,6 +402,36 @@ pub struct PromptArrived {
     /// The first output frame of that cycle.
     pub frame: u64,
     pub seconds: f64,
+}
+
+/// OSC and OSCQuery.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OscStatus {
+    /// Where packets come in over UDP, and where OSCQuery is asked.
+    pub listen: String,
+    pub query: Option<String>,
+    /// Packets that came, and messages that were taken.
+    pub packets: u64,
+    pub messages: u64,
+    /// What was refused, by reason.
+    pub refused: std::collections::BTreeMap<&'static str, u64>,
+    pub last_refused: Option<OscRefused>,
+    /// Bundles that wait for their time.
+    pub waiting: usize,
+    /// Who is sent changes over UDP, and how many are connected by WebSocket.
+    pub subscribers: usize,
+    pub listeners: usize,
+    /// Datagrams and WebSocket messages with changes that were sent.
+    pub feedback: u64,
+}
+
+/// The last packet that was refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OscRefused {
+    pub address: String,
+    pub reason: &'static str,
+    pub message: String,
+    pub from: String,
 }
 
 /// Seconds of timeline ready ahead of the picture.

@@ -18,6 +18,7 @@ use crate::base::clock::SystemClock;
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_duration;
 use crate::config::{self, BackendKind};
+use crate::control;
 
 /// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
 #[derive(Args)]
@@ -31,6 +32,7 @@ Examples:
   vfaq live -n friday --play=bounce       a prepared set: no generator needed
   vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
   vfaq live --preset neon                 start with a look
+  vfaq live --osc 127.0.0.1:7000          OSC comes in there; docs/osc.md
 
 Outputs (--to; more in docs/outputs.md):
   rtmp://HOST/APPLICATION/KEY, rtmps://...    a streaming service or server
@@ -88,9 +90,14 @@ pub struct LiveArgs {
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
-    /// Address of page and API, port 0 for any free one; off: none [default: live.listen]
+    /// Address of page and API, port 0 for any free one; off: none; one that other machines can reach
+    /// (0.0.0.0:8787) needs live.token [default: live.listen]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     listen: Option<Listen>,
+
+    /// Address of OSC, port 0 for any free one; off: none [default: live.osc.listen]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    osc: Option<Listen>,
 
     /// Write numbers of the show to this file at its end, as JSON (docs/summary.schema.json)
     #[arg(long, value_name = "FILE")]
@@ -141,6 +148,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         standby: args.standby,
         preset: args.preset,
         listen: args.listen,
+        osc: args.osc,
         summary: args.summary,
     };
     if args.dry_run {
@@ -193,7 +201,20 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
                     display.update(status);
                 }
             },
-            on_listening: &mut |address| say(&format!("listening on http://{address}")),
+            on_listening: &mut |address, token_from| {
+                say(&format!("listening on http://{address}"));
+                if let Some(setting) = token_from.filter(|_| !address.ip().is_loopback()) {
+                    let reachable = control::reachable(address);
+                    say(&format!(
+                        "from other machines: open http://{reachable}/?token=TOKEN once, with the \
+                         token that {setting} holds"
+                    ));
+                }
+            },
+            on_osc: &mut |listen, query| {
+                let query = query.map(|at| format!(", OSCQuery on http://{at}"));
+                say(&format!("osc on {listen}{}", query.unwrap_or_default()));
+            },
             on_project: &mut |folder| log::into_project(folder),
         },
     );

@@ -23,6 +23,7 @@ mod live;
 #[cfg(feature = "gst")]
 mod log;
 mod man;
+mod osc;
 mod outputs;
 mod presets;
 mod progress;
@@ -63,6 +64,7 @@ Examples:
   vfaq backends                      which generators can be used, and how quick they are
   vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq presets                       looks, styles and scenes to recall
+  vfaq osc send /vfaq/fx/zoom 1.5    steer a running show; list, monitor, layout
   vfaq run -n night --hours 2        cycles, unattended, and the finished film
   vfaq assemble -n night             put a project's films together
   vfaq status -n friday              where a project stands, and what to do next
@@ -108,6 +110,7 @@ enum Command {
     Backends(backends::BackendsArgs),
     /// List and change the outputs of a running show
     Outputs(outputs::OutputsArgs),
+    Osc(osc::OscArgs),
     #[cfg(feature = "gst")]
     Assemble(assemble::AssembleArgs),
     /// Say where a project stands, and what to do next
@@ -175,6 +178,7 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         #[cfg(feature = "gst")]
         Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
+        Command::Osc(args) => osc::run(&args)?,
         #[cfg(feature = "gst")]
         Command::Assemble(args) if args.rerender => {
             return rerender::run(&cli.folders, args, clock);

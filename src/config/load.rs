@@ -444,6 +444,11 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let source = audio.get(r, "source", "silence", audio_source(worqspace));
     audio.close(r);
     let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    let token = s.opt(r, "token", text().map(Secret::new).secret());
+    let in_worqspace = worqspace.to_path_buf();
+    let token_file = s.opt(r, "token_file", text().map(move |t| in_worqspace.join(t)));
+    let hosts = s.list(r, "hosts", &[], kind::host_name());
+    let osc = osc(r, &mut s);
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -466,9 +471,32 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         keyframe_seconds,
         audio: source,
         listen,
+        token,
+        token_file,
+        hosts,
+        osc,
         stand_in,
         keep_awake,
     }
+}
+
+fn osc(r: &mut Reader, live: &mut Section) -> Osc {
+    // `osc:` with nothing behind it is a wish too.
+    let is_off = live.entries().iter().any(|e| e.key == "osc" && e.node.value == Value::Null);
+    let mut s = live.section(r, "osc");
+    let listen = s.get(r, "listen", "127.0.0.1:9000", kind::osc_listen());
+    let query = s.get(r, "query", "127.0.0.1:9001", kind::osc_listen());
+    let osc = Osc {
+        listen: listen.filter(|_| !is_off),
+        query: query.filter(|_| !is_off),
+        allow: s.list(r, "allow", &[], net::network()),
+        send: s.list(r, "send", &[], net::feedback_to()),
+        announce: s.opt(r, "announce", flag()),
+        listen_is_asked: s.has("listen"),
+        query_is_asked: s.has("query"),
+    };
+    s.close(r);
+    osc
 }
 
 fn outputs(r: &mut Reader, s: &mut Section) -> Vec<OutputSpec> {

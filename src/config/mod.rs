@@ -6,6 +6,7 @@
 pub(crate) mod kind;
 mod load;
 mod name;
+pub mod net;
 pub mod output;
 pub mod preset;
 pub(crate) mod problem;
@@ -334,8 +335,33 @@ pub struct Live {
     pub audio: AudioSource,
     /// `None`: no HTTP at all.
     pub listen: Option<std::net::SocketAddr>,
+    /// What other machines have to show; a secret.
+    pub token: Option<Secret>,
+    /// A file that holds it, readable by its owner alone.
+    pub token_file: Option<PathBuf>,
+    /// Names by which the page may be asked for, beside this machine's own addresses.
+    pub hosts: Vec<String>,
+    pub osc: Osc,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.
     pub keep_awake: bool,
+}
+
+/// OSC, and OSCQuery beside it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Osc {
+    /// Where packets come in; `None`: no OSC at all.
+    pub listen: Option<std::net::SocketAddr>,
+    /// Where it is asked what there is; `None`: nowhere.
+    pub query: Option<std::net::SocketAddr>,
+    /// The only ones who are heard; empty: everybody on this machine.
+    pub allow: Vec<net::Network>,
+    /// Where feedback goes without being asked for.
+    pub send: Vec<net::FeedbackTo>,
+    /// Told in the local network; `None`: when it can be reached from there.
+    pub announce: Option<bool>,
+    /// Somebody wrote these addresses down, so a show without them is not what was asked for.
+    pub listen_is_asked: bool,
+    pub query_is_asked: bool,
 }

@@ -88,6 +88,20 @@ fn values_as_people_write_them() {
     assert_eq!(config.prompt_drift.quality_tags, ["masterpiece", "sharp focus"]);
 }
 
+#[test]
+fn osc_is_on_until_it_is_put_off() {
+    let osc = |text: &str| good(text).live.osc;
+    let usual = osc("");
+    assert_eq!(usual.listen.unwrap().to_string(), "127.0.0.1:9000");
+    assert!(!usual.listen_is_asked && osc("live: {osc: {listen: '[::1]:0'}}").listen_is_asked);
+    assert!(!osc("live: {osc: {listen: '[::1]:0'}}").query_is_asked);
+    for off in ["live: {osc: null}", "live:\n  osc:\n", "live: {osc: {listen: off, query: off}}"] {
+        assert_eq!((osc(off).listen, osc(off).query), (None, None), "{off}");
+    }
+    let one = osc("live: {osc: {allow: 10.0.0.7, send: ['10.0.0.7:9000#place']}}");
+    assert!(one.allow[0].contains("10.0.0.7".parse().unwrap()) && one.send[0].place);
+}
+
 /// Written like the files of 0.0.7: split backends, its own keys, nothing of `live`.
 #[test]
 fn a_file_of_the_seed_program_loads() {

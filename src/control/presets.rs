@@ -1,18 +1,14 @@
 //! The routes of presets; `docs/http.md` describes them. Recalling one is setting `/preset/recall`.
 
-use std::sync::Arc;
-
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Desk;
 use super::error::Refusal;
 use super::outputs::aside;
 use super::routes::{Show, bad_body};
@@ -21,12 +17,6 @@ use crate::config::preset::{Preset, PresetKind};
 const FORM: &str = "the body must be like {\"kind\": \"look\", \"title\": \"Ember\"}; kind is look, \
                     style or scene, and \"overwrite\": true replaces one";
 
-pub fn routes() -> Router<Arc<dyn Desk>> {
-    Router::new()
-        .route("/api/v1/presets", get(list))
-        .route("/api/v1/presets/{name}", post(save).delete(remove))
-}
-
 fn shown(preset: &Preset) -> Value {
     json!({
         "name": preset.name, "title": preset.title, "kind": preset.kind,
@@ -34,7 +24,7 @@ fn shown(preset: &Preset) -> Value {
     })
 }
 
-async fn list(State(desk): Show) -> Result<Json<Value>, Refusal> {
+pub async fn list(State(desk): Show) -> Result<Json<Value>, Refusal> {
     let presets = aside(move || Ok(desk.presets())).await?;
     Ok(Json(presets.iter().map(shown).collect()))
 }
@@ -49,7 +39,7 @@ struct Wish {
     overwrite: bool,
 }
 
-async fn save(
+pub async fn save(
     State(desk): Show,
     Path(name): Path<String>,
     body: Result<Bytes, BytesRejection>,
@@ -67,7 +57,7 @@ async fn save(
     Ok((StatusCode::CREATED, Json(shown(&saved))).into_response())
 }
 
-async fn remove(State(desk): Show, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
+pub async fn remove(State(desk): Show, Path(name): Path<String>) -> Result<StatusCode, Refusal> {
     aside(move || desk.remove_preset(&name)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::plans::Plans;
 use super::registry::{self, Applies, Kind, Param, ParamId, REGISTRY, Value, Values};
 use super::store::{Fired, Reader, Snapshot};
 use crate::base::error::{Error, Result};
@@ -39,7 +40,7 @@ pub enum Op {
 }
 
 /// A change that somebody asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub param: &'static Param,
     pub op: Op,
@@ -116,6 +117,8 @@ pub struct Board {
     listener: OnceLock<Listener>,
     check: OnceLock<Check>,
     fired: Sender<Fired>,
+    /// Which cycles were made from what.
+    pub plans: Plans,
     pub accepted: Counter,
     pub refused: Counter,
     /// From when changes came until the first frame with them went to the encoder.
@@ -159,6 +162,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
         listener: OnceLock::new(),
         check: OnceLock::new(),
         fired,
+        plans: Plans::default(),
         accepted: Counter::default(),
         refused: Counter::default(),
         latency: Timing::new(),

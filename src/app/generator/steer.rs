@@ -100,6 +100,7 @@ impl Steer {
         }
         state.wishes = wishes.effective();
         self.steered.ordered(cycle, generation);
+        self.board.plans.planned(cycle, generation);
         Ordered { guidance, course }
     }
 

@@ -1,0 +1,3 @@
+//! What comes in from controllers and other programs, and becomes changes on the board.
+
+pub mod osc;
