@@ -248,8 +248,8 @@ impl Board {
             if state.waiting.len() + accepted.len() > RECEIPTS {
                 state.waiting.clear();
             }
-            let now = accepted.iter().filter(|a| a.param.applies == Applies::Now);
-            let waiting = now.map(|a| (a.generation, from.received));
+            let soon = accepted.iter().filter(|a| a.param.applies != Applies::Cycle);
+            let waiting = soon.map(|a| (a.generation, from.received));
             state.waiting.extend(waiting.take(RECEIPTS));
             let latest = state.latest;
             state.output.write(latest);
