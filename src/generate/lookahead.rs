@@ -66,6 +66,11 @@ impl LookAhead {
         let count = u32::try_from(self.took.len()).ok().filter(|n| *n > 0)?;
         Some(self.took.iter().sum::<Duration>() / count)
     }
+
+    /// The longest that one of the last cycles took.
+    pub fn longest(&self) -> Option<Duration> {
+        self.took.iter().max().copied()
+    }
 }
 
 #[cfg(test)]

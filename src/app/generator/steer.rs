@@ -205,8 +205,9 @@ impl Steer {
 
 /// How much of what is ready has to stay, so that what replaces the rest is there in time.
 pub fn keep_s(look_ahead: &LookAhead) -> f64 {
-    let expected = look_ahead.expected().map(|expected| expected.as_secs_f64());
-    expected.map_or(FIRST_KEEP_S, |s| (s + PREPARING_S) * MARGIN).max(LEAST_KEEP_S)
+    // The longest of late, not the mean: on a busy machine they differ.
+    let longest = look_ahead.longest().map(|longest| longest.as_secs_f64());
+    longest.map_or(FIRST_KEEP_S, |s| (s + PREPARING_S) * MARGIN).max(LEAST_KEEP_S)
 }
 
 #[cfg(test)]
