@@ -73,6 +73,9 @@ pub enum Event {
     },
     /// From output frame `frame` on, changes up to `generation` are seen.
     ParamApplied { frame: u64, generation: u64 },
+    /// The change of `generation` applied to cycles: from output frame `frame` on `cycle` is on air,
+    /// the first that was made with it, so many seconds after the change came.
+    Steered { generation: u64, cycle: u32, frame: u64, seconds: f64 },
     /// For `frames` from output frame `frame` on the picture before went out again; parameters
     /// stood still meanwhile.
     Held { frame: u64, frames: u64 },
