@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use super::hub::Hub;
 use crate::base::effort::Effort;
 use crate::base::telemetry::{OutputState, OutputStatus, Percentiles, Phase, Status};
 
@@ -14,13 +15,14 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Labels of one sample, in order.
 type Labels<'a> = &'a [(&'a str, &'a str)];
 
-pub fn exposition(status: &Status) -> String {
+pub fn exposition(status: &Status, hub: &Hub) -> String {
     let mut page = Page { text: String::with_capacity(8 * 1024), family: "" };
     show(&mut page, status);
     picture(&mut page, status);
     ahead(&mut page, status);
     recording(&mut page, status);
     outputs(&mut page, status);
+    control(&mut page, hub);
     page.text
 }
 
@@ -256,6 +258,32 @@ fn outputs(page: &mut Page, status: &Status) {
     family("vfaq_output_queue_seconds", "gauge", help, |o| seconds(o.queue_ms as f64));
 }
 
+fn control(page: &mut Page, hub: &Hub) {
+    let counters = &hub.counters;
+    page.gauge("vfaq_websocket_clients", "WebSocket clients at present.", hub.clients() as f64);
+    page.family("vfaq_websocket_messages_total", "counter", "WebSocket messages, by their way.");
+    page.sample(&[("way", "in")], counters.messages_in.get() as f64);
+    page.sample(&[("way", "out")], counters.messages_out.get() as f64);
+    page.counter(
+        "vfaq_websocket_slow_readers_total",
+        "WebSocket clients that were dropped because they did not read.",
+        counters.slow_readers.get(),
+    );
+    let refused = &counters.refused;
+    page.family("vfaq_http_refused_total", "counter", "Requests that were refused, by why.");
+    for (reason, count) in [
+        ("full", &refused.full),
+        ("rate", &refused.rate),
+        ("host", &refused.host),
+        ("origin", &refused.origin),
+        ("no_token", &refused.no_token),
+        ("wrong_token", &refused.wrong_token),
+        ("slowed", &refused.slowed),
+    ] {
+        page.sample(&[("reason", reason)], count.get() as f64);
+    }
+}
+
 fn output_labels<'a>(output: &'a OutputStatus, number: &'a str) -> [(&'a str, &'a str); 3] {
     [("output", number), ("name", output.name.as_deref().unwrap_or("")), ("uri", &output.uri)]
 }
@@ -333,6 +361,10 @@ mod tests {
     use super::*;
     use crate::base::telemetry::Runway;
 
+    fn hub() -> Hub {
+        Hub::new(tokio::sync::watch::channel(()).1)
+    }
+
     #[test]
     fn values_are_in_base_units_and_labels_are_escaped() {
         let status = Status {
@@ -361,7 +393,7 @@ mod tests {
             ],
             ..Default::default()
         };
-        let text = exposition(&status);
+        let text = exposition(&status, &hub());
         for line in [
             "vfaq_build_info{version=\"0.1.0\"} 1",
             "vfaq_phase{phase=\"live\"} 1",
@@ -392,7 +424,7 @@ mod tests {
     fn every_sample_stands_below_its_help_and_type_and_is_there_once() {
         let output = |id| OutputStatus { id, uri: "null:".into(), ..Default::default() };
         let outputs = vec![output(1), output(2)];
-        let text = exposition(&Status { outputs, ..Default::default() });
+        let text = exposition(&Status { outputs, ..Default::default() }, &hub());
         let mut families = std::collections::HashSet::new();
         let mut series = std::collections::HashSet::new();
         let mut family = String::new();

@@ -9,15 +9,19 @@
 
 mod error;
 mod guard;
+mod hub;
 mod metrics;
 mod outputs;
+mod params;
 mod routes;
+mod socket;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::watch;
@@ -27,6 +31,7 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
 use crate::param::Board;
+use hub::Hub;
 
 /// Open connections at a time; each costs a file descriptor, which the show needs too.
 const MAX_CONNECTIONS: usize = 128;
@@ -71,6 +76,19 @@ pub trait Desk: Send + Sync {
     fn preview_jpeg(&self) -> Option<Arc<[u8]>>;
     /// `Err` says in plain words what is wrong.
     fn healthy(&self) -> std::result::Result<(), String>;
+}
+
+/// What every route has at hand.
+#[derive(Clone)]
+struct Site {
+    desk: Arc<dyn Desk>,
+    hub: Arc<Hub>,
+}
+
+impl FromRef<Site> for Arc<dyn Desk> {
+    fn from_ref(site: &Site) -> Self {
+        site.desk.clone()
+    }
 }
 
 /// What may be asked of an output.
@@ -122,9 +140,11 @@ pub async fn serve(
 ) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)
         .map_err(|e| Error::internal("cannot serve HTTP").with_source(e))?;
-    let service = TowerToHyperService::new(routes::router(desk));
     // Dropping the sender is the signal.
     let (draining, drain) = watch::channel(());
+    let site = Site { desk, hub: Arc::new(Hub::new(drain.clone())) };
+    let hub = site.hub.clone();
+    let service = TowerToHyperService::new(routes::router(site));
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -144,22 +164,29 @@ pub async fn serve(
         };
         if connections.len() >= MAX_CONNECTIONS {
             tracing::warn!("over {MAX_CONNECTIONS} HTTP connections; closed the newest");
+            hub.counters.refused.full.add(1);
             continue;
         }
+        // A fader's way is many small messages.
+        let _ = stream.set_nodelay(true);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service.clone());
+            .serve_connection(TokioIo::new(stream), service.clone())
+            .with_upgrades();
         connections.spawn(converse(connection, drain.clone()));
     }
     drop(draining);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let all_ended = async {
+        while connections.join_next().await.is_some() {}
+        hub.all_left().await;
+    };
     // Whoever still reads then is cut off when `connections` is dropped.
     let _ = tokio::time::timeout(DRAIN, all_ended).await;
     Ok(())
 }
 
-type Connection = hyper::server::conn::http1::Connection<
+type Connection = hyper::server::conn::http1::UpgradeableConnection<
     TokioIo<tokio::net::TcpStream>,
     TowerToHyperService<axum::Router>,
 >;

@@ -2,8 +2,6 @@
 //!
 //! Holds: what a client sends may be nothing but a stream key, so no answer repeats any of it.
 
-use std::sync::Arc;
-
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
@@ -15,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::error::Refusal;
 use super::routes::{Show, bad_body};
-use super::{Desk, OutputChange};
+use super::{OutputChange, Site};
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::OutputStatus;
 use crate::config::output::OutputSpec;
@@ -25,7 +23,7 @@ const SOURCE: &str = "http";
 const FORM: &str = "the body must be like {\"uri\": \"rtmp://HOST/APPLICATION/KEY\"}, with options \
                     beside uri such as \"name\": \"Stage\"";
 
-pub fn routes() -> Router<Arc<dyn Desk>> {
+pub fn routes() -> Router<Site> {
     let on = |change| post(move |desk: Show, key: Path<String>| self::change(desk, key, change));
     let remove = move |desk: Show, key: Path<String>| change(desk, key, OutputChange::Remove);
     Router::new()
@@ -61,7 +59,7 @@ async fn change(
 }
 
 /// Calls what may look at a disk, or wait for somebody who does, on a thread that may wait.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     call: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
     let done = tokio::task::spawn_blocking(call).await;

@@ -7,22 +7,23 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::Refusal;
-use super::{Desk, guard, metrics, outputs};
+use super::params::{self, Verb};
+use super::{Desk, Site, guard, metrics, outputs, socket};
 use crate::base::error::Error;
-use crate::param::{self, Applies, Curve, From, Kind, Op, Param};
+use crate::param::{self, From};
 
 /// Largest body of a request, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
 pub(super) type Show = State<Arc<dyn Desk>>;
 
-pub fn router(desk: Arc<dyn Desk>) -> Router {
+pub fn router(site: Site) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/healthz", get(healthz))
@@ -31,14 +32,15 @@ pub fn router(desk: Arc<dyn Desk>) -> Router {
         .route("/making", get(making))
         .route("/api/v1/state", get(state))
         .route("/api/v1/go", post(go))
-        .route("/api/v1/params", get(params))
+        .route("/api/v1/params", get(list_params))
+        .route("/api/v1/ws", any(socket::open))
         .route("/api/v1/params/{*address}", put(set_param))
         .merge(outputs::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(guard::guard))
-        .with_state(desk)
+        .with_state(site)
 }
 
 async fn page() -> impl IntoResponse {
@@ -54,8 +56,9 @@ async fn healthz(State(desk): Show) -> Response {
     }
 }
 
-async fn prometheus(State(desk): Show) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::exposition(&desk.status()))
+async fn prometheus(State(site): State<Site>) -> impl IntoResponse {
+    let text = metrics::exposition(&site.desk.status(), &site.hub);
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
 async fn preview(State(desk): Show) -> Result<Response, Refusal> {
@@ -85,54 +88,8 @@ async fn go(State(desk): Show) -> Result<Response, Refusal> {
     Ok(Json(json!({"started": started})).into_response())
 }
 
-async fn params(State(desk): Show) -> Json<Value> {
-    let board = desk.board();
-    Json(param::REGISTRY.iter().map(|param| describe(param, &board.value(param))).collect())
-}
-
-fn json_value(value: &param::Value) -> Value {
-    match value {
-        param::Value::Number(number) => json!(number),
-        param::Value::Text(text) => json!(**text),
-        param::Value::Nothing => Value::Null,
-    }
-}
-
-fn describe(param: &Param, value: &param::Value) -> Value {
-    let kind = match param.kind {
-        Kind::Float { .. } => "float",
-        Kind::Int { .. } => "int",
-        Kind::Bool => "bool",
-        Kind::Enum(_) => "enum",
-        Kind::Text { .. } => "text",
-        Kind::Trigger => "trigger",
-    };
-    let applies = match param.applies {
-        Applies::Now => "now",
-        Applies::Cycle => "cycle",
-        Applies::Show => "show",
-    };
-    let curve = match param.curve {
-        Curve::Linear => "linear",
-        Curve::Log => "log",
-    };
-    let mut entry = json!({
-        "address": param.address, "label": param.label, "help": param.help, "kind": kind,
-        "unit": param.unit, "applies": applies, "value": json_value(value),
-    });
-    if let Some((min, max)) = param.range() {
-        entry["min"] = json!(min);
-        entry["max"] = json!(max);
-        entry["default"] = json!(param.default);
-        entry["curve"] = json!(curve);
-        entry["smoothing_ms"] = json!(param.smoothing_ms);
-    }
-    match param.kind {
-        Kind::Enum(choices) => entry["choices"] = json!(choices),
-        Kind::Text { most } => entry["most"] = json!(most),
-        _ => {}
-    }
-    entry
+async fn list_params(State(desk): Show) -> Json<Value> {
+    Json(params::list(desk.board()))
 }
 
 #[derive(Deserialize)]
@@ -141,6 +98,7 @@ struct Change {
     /// A number, a text, true or false; null for a trigger.
     #[serde(default)]
     value: Value,
+    fade_ms: Option<f64>,
 }
 
 async fn set_param(
@@ -149,29 +107,14 @@ async fn set_param(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let address = format!("/{address}");
-    let param = param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
+    param::find(&address).map_err(|e| Refusal::not_found(e.to_string()))?;
     let body = body.map_err(bad_body)?;
     let change: Change = serde_json::from_slice(&body).map_err(|e| {
         Refusal::usage(format!("{address}: the body must be like {{\"value\": 1.2}}: {e}"))
     })?;
-    let value = match change.value {
-        Value::Number(number) => param::Value::Number(number.as_f64().unwrap_or_default() as f32),
-        Value::String(text) => param::Value::Text(text.into()),
-        Value::Bool(on) => param::Value::Number(f32::from(u8::from(on))),
-        Value::Null => param::Value::Nothing,
-        Value::Array(_) | Value::Object(_) => {
-            return Err(Refusal::usage(format!(
-                "{address}: the value is a list or an object; send a number or text"
-            )));
-        }
-    };
     let from = From { source: "http".into(), received: desk.now() };
-    let accepted = desk.board().apply(&param::Change::new(param, Op::Set(value)), &from)?;
-    let receipt = json!({
-        "address": accepted.param.address, "value": json_value(&accepted.value),
-        "generation": accepted.generation,
-    });
-    Ok(Json(receipt).into_response())
+    let change = params::change(&address, Verb::Set, &change.value, change.fade_ms)?;
+    Ok(Json(params::receipt(&desk.board().apply(&change, &from)?)).into_response())
 }
 
 /// Why a body could not be had.
