@@ -12,6 +12,7 @@ mod guard;
 mod hub;
 mod metrics;
 mod outputs;
+mod page;
 mod params;
 mod routes;
 mod socket;

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post, put};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::error::Refusal;
 use super::params::{self, Verb};
-use super::{Desk, Site, guard, metrics, outputs, socket};
+use super::{Desk, Site, guard, metrics, outputs, page, socket};
 use crate::base::error::Error;
 use crate::param::{self, From};
 
@@ -25,7 +25,6 @@ pub(super) type Show = State<Arc<dyn Desk>>;
 
 pub fn router(site: Site) -> Router {
     Router::new()
-        .route("/", get(page))
         .route("/healthz", get(healthz))
         .route("/metrics", get(prometheus))
         .route("/preview.jpg", get(preview))
@@ -36,17 +35,12 @@ pub fn router(site: Site) -> Router {
         .route("/api/v1/ws", any(socket::open))
         .route("/api/v1/params/{*address}", put(set_param))
         .merge(outputs::routes())
+        .merge(page::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(guard::guard))
         .with_state(site)
-}
-
-async fn page() -> impl IntoResponse {
-    let policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                  frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html")))
 }
 
 async fn healthz(State(desk): Show) -> Response {

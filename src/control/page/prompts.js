@@ -109,4 +109,3 @@ export class Prompts {
     this.styles?.replaceChildren(...pads)
   }
 }
-
