@@ -33,7 +33,6 @@ export class Controls {
     const element = this.#suited(param, options)
     element.dataset.address = address
     element.classList.add('control')
-    if (options.label) element.classList.add('renamed')
     this.model.watch(address, value => element.classList.toggle('changed', !isNeutral(param, value)))
     return element
   }
@@ -42,7 +41,7 @@ export class Controls {
     switch (param.kind) {
       case 'bool': return this.#toggle(param, options)
       case 'trigger': return this.#pad(param, options)
-      case 'enum': return param.choices.length > MOST_SEGMENTS ? this.#list(param) : this.#segments(param)
+      case 'enum': return param.choices.length > MOST_SEGMENTS ? this.#list(param, options) : this.#segments(param, options)
       case 'text': return this.#text(param, options)
       default:
         if (param.kind === 'int' && param.max - param.min > MOST_STEPS) return this.#number(param)
@@ -50,13 +49,13 @@ export class Controls {
     }
   }
 
-  fader(param, { label = param.label } = {}) {
+  fader(param, { label = param.label, short = label } = {}) {
     const { model } = this
     const value = make('output.value')
     const track = make('div.track', {
       role: 'slider', tabIndex: 0, 'aria-label': label, 'aria-orientation': 'horizontal',
       'aria-valuemin': param.min, 'aria-valuemax': param.max, title: param.help,
-    }, make('div.fill'), make('div.edge'), make('span.label', {}, label), value)
+    }, make('div.fill'), make('div.edge'), make('span.label', {}, short), value)
     const element = make('div.fader', {}, track)
     const neutral = Math.min(1, Math.max(0, place(param, param.default ?? param.min)))
     track.style.setProperty('--neutral', neutral)
@@ -197,10 +196,10 @@ export class Controls {
     })
   }
 
-  #toggle(param, { label = param.label } = {}) {
+  #toggle(param, { label = param.label, short = label } = {}) {
     const { model } = this
-    const element = make('button.toggle', { type: 'button', title: param.help },
-      make('span.lamp', { 'aria-hidden': 'true' }), make('span.label', {}, label))
+    const element = make('button.toggle', { type: 'button', title: param.help, 'aria-label': label },
+      make('span.lamp', { 'aria-hidden': 'true' }), make('span.label', {}, short))
     this.#pressable(element, param, () => model.toggle(param.address))
     model.watch(param.address, value => setAttribute(element, 'aria-pressed', value > 0))
     return element
@@ -217,9 +216,9 @@ export class Controls {
     return element
   }
 
-  #segments(param) {
+  #segments(param, { short = param.label } = {}) {
     const { model } = this
-    const name = make('span.label', {}, param.label)
+    const name = make('span.label', {}, short)
     const group = make('div.segments', { role: 'radiogroup', 'aria-label': param.label, title: param.help })
     const choose = index => {
       model.set(param.address, index)
@@ -246,7 +245,7 @@ export class Controls {
     return make('div.choice', {}, name, group)
   }
 
-  #list(param) {
+  #list(param, { short = param.label } = {}) {
     const { model } = this
     const select = make('select', { title: param.help }, ...param.choices.map((choice, index) =>
       make('option', { value: String(index) }, words(choice))))
@@ -254,7 +253,7 @@ export class Controls {
     select.setAttribute('aria-label', param.label)
     select.addEventListener('contextmenu', event => { event.preventDefault(); this.openSheet(param.address) })
     model.watch(param.address, value => { select.value = String(choiceIndex(param, value)) })
-    return make('div.choice', {}, make('span.label', {}, param.label), select)
+    return make('div.choice', {}, make('span.label', {}, short), select)
   }
 
   #number(param) {
@@ -283,11 +282,11 @@ export class Controls {
   }
 
   // Sends on Enter or Send, never per key; what is not sent yet is kept, over a reload too.
-  #text(param, { rows = 1, label = param.label, track } = {}) {
+  #text(param, { rows = 1, label = param.label, placeholder = '', track } = {}) {
     const { model } = this
     const draft = 'draft.' + param.address
     const id = 'text' + param.address.replaceAll('/', '-')
-    const field = make(rows > 1 ? 'textarea' : 'input', { id, maxLength: param.most ?? 4000, title: param.help, autocomplete: 'off', spellcheck: rows > 1, enterKeyHint: 'send' })
+    const field = make(rows > 1 ? 'textarea' : 'input', { id, maxLength: param.most ?? 4000, title: param.help, autocomplete: 'off', spellcheck: rows > 1, enterKeyHint: 'send', placeholder })
     if (rows > 1) field.rows = rows
     const status = make('span.sent', { 'aria-live': 'off' })
     const send = button('.send', 'Send', () => submit())

@@ -2,8 +2,11 @@
 
 import { at, button, kept, make } from './dom.js'
 
+// Until somebody chooses.
+const FIRST = ['/playback/speed', '/fx/zoom', '/fx/hue', '/fx/trails', '/fx/glitch', '/fx/flash']
+
 export class Favourites {
-  #addresses = kept.get('favourites', [])
+  #addresses = kept.get('favourites', FIRST)
 
   constructor(controls, changed) {
     this.controls = controls
@@ -25,7 +28,6 @@ export class Favourites {
       const move = button('.move', '‹', () => this.#forward(address), { 'aria-label': `Move ${this.controls.model.param(address).label} forward` })
       return make('li', {}, control, move)
     }).filter(Boolean)
-    at('favourites').hidden = !controls.length
     at('favourite-list').replaceChildren(...controls)
     this.changed()
   }

@@ -54,18 +54,21 @@ export class Layout {
     return parts
   }
 
-  section(title, params, options = {}) {
-    const heading = make('h3', {}, title)
+  section(title, params) {
+    const heading = title ? make('h3', {}, title) : ''
     const grid = make('div.grid', {}, ...params.map(param =>
-      this.controls.make(param.address ?? param, options)))
-    return make('section', { 'aria-label': title }, heading, grid)
+      this.controls.make(param.address, { short: within(title, param.label) })))
+    return make('section', { 'aria-label': title || 'All' }, heading, grid)
   }
 
   // `/overlay/logo/x` stands under `Logo`.
   #section(key, param) {
     const parts = param.address.split('/').slice(2)
-    if (parts.length > 1) return capital(parts[0].replaceAll('_', ' '))
-    return SECTIONS[key] ? 'More' : 'All'
+    if (parts.length > 1) {
+      const main = this.model.param(`/${key}/${parts[0]}/on`)
+      return main?.label ?? capital(parts[0].replaceAll('_', ' '))
+    }
+    return SECTIONS[key] ? 'More' : ''
   }
 
   #neutral(params) {
@@ -86,6 +89,13 @@ export class Layout {
     tell()
     return make('div.bar', {}, count, all)
   }
+}
+
+// Under `Logo`, `Logo across` is `Across`; under `QR code`, `QR size` is `Size`.
+function within(title, label) {
+  if (!title || label === title) return label
+  const before = [title + ' ', title.split(' ')[0] + ' '].find(start => label.startsWith(start))
+  return capital(before ? label.slice(before.length) : label)
 }
 
 const capital = text => text.charAt(0).toUpperCase() + text.slice(1)

@@ -5,6 +5,7 @@
 
 import { button, make, setText } from './dom.js'
 
+const BRIEF = 'as in the brief'
 const SLOTS = ['a', 'b', 'c', 'd']
 
 export class Prompts {
@@ -28,12 +29,12 @@ export class Prompts {
     const part = (title, ...parts) => make('section', { 'aria-label': title }, make('h3', {}, title), ...parts)
     this.styles = make('div.pads')
     return [
-      part('Prompt',
-        control('/prompt/text', { rows: 3 }),
-        grid(control('/gen/now'), control('/prompt/brief')),
+      make('section', { 'aria-label': 'Prompt' },
+        control('/prompt/text', { rows: 3, placeholder: BRIEF }),
+        make('div.grid.pair', {}, control('/gen/now'), control('/prompt/brief')),
         grid(control('/prompt/append'), control('/prompt/nudge'), control('/prompt/nudge_weight'))),
       part('Style and motion', this.styles,
-        grid(control('/prompt/style'), control('/prompt/motion'), control('/prompt/negative'))),
+        grid(control('/prompt/style', { placeholder: BRIEF }), control('/prompt/motion', { placeholder: BRIEF }), control('/prompt/negative', { placeholder: BRIEF }))),
       part('Slots', grid(control('/prompt/slots'), control('/prompt/travel')),
         this.#blend(), grid(...SLOTS.map(slot => control('/prompt/slot_' + slot)))),
       part('Generation', grid(...this.#generation())),

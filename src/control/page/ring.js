@@ -18,6 +18,7 @@ export class Ring {
   #entries = []
   #looked = -Infinity
   #following = null
+  #tells = false
 
   constructor(connection, model, usePrompt) {
     this.connection = connection
@@ -35,6 +36,8 @@ export class Ring {
   #show(state) {
     this.#entries = state.ring ?? this.#least(state)
     this.#runway(state.runway_s)
+    // A generator that says how far it is may have a picture of it.
+    this.#tells = Boolean(state.generating?.progress)
     const seen = new Set()
     let before = null
     let plans = 0
@@ -127,7 +130,7 @@ export class Ring {
   async #making() {
     let wait = MAKING_RARELY_MS
     const item = [...this.#items.values()].find(i => i.entry?.state === 'making')
-    if (item && !document.hidden && this.connection.online) {
+    if (item && this.#tells && !document.hidden && this.connection.online) {
       try {
         const answer = await fetch('/making')
         if (answer.status === 200) {

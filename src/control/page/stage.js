@@ -45,7 +45,6 @@ export class Stage {
     panic.addEventListener('pointerdown', event => {
       if (event.button !== 0) return
       event.preventDefault()
-      panic.focus({ preventScroll: true })
       this.panic()
     })
     // From the keyboard or a screen reader there is no pointer.
@@ -67,6 +66,8 @@ export class Stage {
       setText(at('hold-what'), held ? 'tap to go on' : 'this cycle again')
     })
     at('go').onclick = () => this.go()
+    at('warn').onclick = () => this.#unfold(at('warnings').classList.contains('folded'))
+    at('warnings').onclick = () => this.#unfold(false)
   }
 
   #preview() {
@@ -146,12 +147,23 @@ export class Stage {
     })
   }
 
-  // Rebuilt only when it differs, so that a screen reader says each once.
+  // The newest stands in the top line, where it moves nothing; a tap shows all. Rebuilt only when
+  // it differs, so that a screen reader says each once.
   #warnings(warnings) {
     const place = at('warnings')
+    const head = at('warn')
     const text = warnings.join('\n')
     if (place.dataset.text === text) return
     place.dataset.text = text
     place.replaceChildren(...warnings.map(warning => make('li', {}, warning)))
+    head.hidden = !warnings.length
+    head.replaceChildren(make('strong', {}, String(warnings.length)), make('span', {}, warnings.at(-1) ?? ''))
+    head.setAttribute('aria-label', `${warnings.length} warnings`)
+    if (!warnings.length) this.#unfold(false)
+  }
+
+  #unfold(open) {
+    at('warnings').classList.toggle('folded', !open)
+    setAttribute(at('warn'), 'aria-expanded', open)
   }
 }
