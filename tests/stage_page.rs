@@ -18,7 +18,9 @@ fn driver() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/browser");
     let chromium = std::env::var("VFAQ_CHROMIUM").unwrap_or("/usr/bin/chromium".into());
     if !folder.join("node_modules/playwright-core").exists() || !Path::new(&chromium).exists() {
-        println!("skipped: no browser driver in target/browser (scripts/test makes it), or no {chromium}");
+        println!(
+            "skipped: no browser driver in target/browser (scripts/test makes it), or no {chromium}"
+        );
         return None;
     }
     Some(folder)

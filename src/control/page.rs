@@ -95,15 +95,21 @@ mod tests {
         for (name, _, text) in FILES.iter() {
             let quoted = text.split(['"', '\'', '(', ')']);
             for asked in quoted.filter_map(|part| {
-                part.strip_prefix("/page/").or_else(|| part.strip_prefix("./").filter(|p| p.ends_with(".js")))
+                part.strip_prefix("/page/")
+                    .or_else(|| part.strip_prefix("./").filter(|p| p.ends_with(".js")))
             }) {
                 assert!(names.contains(&asked), "{name} asks for {asked}");
             }
             assert!(!text.contains("innerHTML"), "{name}: text becomes markup");
         }
         let index = FILES[0].2;
-        assert!(!index.contains("<style") && !index.contains(" style=") && !index.contains(" onclick"));
-        assert_eq!(index.matches("<script").count(), index.matches("<script type=\"module\" src=").count());
+        assert!(
+            !index.contains("<style") && !index.contains(" style=") && !index.contains(" onclick")
+        );
+        assert_eq!(
+            index.matches("<script").count(),
+            index.matches("<script type=\"module\" src=").count()
+        );
     }
 
     #[test]

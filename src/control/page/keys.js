@@ -45,7 +45,7 @@ export class Keys {
     }
     const found = this.keys.find(([keys]) => keys.includes(event.key))
     if (!found) return
-    if (event.key === ' ' && target.closest?.('button, summary, a') && target.matches(':focus-visible')) return
+    if (event.key === ' ' && target.closest?.('button') && target.matches(':focus-visible')) return
     event.preventDefault()
     // A key that is held down acts once.
     if (!event.repeat) found[2](event.key)

@@ -13,14 +13,15 @@ export class Presets {
   #list = []
   #undo = []
   #pads = new Map()
+  #none = false
 
   constructor(connection, controls, model, prompts) {
     this.connection = connection
     this.controls = controls
     this.model = model
     this.prompts = prompts
-    connection.on('online', online => { if (online) this.load() })
-    setInterval(() => { if (!document.hidden && connection.online) this.load() }, LIST_EVERY_MS)
+    connection.on('online', online => { this.#none = false; if (online) this.load() })
+    setInterval(() => { if (!document.hidden && connection.online && !this.#none) this.load() }, LIST_EVERY_MS)
     model.watch('/preset/recall', () => this.#mark())
     this.#saving()
   }
@@ -51,6 +52,7 @@ export class Presets {
       list = await this.connection.http('GET', 'presets')
     } catch (error) {
       // A show without this list says so where the pads would be.
+      this.#none = error.status === 404
       this.trouble = error.status === 404 ? 'This show has no list of presets.' : error.message
       list = []
     }
