@@ -263,7 +263,7 @@ async function access(browser) {
   await finger('touchStart', [{ x: invert.midX, y: invert.midY }])
   for (let n = 1; n <= 8; n++) await finger('touchMove', [{ x: invert.midX + n * invert.width / 16, y: invert.midY }])
   await finger('touchEnd', [])
-  await until('dragged', async () => near(await valueOf(page, '/fx/invert'), 0.5, 0.06))
+  await until('dragged', async () => near(await valueOf(page, '/fx/invert'), 0.43, 0.1))
   const gamma = await grip(page, '/fx/gamma')
   await finger('touchStart', [{ x: gamma.midX, y: gamma.midY }])
   for (let n = 1; n <= 8; n++) await finger('touchMove', [{ x: gamma.midX, y: gamma.midY - n * 25 }])

@@ -326,13 +326,13 @@ export class Controls {
     name.addEventListener('contextmenu', event => { event.preventDefault(); this.openSheet(param.address) })
     const element = make(rows > 1 ? 'div.text.large' : 'div.text', {},
       make('div.head', {}, name, status), make('div.field', {}, field, make('div.sends', {}, send, clear)))
+    const unsent = kept.get(draft, null)
     model.watch(param.address, value => {
       const wasDraft = isDraft()
       shown = value ?? ''
       if (!wasDraft) field.value = shown
       edited()
     })
-    const unsent = kept.get(draft, null)
     if (typeof unsent === 'string') { field.value = unsent; edited() }
     return element
   }

@@ -51,9 +51,14 @@ at('help').onclick = () => at('keys').showModal()
 for (const close of document.querySelectorAll('dialog .close')) {
   close.addEventListener('click', () => close.closest('dialog').close())
 }
-// A tap beside a dialog closes it.
+// A tap beside a dialog closes it; the end of the long press that opened it is none.
 for (const dialog of document.querySelectorAll('dialog')) {
-  dialog.addEventListener('click', event => { if (event.target === dialog) dialog.close() })
+  let beside = false
+  dialog.addEventListener('pointerdown', event => { beside = event.target === dialog })
+  dialog.addEventListener('click', event => {
+    if (beside && event.target === dialog) dialog.close()
+    beside = false
+  })
 }
 
 let tabs = []
