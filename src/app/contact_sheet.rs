@@ -84,13 +84,19 @@ struct Picture {
     jpeg: Vec<u8>,
 }
 
-fn picture(cycle: &Cycle, most_bytes: usize) -> Option<Picture> {
+/// A small picture of a cycle: of the still that it starts from, or else its first frame.
+pub fn small_picture(cycle: &Cycle) -> Option<RgbImage> {
     let still = cycle.image.as_deref().and_then(still);
     let rgb = still.or_else(|| first_frame(cycle.video.whole().or(cycle.raw.whole())?))?;
     let longer = rgb.width().max(rgb.height()).max(1);
     let small = |side: u32| (side * WIDTH.min(longer) / longer).max(1);
     let (width, height) = (small(rgb.width()), small(rgb.height()));
-    let rgb = image::imageops::thumbnail(&rgb, width, height);
+    Some(image::imageops::thumbnail(&rgb, width, height))
+}
+
+fn picture(cycle: &Cycle, most_bytes: usize) -> Option<Picture> {
+    let rgb = small_picture(cycle)?;
+    let (width, height) = (rgb.width(), rgb.height());
     let mut smallest = None;
     for quality in QUALITIES {
         let mut jpeg = Vec::new();

@@ -1,5 +1,6 @@
 //! The show as HTTP sees it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 
 use super::generator::GeneratorInfo;
+use super::library::Library;
 use super::{Command, report};
 use crate::archive;
 use crate::archive::journal::{self, OutputAction};
@@ -14,7 +16,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
 use crate::config::output::OutputSpec;
-use crate::control::{Desk, OutputChange};
+use crate::control::{CycleEntry, CyclePage, Desk, OutputChange};
 use crate::media::Frame;
 use crate::param::{self, Board, Change, From, Op, ParamId};
 use crate::render;
@@ -32,6 +34,7 @@ pub struct ShowDesk {
     outputs: Arc<Outputs>,
     clock: Arc<dyn Clock>,
     generator: OnceLock<Arc<GeneratorInfo>>,
+    library: Library,
 }
 
 struct Preview {
@@ -57,6 +60,7 @@ impl ShowDesk {
             board,
             preview: Mutex::new(Preview { newest: preview, jpeg: None }),
             commands,
+            library: Library::new(archive.clone()),
             archive,
             outputs,
             clock,
@@ -175,6 +179,26 @@ impl Desk for ShowDesk {
         };
         self.journal_output(&output, action, source);
         Ok(before)
+    }
+
+    fn cycles(&self, before: Option<u32>, most: usize) -> Result<CyclePage> {
+        self.library.page(before, most)
+    }
+
+    fn cycle(&self, cycle: u32) -> Result<CycleEntry> {
+        self.library.cycle(cycle)
+    }
+
+    fn cycle_video(&self, cycle: u32) -> Result<PathBuf> {
+        self.library.video(cycle)
+    }
+
+    fn thumbnail(&self, cycle: u32) -> Result<Arc<[u8]>> {
+        self.library.thumbnail(cycle)
+    }
+
+    fn recordings(&self) -> Vec<archive::Recording> {
+        self.archive.state().recordings
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {

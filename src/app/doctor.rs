@@ -18,7 +18,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::{self, AudioSource, BackendKind, Config, Encoder, Live};
-use crate::control;
+use crate::control::{self, Access};
 use crate::generate::{ImageRequest, VideoRequest};
 use crate::media::CycleId;
 use crate::stream::check::{self, NEEDS};
@@ -416,7 +416,7 @@ impl Doctor<'_> {
         const GROUP: &str = "machine";
         self.found(match live.listen {
             None => Finding::new(GROUP, "port", Mark::Note, "live.listen is off: no page, no API"),
-            Some(address) => match control::bind(address) {
+            Some(address) => match Access::new(live).and_then(|a| control::bind(address, &a)) {
                 Ok(_) => Finding::new(GROUP, "port", Mark::Ok, format!("{address} is free")),
                 Err(error) => Finding::new(GROUP, "port", Mark::Warn, error.to_string()),
             },

@@ -16,13 +16,16 @@ mod desk;
 pub mod doctor;
 mod generator;
 pub mod interpolate;
+mod library;
 mod machine;
 mod parts;
 mod prepare_show;
 pub mod project_folder;
+mod recorder;
 mod rehearsal;
 mod report;
 pub mod rerender;
+mod ring_view;
 mod room;
 mod running;
 pub mod save_as;
@@ -96,7 +99,7 @@ pub struct Surroundings<'a> {
     /// Called a few times a second, on the calling thread.
     pub on_status: &'a mut dyn FnMut(&Status),
     /// Called once with a line that the user needs: where the page is.
-    pub on_listening: &'a mut dyn FnMut(SocketAddr),
+    pub on_listening: &'a mut dyn FnMut(SocketAddr, Option<&'static str>),
     /// Called once the project's folder is known to be good: where its log goes.
     pub on_project: &'a mut dyn FnMut(&std::path::Path),
 }

@@ -12,6 +12,7 @@ use super::report::Notice;
 use crate::archive;
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::audio;
+use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
 use crate::config::{AudioSource, Config, Live};
@@ -23,7 +24,6 @@ use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
 use crate::stream::clip::GstClipDecoder;
-use crate::stream::output::{Feeds, Output};
 use crate::stream::picture::Receipt;
 use crate::stream::sound::FileSound;
 
@@ -83,11 +83,6 @@ pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<aud
             Ok((Some(file), Some(reader)))
         }
     }
-}
-
-pub fn start_recording(path: std::path::PathBuf, feeds: &Feeds) -> Result<Output> {
-    let first = path.clone();
-    Output::record(path, Box::new(move |part| archive::recording_part(&first, part)), feeds)
 }
 
 /// Starts the worker; the second value closes when it has ended.
@@ -230,6 +225,7 @@ pub fn spawn_journal(
     receipts: Receiver<Receipt>,
     board: Arc<Board>,
     archive: archive::Handle,
+    clock: Arc<dyn Clock>,
 ) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("journal".into())
@@ -241,7 +237,12 @@ pub fn spawn_journal(
             while open > 0 {
                 crossbeam_channel::select! {
                     recv(shots) -> event => match event {
-                        Ok(event) => archive.journal(JournalEvent::Shot(journal_shot(event))),
+                        Ok(event) => {
+                            if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
+                                board.plans.aired(cycle, clock.now());
+                            }
+                            archive.journal(JournalEvent::Shot(journal_shot(event)));
+                        }
                         Err(_) => { shots = never_shots(); open -= 1; }
                     },
                     recv(receipts) -> receipt => match receipt {

@@ -34,6 +34,7 @@ pub struct Show {
     pub recording: Option<PathBuf>,
     pub params: Values,
     pub listener: Option<TcpListener>,
+    pub access: Arc<control::Access>,
     pub material: Material,
     pub clock: Arc<dyn Clock>,
 }
@@ -68,6 +69,7 @@ pub struct Checked {
     pub encoder: Choice,
     source: Source,
     pub listener: Option<TcpListener>,
+    access: Arc<control::Access>,
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
@@ -102,14 +104,15 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
         Some(play) => Source::Archive(play),
         None => Source::Generators(backends::pool(&config, clock)?, llm::writer(&config.llm)?),
     };
-    let listener = config.live.listen.map(control::bind).transpose()?;
+    let access = Arc::new(control::Access::new(&config.live)?);
+    let listener = config.live.listen.map(|addr| control::bind(addr, &access)).transpose()?;
     let config_text = opened.config_text;
-    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener })
+    Ok(Checked { config, config_text, bundle, outputs, params, encoder, source, listener, access })
 }
 
 /// Checks and opens everything that a show needs.
 pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
-    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener } =
+    let Checked { config, config_text, bundle, outputs, params, encoder, source, listener, access } =
         check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
@@ -138,6 +141,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         recording,
         params,
         listener,
+        access,
         material,
         clock,
     })

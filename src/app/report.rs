@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::generator::GeneratorInfo;
 use super::machine;
+use super::ring_view::RingView;
 use super::room::Room;
 use crate::archive;
 use crate::base::telemetry::{
@@ -14,6 +15,7 @@ use crate::base::telemetry::{
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
+use crate::media::Clip;
 use crate::param::{Board, REGISTRY, Value};
 use crate::playout::PlayoutCounters;
 use crate::prepare::MotionCounters;
@@ -73,6 +75,7 @@ pub struct Moment<'a> {
 pub struct Reporter {
     sources: Sources,
     prompts: HashMap<u32, Arc<str>>,
+    ring: RingView,
     sent: VecDeque<(Duration, u64)>,
     bytes: HashMap<u32, VecDeque<(Duration, u64)>>,
     runway: RunwayStatistics,
@@ -95,6 +98,7 @@ impl Reporter {
         Reporter {
             sources,
             prompts: HashMap::new(),
+            ring: RingView::default(),
             sent: VecDeque::new(),
             bytes: HashMap::new(),
             runway: RunwayStatistics::default(),
@@ -109,7 +113,9 @@ impl Reporter {
     }
 
     /// A clip is ready: its prompt will be asked for.
-    pub fn remember_prompt(&mut self, cycle: u32, prompt: Arc<str>) {
+    pub fn remember(&mut self, clip: Clip) {
+        self.ring.add(&clip);
+        let (cycle, prompt) = (clip.cycle.0, clip.prompt);
         // What is on air or held for walking back is among the last few.
         if self.prompts.len() >= PROMPTS {
             self.prompts.retain(|known, _| known + (PROMPTS as u32) / 2 > cycle);
@@ -134,6 +140,9 @@ impl Reporter {
             recording.map(|output| recording_status(output, kbps(output), &sources.room));
         let outputs =
             outputs.iter().map(|output| output_status(output, kbps(output), now)).collect();
+        let on_air = self.on_air();
+        let generating = self.sources.generator.as_ref().and_then(|g| g.generating(now));
+        let ring = self.ring.entries(&on_air, generating.as_ref());
         let sources = &self.sources;
         let encoding = sources.encoding.info();
         let mut params = serde_json::Map::new();
@@ -159,8 +168,8 @@ impl Reporter {
             encoder_bitrate_kbps: encoding.bitrate_kbps,
             encoder_rebuilds: encoding.rebuilt,
             encoder_changes: encoding.changes,
-            on_air: self.on_air(),
-            generating: sources.generator.as_ref().and_then(|g| g.generating(now)),
+            on_air,
+            generating,
             generators: sources.generator.as_ref().map(|g| g.generators()).unwrap_or_default(),
             frames: self.frames(phase),
             motion: self.motion(),
@@ -187,6 +196,7 @@ impl Reporter {
             encode_ms: sources.encoding.encode.percentiles(),
             cpu_ms_per_frame: self.cpu_ms_per_frame,
             peak_rss_mb: machine::peak_rss_mb(),
+            ring,
             recording,
             outputs,
             params,

@@ -15,12 +15,13 @@ use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
+use super::recorder::Recorder;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::{self, Event as JournalEvent};
-use crate::archive::{self, Archive, Recording, RecordingKind};
-use crate::base::clock::{Clock, iso8601};
+use crate::archive::{self, Archive};
+use crate::base::clock::Clock;
 use crate::base::effort::PresentEffort;
 use crate::base::error::Result;
 use crate::base::summary::Summary;
@@ -31,7 +32,7 @@ use crate::control::{self, Desk};
 use crate::cycle::Workshop;
 use crate::llm::Ahead;
 use crate::media::{Clip, Frame, Origin};
-use crate::param::{self, Accepted, Applies, ParamId, Smoother};
+use crate::param::{self, Accepted, Applies, ParamId, Smoother, Value};
 use crate::playout::{PlayoutCounters, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
@@ -41,7 +42,7 @@ use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
 use crate::stream::live::{End, LivePipeline, LiveTelemetry};
-use crate::stream::output::{Encode, Feeds, Output, Outputs, Wish};
+use crate::stream::output::{Encode, Feeds, Outputs, Wish};
 use crate::stream::picture::{Picture, PictureControl};
 use crate::stream::raw::Tap;
 use crate::stream::sound::{SoundFeed, SoundOut};
@@ -65,6 +66,8 @@ const EVENTS: usize = 1024;
 const NOTICES: usize = 64;
 /// Changes that may wait for the main loop.
 const STEERS: usize = 1024;
+/// The number of the recording among the outputs.
+const RECORDING: u32 = 0;
 /// Half of what may wait for the recording.
 const RECORDING_ALARM_MB: u64 = 32;
 
@@ -78,7 +81,7 @@ struct Running<'a> {
     clock: Arc<dyn Clock>,
     pipeline: LivePipeline,
     encodings: Arc<Encodings>,
-    recording: Option<Output>,
+    recorder: Recorder,
     outputs: Arc<Outputs>,
     picture: Arc<PictureControl>,
     starter: Starter,
@@ -98,10 +101,6 @@ struct Running<'a> {
     effort: Arc<PresentEffort>,
     /// When the show was asked to end, or had shown its last frame.
     ending_since: Option<Duration>,
-    /// Parts of the recording that stand in the state.
-    parts_noted: usize,
-    /// Parts of the recording that stand in the journal.
-    parts_entered: usize,
     /// State and reason of each output as the journal has them.
     outputs_seen: HashMap<u32, (OutputState, Option<String>)>,
     /// Changes of encoder that were told of, and when the last one was.
@@ -226,7 +225,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             }
         });
     }
-    let journal_thread = parts::spawn_journal(shots, receipts, board.clone(), archive.handle())?;
+    let journal_thread =
+        parts::spawn_journal(shots, receipts, board.clone(), archive.handle(), clock.clone())?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -258,8 +258,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         }
     }
     let main_feeds = Feeds { encode: Encode::This(encodings.main().clone()), ..feeds };
-    let recording =
-        show.recording.clone().map(|path| parts::start_recording(path, &main_feeds)).transpose()?;
+    let mut recorder = Recorder::new(main_feeds, archive.handle(), clock.clone(), live.fps);
+    if let Some(path) = show.recording.clone() {
+        recorder.begin(path, false)?;
+    }
     if live.keep_awake {
         keep_awake();
     }
@@ -275,14 +277,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (on_air, off_air) = tokio::sync::oneshot::channel();
     if let Some(listener) = show.listener {
         if let Ok(address) = listener.local_addr() {
-            (surroundings.on_listening)(address);
+            (surroundings.on_listening)(address, show.access.token_from());
         }
-        let desk: Arc<dyn Desk> = desk.clone();
+        let (desk, access): (Arc<dyn Desk>, _) = (desk.clone(), show.access.clone());
         runtime.spawn(async move {
             let ended = async move {
                 let _: std::result::Result<(), _> = off_air.await;
             };
-            if let Err(error) = control::serve(listener, desk, ended).await {
+            if let Err(error) = control::serve(listener, desk, access, ended).await {
                 tracing::error!("HTTP ended: {error}");
             }
         });
@@ -344,7 +346,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
         pipeline,
         encodings,
-        recording,
+        recorder,
         outputs,
         picture,
         starter,
@@ -361,8 +363,6 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ladder: Ladder::default(),
         effort,
         ending_since: None,
-        parts_noted: 0,
-        parts_entered: 0,
         outputs_seen: HashMap::new(),
         encoder_seen: (0, None),
         room,
@@ -419,7 +419,7 @@ impl Running<'_> {
                     self.event(Event::Problem(notice.topic, notice.text));
                 },
                 recv(self.ready) -> clip => if let Ok(clip) = clip {
-                    self.reporter.remember_prompt(clip.cycle.0, clip.prompt);
+                    self.reporter.remember(clip);
                     self.event(Event::Problem(Topic::Clip, None));
                 },
                 recv(self.steers) -> accepted => if let Ok(accepted) = accepted {
@@ -475,7 +475,28 @@ impl Running<'_> {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
+            ParamId::RecordStart => self.start_recording(),
+            ParamId::RecordStop => self.recorder.wish("the recording ends", Recorder::stop),
+            ParamId::RecordSplit => {
+                self.recorder.wish("the recording goes on in a new file", Recorder::split);
+            }
+            ParamId::RecordMark => {
+                if let Value::Text(name) = &accepted.value {
+                    self.recorder.mark(self.picture.frames.get(), name);
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn start_recording(&mut self) {
+        let started = self.director.phase() != Phase::Standby;
+        let least_free_mb = self.config.live.min_free_mb;
+        self.recorder.wish("recording", |recorder| recorder.start(started, least_free_mb));
+        // What ended for want of room has room now, or is told of again.
+        if self.recorder.refused().is_none() {
+            self.disk_full.remove(&RECORDING);
+            self.ending_full.remove(&RECORDING);
         }
     }
 
@@ -508,7 +529,7 @@ impl Running<'_> {
                 steps_down: self.ladder.down,
                 steps_up: self.ladder.up,
             },
-            recording: self.recording.as_ref(),
+            recording: self.recorder.current(),
             outputs: &self.outputs.list(),
         });
         self.journal_outputs(&status);
@@ -528,11 +549,10 @@ impl Running<'_> {
             tracing::warn!("the encoder did not drain in time; files are closed as they are");
         }
         let outputs = self.outputs.end();
-        if let Some(recording) = &self.recording {
-            recording.wish(Wish::End);
-        }
+        self.recorder.end();
         let mut patience = LEAST_PATIENCE;
-        for output in self.recording.iter().chain(outputs.iter().map(|output| &**output)) {
+        let recordings = self.recorder.outputs();
+        for output in recordings.chain(outputs.iter().map(|output| &**output)) {
             let since = self.ending_since.unwrap_or_default();
             let left = (since + END_LIMIT).saturating_sub(self.clock.now());
             if !output.join(left.max(patience)) {
@@ -547,10 +567,7 @@ impl Running<'_> {
                 }
             }
         }
-        self.journal_parts();
-        if let Some(recording) = &self.recording {
-            self.note_recording(recording, recording.info.state() == OutputState::Stopped);
-        }
+        self.recorder.close();
         let last = self.publish(self.clock.now());
         self.archive.journal(JournalEvent::SessionEnd {
             session: self.archive.state().session_id,
@@ -563,51 +580,5 @@ impl Running<'_> {
     fn time_left(&self) -> Duration {
         let since = self.ending_since.unwrap_or_default();
         (since + END_LIMIT).saturating_sub(self.clock.now())
-    }
-
-    /// Enters parts of the recording that have begun in the journal.
-    fn journal_parts(&mut self) {
-        let Some(recording) = &self.recording else { return };
-        let starts = recording.info.part_starts();
-        for (path, start_ns) in starts.iter().skip(self.parts_entered) {
-            self.archive.journal(JournalEvent::Recording {
-                file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-                frame: self.config.live.fps.frames_in(*start_ns),
-            });
-        }
-        self.parts_entered = starts.len();
-    }
-
-    /// Enters the recording in the project's state, once there is a file.
-    fn note_recording(&self, recording: &Output, complete: bool) {
-        let Target::File { path, .. } = &recording.spec.target else { return };
-        if recording.info.parts().is_empty() {
-            return;
-        }
-        let name = |path: &Path| {
-            path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
-        };
-        let file = name(path);
-        let parts: Vec<String> = recording.info.parts().iter().map(|p| name(p)).collect();
-        let frames = recording.info.frames.get();
-        let started_at = iso8601(self.clock.wall());
-        self.archive.update_state(|state| {
-            match state.recordings.iter_mut().find(|r| r.file == file) {
-                Some(known) => {
-                    known.frames = frames;
-                    known.parts = parts;
-                    known.complete = complete;
-                }
-                None => state.recordings.push(Recording {
-                    file,
-                    kind: RecordingKind::Live,
-                    started_at,
-                    frames,
-                    parts,
-                    complete,
-                    ..Default::default()
-                }),
-            }
-        });
     }
 }

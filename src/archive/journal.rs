@@ -80,6 +80,8 @@ pub enum Event {
         file: String,
         frame: u64,
     },
+    /// A chapter begins with output frame `frame`.
+    Mark { frame: u64, name: String },
     Cycle {
         cycle: u32,
         status: CycleStatus,

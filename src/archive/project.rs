@@ -166,7 +166,12 @@ impl Project {
 
     /// The file of the next recording: `final_60fps_1080p.mp4`, or the next number that is free.
     pub fn next_recording(&self) -> Result<PathBuf> {
-        free_recording(&self.folder, &self.state)
+        self.next_recording_in(&self.state)
+    }
+
+    /// As [`Project::next_recording`], by a later state.
+    pub(super) fn next_recording_in(&self, state: &FactoryState) -> Result<PathBuf> {
+        free_recording(&self.folder, state)
     }
 
     pub(super) fn holdings(&self) -> Result<Holdings> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::holdings::Holdings;
 use super::project::{STATE, holder};
-use super::{FactoryState, mp4, read_json};
+use super::{FactoryState, Project, mp4, read_json};
 use crate::base::error::{Error, Result};
 use crate::cycle::{Briq, BriqStatus};
 use crate::media::CycleId;
@@ -74,6 +74,30 @@ impl Held {
 }
 
 impl Cycle {
+    fn of(
+        holdings: &Holdings,
+        number: u32,
+        state: &FactoryState,
+        failure: Option<String>,
+        faults: &mut Vec<String>,
+    ) -> Cycle {
+        let (briqs, bad) = holdings.read_briqs(number);
+        faults.extend(bad.into_iter().map(|error| error.to_string()));
+        let raw = Held::of(&holdings.raws(number, &briqs));
+        let video = Held::of(&holdings.videos(number, &briqs, state));
+        let image = holdings.image(number, &briqs);
+        let briq = telling(briqs, state);
+        // Older states have no list of failures, and a kill may come before an entry.
+        let nothing = raw.whole().is_none() && video.whole().is_none();
+        let by_briq = briq.as_ref().is_some_and(|briq| briq.status == BriqStatus::Failed);
+        let failure = failure.or((nothing && by_briq).then(String::new));
+        let failure = failure.map(|reason| match reason.is_empty() {
+            true => said_by(&briq).unwrap_or_else(|| "its reason was not kept".into()),
+            false => reason,
+        });
+        Cycle { cycle: CycleId(number), briq, raw, video, image, failure }
+    }
+
     /// Its clip or its video can be played.
     pub fn is_there(&self) -> bool {
         self.raw.whole().is_some() || self.video.whole().is_some()
@@ -84,6 +108,33 @@ impl Cycle {
         self.raw != Held::Missing
             || self.video != Held::Missing
             || self.briq.as_ref().is_some_and(Briq::has_raw)
+    }
+}
+
+impl Project {
+    /// The last `most` cycles with a number below `before`, newest first; how many cycles there
+    /// are in all; and whether there are earlier ones than these. Other cycles' files are not read.
+    pub(super) fn cycles(
+        &self,
+        before: u32,
+        most: usize,
+        state: &FactoryState,
+    ) -> Result<(Vec<Cycle>, usize, bool)> {
+        let holdings = self.holdings()?;
+        let failures: BTreeMap<u32, String> = state
+            .failed_cycles
+            .iter()
+            .filter_map(|failed| {
+                Some((failed.cycle()?, failed.reason().unwrap_or_default().to_owned()))
+            })
+            .collect();
+        let numbers: BTreeSet<u32> = holdings.numbers().chain(failures.keys().copied()).collect();
+        let mut wanted = numbers.range(..before).rev().copied();
+        let cycles = wanted.by_ref().take(most).map(|number| {
+            Cycle::of(&holdings, number, state, failures.get(&number).cloned(), &mut Vec::new())
+        });
+        let cycles = cycles.collect();
+        Ok((cycles, numbers.len(), wanted.next().is_some()))
     }
 }
 
@@ -117,22 +168,7 @@ impl Survey {
         let numbers: BTreeSet<u32> =
             holdings.numbers().chain(listed).chain(failures.keys().copied()).collect();
         let cycles = numbers.into_iter().map(|number| {
-            let (briqs, bad) = holdings.read_briqs(number);
-            faults.extend(bad.into_iter().map(|error| error.to_string()));
-            let raw = Held::of(&holdings.raws(number, &briqs));
-            let video = Held::of(&holdings.videos(number, &briqs, &known));
-            let image = holdings.image(number, &briqs);
-            let briq = telling(briqs, &known);
-            // Older states have no list of failures, and a kill may come before an entry.
-            let nothing = raw.whole().is_none() && video.whole().is_none();
-            let by_briq = briq.as_ref().is_some_and(|briq| briq.status == BriqStatus::Failed);
-            let known = failures.remove(&number);
-            let failure = known.or((nothing && by_briq).then(String::new));
-            let failure = failure.map(|reason| match reason.is_empty() {
-                true => said_by(&briq).unwrap_or_else(|| "its reason was not kept".into()),
-                false => reason,
-            });
-            Cycle { cycle: CycleId(number), briq, raw, video, image, failure }
+            Cycle::of(&holdings, number, &known, failures.remove(&number), &mut faults)
         });
         let cycles: Vec<Cycle> = cycles.collect();
         Ok(Survey { holder: holder(folder), folder: folder.to_owned(), state, cycles, faults })

@@ -8,7 +8,7 @@
 //! order in which they were handed in; the state is written after the briqs that it lists.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 
 use super::journal::{self, Entry, Event};
+use super::survey::Cycle;
 use super::{FactoryState, Project};
 use crate::base::clock::{Clock, iso8601};
 use crate::base::error::{Error, Kind, Result};
@@ -162,6 +163,28 @@ impl Handle {
     /// The state as it is now.
     pub fn state(&self) -> FactoryState {
         lock(&self.shared.state).1.clone()
+    }
+
+    /// The file of the next recording, which is none that this show has written.
+    pub fn next_recording(&self) -> Result<PathBuf> {
+        self.shared.project.next_recording_in(&self.state())
+    }
+
+    /// The last `most` cycles of the project with a number below `before`, newest first; how many
+    /// there are in all; and whether there are earlier ones. Reads the folder: may wait for the disk.
+    pub fn cycles(&self, before: Option<u32>, most: usize) -> Result<(Vec<Cycle>, usize, bool)> {
+        self.shared.project.cycles(before.unwrap_or(u32::MAX), most, &self.state())
+    }
+
+    /// One of them.
+    pub fn cycle(&self, number: u32) -> Result<Option<Cycle>> {
+        let (mut cycles, ..) = self.cycles(number.checked_add(1), 1)?;
+        Ok(cycles.pop().filter(|cycle| cycle.cycle.0 == number))
+    }
+
+    /// See [`Project::recorded_path`].
+    pub fn recorded_path(&self, path: &Path) -> String {
+        self.shared.project.recorded_path(path)
     }
 
     /// What cannot be written at present, in words for the user.

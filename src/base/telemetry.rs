@@ -182,6 +182,8 @@ pub struct Status {
     pub encode_ms: Percentiles,
     pub cpu_ms_per_frame: Option<f64>,
     pub peak_rss_mb: Option<f64>,
+    /// What was on air, what is, and what comes; oldest first.
+    pub ring: Vec<RingEntry>,
     pub recording: Option<RecordingStatus>,
     pub outputs: Vec<OutputStatus>,
     /// Present values of the parameters by address.
@@ -210,6 +212,33 @@ pub struct OnAir {
     pub prompt: String,
     /// Played before: the next cycle is not there yet.
     pub replay: bool,
+}
+
+/// One place of the ring.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RingEntry {
+    /// `None`: the built-in stand-in, or none has a number yet.
+    pub cycle: Option<u32>,
+    pub state: RingState,
+    /// How long it plays; 0 where that is not known.
+    pub seconds: f64,
+    /// Of one in the making: how much is done, 0 to 1, as far as that is known.
+    pub progress: Option<f64>,
+    pub prompt: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RingState {
+    Played,
+    #[default]
+    OnAir,
+    /// Prepared, and laid into the ring.
+    Ready,
+    /// Made, and not prepared yet.
+    Waiting,
+    Making,
+    Planned,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

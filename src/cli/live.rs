@@ -18,6 +18,7 @@ use crate::base::clock::SystemClock;
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_duration;
 use crate::config::{self, BackendKind};
+use crate::control;
 
 /// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
 #[derive(Args)]
@@ -88,7 +89,8 @@ pub struct LiveArgs {
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
-    /// Address of page and API, port 0 for any free one; off: none [default: live.listen]
+    /// Address of page and API, port 0 for any free one; off: none; one that other machines can reach
+    /// (0.0.0.0:8787) needs live.token [default: live.listen]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     listen: Option<Listen>,
 
@@ -193,7 +195,16 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
                     display.update(status);
                 }
             },
-            on_listening: &mut |address| say(&format!("listening on http://{address}")),
+            on_listening: &mut |address, token_from| {
+                say(&format!("listening on http://{address}"));
+                if let Some(setting) = token_from.filter(|_| !address.ip().is_loopback()) {
+                    let reachable = control::reachable(address);
+                    say(&format!(
+                        "from other machines: open http://{reachable}/?token=TOKEN once, with the \
+                         token that {setting} holds"
+                    ));
+                }
+            },
             on_project: &mut |folder| log::into_project(folder),
         },
     );

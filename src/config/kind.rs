@@ -45,6 +45,15 @@ pub fn text() -> Kind<String> {
     Kind::new("text", |t| Some(t.trim().to_owned()))
 }
 
+/// The name of a machine, without a port.
+pub fn host_name() -> Kind<String> {
+    Kind::new("the name of a machine without a port, such as stage.local", |t| {
+        let t = t.trim().to_ascii_lowercase();
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        (!t.is_empty() && t.len() <= 253 && t.chars().all(fits)).then_some(t)
+    })
+}
+
 pub fn flag() -> Kind<bool> {
     Kind::new("true or false", |t| match t.trim().to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" => Some(true),

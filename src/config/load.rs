@@ -444,6 +444,10 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let source = audio.get(r, "source", "silence", audio_source(worqspace));
     audio.close(r);
     let listen = s.get(r, "listen", "127.0.0.1:8787", kind::listen());
+    let token = s.opt(r, "token", text().map(Secret::new).secret());
+    let in_worqspace = worqspace.to_path_buf();
+    let token_file = s.opt(r, "token_file", text().map(move |t| in_worqspace.join(t)));
+    let hosts = s.list(r, "hosts", &[], kind::host_name());
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -466,6 +470,9 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         keyframe_seconds,
         audio: source,
         listen,
+        token,
+        token_file,
+        hosts,
         stand_in,
         keep_awake,
     }

@@ -334,6 +334,12 @@ pub struct Live {
     pub audio: AudioSource,
     /// `None`: no HTTP at all.
     pub listen: Option<std::net::SocketAddr>,
+    /// What other machines have to show; a secret.
+    pub token: Option<Secret>,
+    /// A file that holds it, readable by its owner alone.
+    pub token_file: Option<PathBuf>,
+    /// Names by which the page may be asked for, beside this machine's own addresses.
+    pub hosts: Vec<String>,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.

@@ -45,6 +45,12 @@ pub struct Picture {
     pub message: Bytes,
 }
 
+impl Picture {
+    pub fn jpeg(&self) -> Bytes {
+        self.message.slice(1..)
+    }
+}
+
 /// What the metrics tell of this room.
 #[derive(Default)]
 pub struct Counters {

@@ -1,41 +1,62 @@
 //! The show over HTTP: state, metrics, preview, parameters, outputs and *go*, for people and
 //! machines.
 //!
-//! Holds: this room asks its [`Desk`] and tells it; it knows nothing of how a show works. Only
-//! loopback is served, only under a loopback name, and a web page of another origin can change
+//! Holds: this room asks its [`Desk`] and tells it; it knows nothing of how a show works. From other
+//! machines nobody gets anything without the token, and a web page of another origin can change
 //! nothing. A client that reads slowly holds its own connection and nothing else: there are at
-//! most `MAX_CONNECTIONS` of them, a further one is closed at once, and the end of the show
-//! waits for none longer than `DRAIN`.
+//! most `MAX_CONNECTIONS` of them, from one other machine `MAX_PER_ADDRESS`; a further one is closed
+//! at once, and the end of the show waits for none longer than `DRAIN`.
 
+mod access;
+mod cycles;
 mod error;
 mod guard;
 mod hub;
 mod metrics;
+mod openapi;
 mod outputs;
 mod page;
 mod params;
+mod prompts;
+mod recording;
 mod routes;
 mod socket;
+mod table;
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::FromRef;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::archive::Recording;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
 use crate::param::Board;
+pub use access::Access;
+use access::LEAST_TOKEN;
+use guard::Ends;
 use hub::Hub;
 
 /// Open connections at a time; each costs a file descriptor, which the show needs too.
 const MAX_CONNECTIONS: usize = 128;
+/// Of these, from one address that is not this machine's.
+const MAX_PER_ADDRESS: usize = 32;
+/// What waits in the system to be sent to one client, in bytes: what is live is not to grow old
+/// there.
+const SEND_BUFFER: usize = 128 * 1024;
 /// How long a client may take to send the head of a request, idle time between two included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long requests in progress may go on after the shutdown.
@@ -70,6 +91,26 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// As [`Desk::output`]; `Unavailable`: the show is ending.
     fn change_output(&self, key: &str, change: OutputChange, source: &str) -> Result<OutputStatus>;
+    /// The last `most` cycles of the project with a number below `before`, newest first. May wait for
+    /// the disk, as what follows may.
+    fn cycles(&self, before: Option<u32>, most: usize) -> Result<CyclePage>;
+    /// One cycle.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none.
+    fn cycle(&self, cycle: u32) -> Result<CycleEntry>;
+    /// The file of its video.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none.
+    fn cycle_video(&self, cycle: u32) -> Result<PathBuf>;
+    /// A small picture of it, as JPEG.
+    ///
+    /// # Errors
+    /// `NotFound`: there is none.
+    fn thumbnail(&self, cycle: u32) -> Result<Arc<[u8]>>;
+    /// What was recorded in this project, oldest first.
+    fn recordings(&self) -> Vec<Recording>;
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;
@@ -79,11 +120,50 @@ pub trait Desk: Send + Sync {
     fn healthy(&self) -> std::result::Result<(), String>;
 }
 
+/// Some of the project's cycles.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CyclePage {
+    pub cycles: Vec<CycleEntry>,
+    /// How many the project has.
+    pub total: usize,
+    /// What to ask for as `before` to get those that are older; `None`: there are none.
+    pub next: Option<u32>,
+}
+
+/// A cycle of the project.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CycleEntry {
+    pub cycle: u32,
+    pub prompt: String,
+    pub seed: Option<i64>,
+    /// How long its video plays.
+    pub seconds: Option<f64>,
+    /// `pending`, `constructing`, `constructed`, `inspecting`, `complete`, `failed` or `missing`.
+    pub status: &'static str,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// ISO 8601.
+    pub created_at: Option<String>,
+    /// How long it took to make.
+    pub took_s: Option<f64>,
+    pub backend: Option<String>,
+    pub files: CycleFiles,
+}
+
+/// Paths, from the project's folder on.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CycleFiles {
+    pub raw: Option<String>,
+    pub video: Option<String>,
+    pub image: Option<String>,
+}
+
 /// What every route has at hand.
 #[derive(Clone)]
 struct Site {
     desk: Arc<dyn Desk>,
     hub: Arc<Hub>,
+    access: Arc<Access>,
 }
 
 impl FromRef<Site> for Arc<dyn Desk> {
@@ -106,13 +186,15 @@ pub enum OutputChange {
 /// Takes the address, before anything else of the show starts. Port 0 takes a free one.
 ///
 /// # Errors
-/// `Usage` for an address that is not loopback, `Unavailable` if it cannot be had.
-pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
-    if !addr.ip().is_loopback() {
+/// `Usage` for an address that others can reach while there is no token, `Unavailable` if it cannot
+/// be had.
+pub fn bind(addr: SocketAddr, access: &Access) -> Result<TcpListener> {
+    if !addr.ip().is_loopback() && access.token_from().is_none() {
         return Err(Error::usage(format!(
-            "live.listen (--listen): {addr} can be reached from other machines, and only \
-             loopback is supported for now; use 127.0.0.1:{port} or [::1]:{port}, and an SSH \
-             tunnel (ssh -L {port}:127.0.0.1:{port} HOST) to steer from elsewhere",
+            "live.listen (--listen): {addr} can be reached from other machines, and whoever does \
+             could steer the show; set live.token to ${{VFAQ_TOKEN}} and that variable to \
+             {LEAST_TOKEN} characters or more (openssl rand -hex 16), or use 127.0.0.1:{port} and \
+             an SSH tunnel (ssh -L {port}:127.0.0.1:{port} HOST) to steer from elsewhere",
             port = addr.port()
         )));
     }
@@ -127,26 +209,45 @@ pub fn bind(addr: SocketAddr) -> Result<TcpListener> {
         ))
         .with_source(e)
     })?;
+    // Connections have it from here. Without, what is shown elsewhere is older, and no more.
+    let _ = socket2::SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER);
     listener
         .set_nonblocking(true)
         .map_err(|e| Error::unavailable(format!("cannot listen on {addr}")).with_source(e))?;
     Ok(listener)
 }
 
+/// An address by which this machine can be reached, where it listens on all of them. Nothing is sent
+/// to find it out.
+pub fn reachable(listening: SocketAddr) -> SocketAddr {
+    if !listening.ip().is_unspecified() {
+        return listening;
+    }
+    // The way to an address of the documentation (RFC 5737) is the way out.
+    let way_out = || {
+        let socket = UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+        socket.connect(("192.0.2.1", 9)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    way_out().map_or(listening, |ip| SocketAddr::new(ip, listening.port()))
+}
+
 /// Serves until `shutdown` is done, then lets requests in progress end for up to `DRAIN`.
 pub async fn serve(
     listener: TcpListener,
     desk: Arc<dyn Desk>,
+    access: Arc<Access>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)
         .map_err(|e| Error::internal("cannot serve HTTP").with_source(e))?;
     // Dropping the sender is the signal.
     let (draining, drain) = watch::channel(());
-    let site = Site { desk, hub: Arc::new(Hub::new(drain.clone())) };
+    let site = Site { desk, hub: Arc::new(Hub::new(drain.clone())), access };
     let hub = site.hub.clone();
     let service = TowerToHyperService::new(routes::router(site));
     let mut connections = JoinSet::new();
+    let open = Arc::new(Mutex::new(HashMap::new()));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -154,8 +255,8 @@ pub async fn serve(
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, remote) = match accepted {
+            Ok(accepted) => accepted,
             Err(e) => {
                 // Out of file descriptors, most likely: the client may be gone, the cause is not.
                 tracing::warn!("cannot accept an HTTP connection: {e}");
@@ -168,14 +269,25 @@ pub async fn serve(
             hub.counters.refused.full.add(1);
             continue;
         }
+        let Some(counted) = Counted::new(&open, remote.ip()) else {
+            tracing::debug!("over {MAX_PER_ADDRESS} HTTP connections from {remote}");
+            hub.counters.refused.full.add(1);
+            continue;
+        };
+        let Ok(local) = stream.local_addr() else { continue };
+        let service = Known { service: service.clone(), ends: Ends { remote, local } };
         // A fader's way is many small messages.
         let _ = stream.set_nodelay(true);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service.clone())
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        connections.spawn(converse(connection, drain.clone()));
+        let conversation = converse(connection, drain.clone());
+        connections.spawn(async move {
+            conversation.await;
+            drop(counted);
+        });
     }
     drop(draining);
     let all_ended = async {
@@ -187,10 +299,63 @@ pub async fn serve(
     Ok(())
 }
 
-type Connection = hyper::server::conn::http1::UpgradeableConnection<
-    TokioIo<tokio::net::TcpStream>,
-    TowerToHyperService<axum::Router>,
->;
+type Connection =
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<tokio::net::TcpStream>, Known>;
+
+/// Tells every request which connection it came by.
+struct Known {
+    service: TowerToHyperService<axum::Router>,
+    ends: Ends,
+}
+
+impl Service<Request<Incoming>> for Known {
+    type Response = <TowerToHyperService<axum::Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<axum::Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<axum::Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.ends);
+        self.service.call(request)
+    }
+}
+
+/// Connections of each address that is not this machine's.
+type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// One of them; counted until it is dropped.
+struct Counted {
+    open: Open,
+    from: Option<IpAddr>,
+}
+
+impl Counted {
+    /// `None`: there are too many from there.
+    fn new(open: &Open, from: IpAddr) -> Option<Self> {
+        let from = Some(from.to_canonical()).filter(|from| !from.is_loopback());
+        if let Some(from) = from {
+            let mut counts = open.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(from).or_insert(0);
+            if *count >= MAX_PER_ADDRESS {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Counted { open: open.clone(), from })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Some(from) = self.from else { return };
+        let mut counts = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&from) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&from);
+            }
+        }
+    }
+}
 
 /// Answers one client until it leaves, or, once `drain`'s sender is gone, until the request in
 /// progress is answered.

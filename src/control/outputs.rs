@@ -2,18 +2,17 @@
 //!
 //! Holds: what a client sends may be nothing but a stream key, so no answer repeats any of it.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde_json::{Map, Value};
 
+use super::OutputChange;
 use super::error::Refusal;
 use super::routes::{Show, bad_body};
-use super::{OutputChange, Site};
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::OutputStatus;
 use crate::config::output::OutputSpec;
@@ -23,30 +22,38 @@ const SOURCE: &str = "http";
 const FORM: &str = "the body must be like {\"uri\": \"rtmp://HOST/APPLICATION/KEY\"}, with options \
                     beside uri such as \"name\": \"Stage\"";
 
-pub fn routes() -> Router<Site> {
-    let on = |change| post(move |desk: Show, key: Path<String>| self::change(desk, key, change));
-    let remove = move |desk: Show, key: Path<String>| change(desk, key, OutputChange::Remove);
-    Router::new()
-        .route("/api/v1/outputs", get(list).post(add))
-        .route("/api/v1/outputs/{key}", get(one).delete(remove))
-        .route("/api/v1/outputs/{key}/stop", on(OutputChange::Stop))
-        .route("/api/v1/outputs/{key}/start", on(OutputChange::Start))
-        .route("/api/v1/outputs/{key}/retry", on(OutputChange::Retry))
-}
-
-async fn list(State(desk): Show) -> Result<Json<Vec<OutputStatus>>, Refusal> {
+pub async fn list(State(desk): Show) -> Result<Json<Vec<OutputStatus>>, Refusal> {
     Ok(Json(aside(move || Ok(desk.outputs())).await?))
 }
 
-async fn one(State(desk): Show, Path(key): Path<String>) -> Result<Response, Refusal> {
+pub async fn one(State(desk): Show, Path(key): Path<String>) -> Result<Response, Refusal> {
     let output = aside(move || desk.output(&key)).await?;
     Ok(Json(output).into_response())
 }
 
-async fn add(State(desk): Show, body: Result<Bytes, BytesRejection>) -> Result<Response, Refusal> {
+pub async fn add(
+    State(desk): Show,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refusal> {
     let spec = spec(&body.map_err(bad_body)?)?;
     let output = aside(move || desk.add_output(spec, SOURCE)).await?;
     Ok((StatusCode::CREATED, Json(output)).into_response())
+}
+
+pub async fn stop(desk: Show, key: Path<String>) -> Result<Response, Refusal> {
+    change(desk, key, OutputChange::Stop).await
+}
+
+pub async fn start(desk: Show, key: Path<String>) -> Result<Response, Refusal> {
+    change(desk, key, OutputChange::Start).await
+}
+
+pub async fn retry(desk: Show, key: Path<String>) -> Result<Response, Refusal> {
+    change(desk, key, OutputChange::Retry).await
+}
+
+pub async fn remove(desk: Show, key: Path<String>) -> Result<Response, Refusal> {
+    change(desk, key, OutputChange::Remove).await
 }
 
 async fn change(

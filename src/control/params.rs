@@ -22,7 +22,7 @@ pub fn json_value(value: &param::Value) -> Value {
     }
 }
 
-fn shortest(number: f32) -> f64 {
+pub fn shortest(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 

@@ -246,17 +246,28 @@ impl Client {
 
     /// Second receipts.
     async fn receipts(&mut self, socket: &mut WebSocket) -> Result<(), Gone> {
-        let desk = self.site.desk.clone();
-        let now = desk.now();
+        let board = self.site.desk.board().clone();
+        let now = self.site.desk.now();
         let mut applied = Vec::new();
         self.pending.retain(|pending| {
-            let Some(receipt) = desk.board().receipt(pending.generation) else {
+            let ms = |took: Duration| took.as_secs_f64() * 1000.0;
+            // The picture does not have it before the cycle that is made from it.
+            let message = match pending.applies {
+                Applies::Cycle => board.plans.on_air_with(pending.generation).map(|(cycle, at)| {
+                    let took_ms = ms(at.saturating_sub(pending.since));
+                    json!({"cycle": cycle, "took_ms": took_ms})
+                }),
+                Applies::Now | Applies::Show => board
+                    .receipt(pending.generation)
+                    .map(|receipt| json!({"frame": receipt.frame, "took_ms": ms(receipt.took)})),
+            };
+            let Some(mut message) = message else {
                 return now < pending.since + RECEIPT_WITHIN;
             };
-            applied.push(json!({
-                "type": "applied", "id": pending.id, "generation": pending.generation,
-                "frame": receipt.frame, "took_ms": receipt.took.as_secs_f64() * 1000.0,
-            }));
+            message["type"] = json!("applied");
+            message["id"] = json!(pending.id);
+            message["generation"] = json!(pending.generation);
+            applied.push(message);
             false
         });
         for message in applied {
@@ -354,7 +365,7 @@ impl Client {
 
     async fn want_preview(&mut self, socket: &mut WebSocket, asked: &Asked) -> Result<(), Gone> {
         match asked.fps {
-            Some(fps) if fps == 0.0 => self.preview = None,
+            Some(0.0) => self.preview = None,
             Some(fps) if fps > 0.0 && fps.is_finite() => {
                 let every = Duration::from_secs_f64(1.0 / fps.clamp(0.1, MAX_PREVIEW_FPS));
                 let sent = self.preview.as_ref().map_or(0, |preview| preview.sent);

@@ -10,14 +10,18 @@ use serde_json::{Value, json};
 use super::*;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::Error;
-use crate::base::telemetry::{OutputState, Phase};
+use crate::base::telemetry::{OutputState, Phase, RecordingStatus};
 use crate::param;
 
 mod access;
+mod cycles;
 mod outputs;
 mod params;
+mod recording;
 mod routes;
 mod socket;
+mod table;
+mod token;
 
 struct Cardboard {
     clock: SystemClock,
@@ -25,6 +29,9 @@ struct Cardboard {
     board: Arc<Board>,
     preview: Mutex<Option<Arc<[u8]>>>,
     trouble: Mutex<Option<String>>,
+    recording: Mutex<Option<RecordingStatus>>,
+    /// The video of cycle 7.
+    video: tempfile::NamedTempFile,
     outputs: Mutex<Vec<OutputStatus>>,
     changes: Mutex<Vec<(OutputChange, u32)>>,
 }
@@ -35,7 +42,9 @@ impl Desk for Cardboard {
         let zoom = self.board.number(param::ParamId::Zoom);
         params.insert("/fx/zoom".into(), json!(zoom));
         let phase = if *self.live.lock().unwrap() { Phase::Live } else { Phase::Standby };
-        Arc::new(Status { version: "0.1.0", project: "neon".into(), phase, params, ..status() })
+        let recording = self.recording.lock().unwrap().clone();
+        let project = "neon".into();
+        Arc::new(Status { version: "0.1.0", project, phase, params, recording, ..status() })
     }
 
     fn go(&self) -> Result<bool> {
@@ -89,6 +98,34 @@ impl Desk for Cardboard {
         Ok(output)
     }
 
+    fn cycles(&self, before: Option<u32>, most: usize) -> Result<CyclePage> {
+        let all = (0..before.unwrap_or(8).min(8)).rev();
+        let cycles: Vec<_> = all.take(most).filter_map(|cycle| self.cycle(cycle).ok()).collect();
+        let next = cycles.last().map(|last| last.cycle).filter(|last| *last > 0);
+        Ok(CyclePage { cycles, total: 8, next })
+    }
+
+    fn cycle(&self, cycle: u32) -> Result<CycleEntry> {
+        match cycle {
+            0..8 => Ok(CycleEntry { cycle, status: "complete", ..Default::default() }),
+            _ => Err(Error::not_found(format!("the project has no cycle {cycle}"))),
+        }
+    }
+
+    fn cycle_video(&self, cycle: u32) -> Result<PathBuf> {
+        self.cycle(cycle)?;
+        Ok(self.video.path().to_owned())
+    }
+
+    fn thumbnail(&self, cycle: u32) -> Result<Arc<[u8]>> {
+        self.cycle(cycle)?;
+        Ok(Arc::from(&b"\xff\xd8small"[..]))
+    }
+
+    fn recordings(&self) -> Vec<Recording> {
+        vec![Recording { file: "final_60fps_1080p.mp4".into(), ..Default::default() }]
+    }
+
     fn making_picture(&self) -> Option<Arc<[u8]>> {
         Some(Arc::from(*b"\x89PNG picture"))
     }
@@ -116,7 +153,12 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Server::at("127.0.0.1:0", super::access::tests::access(None, &[]))
+    }
+
+    /// Listens there, with that access.
+    fn at(listen: &str, access: Access) -> Self {
+        let listener = bind(listen.parse().unwrap(), &access).unwrap();
         let addr = listener.local_addr().unwrap();
         let desk = Arc::new(Cardboard {
             clock: SystemClock::new(),
@@ -124,11 +166,13 @@ impl Server {
             board: param::board(param::Values::default(), &[]).0,
             preview: Mutex::default(),
             trouble: Mutex::default(),
+            recording: Mutex::default(),
+            video: tempfile::NamedTempFile::new().unwrap(),
             outputs: Mutex::default(),
             changes: Mutex::default(),
         });
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let task = tokio::spawn(serve(listener, desk.clone(), async {
+        let task = tokio::spawn(serve(listener, desk.clone(), Arc::new(access), async {
             let _ = stopped.await;
         }));
         crate::web::use_ring();

@@ -5,6 +5,7 @@
 
 mod agree;
 pub mod boxes;
+pub mod chapters;
 mod clip;
 mod concat;
 mod index;

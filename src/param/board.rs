@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
+use super::plans::Plans;
 use super::registry::{self, Applies, Kind, Param, ParamId, REGISTRY, Value, Values};
 use super::store::{Fired, Reader, Snapshot};
 use crate::base::error::{Error, Result};
@@ -110,6 +111,8 @@ pub struct Board {
     generation: AtomicU64,
     listener: OnceLock<Listener>,
     fired: Sender<Fired>,
+    /// Which cycles were made from what.
+    pub plans: Plans,
     pub accepted: Counter,
     pub refused: Counter,
     /// From when changes came until the first frame with them went to the encoder.
@@ -152,6 +155,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
         generation: AtomicU64::new(0),
         listener: OnceLock::new(),
         fired,
+        plans: Plans::default(),
         accepted: Counter::default(),
         refused: Counter::default(),
         latency: Timing::new(),

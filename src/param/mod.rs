@@ -6,12 +6,14 @@
 //! the reader never for the writer; the newest snapshot wins.
 
 mod board;
+mod plans;
 mod reference;
 mod registry;
 mod smooth;
 mod store;
 
 pub use board::{Accepted, Applied, Board, Change, From, Op, Seen, board};
+pub use plans::Plans;
 pub use reference::markdown;
 pub use registry::{Applies, Curve, Kind, Param, ParamId, REGISTRY, Value, Values, find, of};
 pub use smooth::Smoother;

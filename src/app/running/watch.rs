@@ -58,7 +58,7 @@ impl Running<'_> {
         let free_mb = |path: &Path| room.free_bytes(path).map(|free| free >> 20);
         let mut warning = None;
         let outputs = self.outputs.list();
-        let recording = self.recording.iter().map(|output| (output, true));
+        let recording = self.recorder.current().map(|output| (output, true)).into_iter();
         for (output, recorded) in recording.chain(outputs.iter().map(|o| (&**o, false))) {
             let Target::File { path, .. } = &output.spec.target else { continue };
             let free = free_mb(path);
@@ -156,21 +156,15 @@ impl Running<'_> {
 
     pub(super) fn watch_outputs(&mut self) {
         let mut problems = Vec::new();
-        let mut recording_problem = None;
-        self.journal_parts();
-        if let Some(recording) = &self.recording {
+        self.recorder.look();
+        let mut recording_problem = self.recorder.refused().map(str::to_owned);
+        if let Some(recording) = self.recorder.current() {
             let waiting_mb = recording.info.queue_bytes() >> 20;
             if let Some(error) = recording.info.error() {
                 recording_problem = Some(format!("the recording has failed: {error}"));
             } else if waiting_mb >= RECORDING_ALARM_MB {
                 recording_problem =
                     Some(format!("the disk is slow: {waiting_mb} MB of recording wait for it"));
-            }
-            // A killed show still knows its files.
-            let parts = recording.info.parts().len();
-            if parts != self.parts_noted {
-                self.note_recording(recording, false);
-                self.parts_noted = parts;
             }
         }
         problems.push((Topic::Recording, recording_problem));

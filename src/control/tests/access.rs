@@ -73,15 +73,18 @@ async fn too_many_connections_cost_the_newest() {
 
 #[test]
 fn an_address_that_cannot_be_had_says_what_to_do() {
-    let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let open = super::super::access::tests::access(None, &[]);
+    let taken = bind("127.0.0.1:0".parse().unwrap(), &open).unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = bind(addr).unwrap_err();
+    let error = bind(addr, &open).unwrap_err();
     assert_eq!(error.kind, crate::base::error::Kind::Unavailable);
     let message = error.to_string();
     for part in [&*addr.to_string(), "live.listen", "--listen 127.0.0.1:0", "in use"] {
         assert!(message.contains(part), "{message}");
     }
-    let error = bind("0.0.0.0:8787".parse().unwrap()).unwrap_err();
+    let error = bind("0.0.0.0:8787".parse().unwrap(), &open).unwrap_err();
     assert_eq!(error.kind, crate::base::error::Kind::Usage);
-    assert!(error.to_string().contains("only loopback"), "{error}");
+    for part in ["live.token", "openssl rand", "ssh -L"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }

@@ -341,3 +341,22 @@ async fn a_page_of_another_origin_cannot_listen() {
     let plain = server.get("/api/v1/ws").await;
     assert_eq!(refusal(plain).await.0, 400);
 }
+
+#[tokio::test]
+async fn a_change_of_cycles_has_its_second_receipt_when_one_with_it_is_on_air() {
+    let server = Server::start();
+    let mut page = open(&server).await;
+    page.send(&json!({"type": "set", "id": 3, "address": "/prompt/text", "value": "fog"})).await;
+    let generation = page.next("accepted").await["generation"].as_u64().unwrap();
+    let (board, desk) = (&server.desk.board, &server.desk);
+    // That a frame has it means nothing yet.
+    board.applied(generation, 1, desk.now());
+    board.plans.planned(8, generation - 1);
+    board.plans.aired(8, desk.now());
+    board.plans.planned(9, generation);
+    assert!(timeout(Duration::from_millis(200), page.next("applied")).await.is_err());
+    board.plans.aired(9, desk.now());
+    let applied = page.next("applied").await;
+    assert_eq!((&applied["id"], &applied["cycle"]), (&json!(3), &json!(9)));
+    assert!(applied["took_ms"].as_f64().unwrap() > 0.0 && applied.get("frame").is_none());
+}

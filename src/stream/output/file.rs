@@ -2,12 +2,14 @@
 //!
 //! Policy when the disk is slow: nothing is left out; up to 64 MB wait (over a minute), then the
 //! file is cut off, finished, and says so. A file begins anew ("part") when another encoder has
-//! taken over, as one file has one set of parameters; a recording also behind a gap in time.
+//! taken over, as one file has one set of parameters; a recording also behind a gap in time, and
+//! where that is wished for: at the next key frame, so that the two files have every frame once.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::chapters::Chapters;
 use super::kind::{Ending, Kind, Life, Next};
 use super::{QUEUE_BYTES, writer::FileWriter};
 use crate::base::error::{Error, Result};
@@ -20,8 +22,11 @@ pub type PartName = Box<dyn Fn(u32) -> PathBuf + Send>;
 pub struct File {
     part_name: PartName,
     container: Container,
-    /// Begins at a marked key frame (the show's start), and anew at every further one.
+    /// Begins at a marked key frame: the show's start.
+    waits_for_mark: bool,
+    /// Begins anew at every marked key frame.
     at_marks: bool,
+    chapters: Chapters,
     parts: u32,
 }
 
@@ -29,12 +34,20 @@ impl File {
     /// A copy of the stream at `path`; what has to begin anew goes to `NAME_002.mp4` and on.
     pub fn copy(path: PathBuf, container: Container) -> Self {
         let part_name = Box::new(move |n| numbered(&path, n));
-        File { part_name, container, at_marks: false, parts: 0 }
+        File {
+            part_name,
+            container,
+            waits_for_mark: false,
+            at_marks: false,
+            chapters: Chapters::default(),
+            parts: 0,
+        }
     }
 
-    /// The recording, from the show's start.
-    pub fn recording(part_name: PartName) -> Self {
-        File { part_name, container: Container::Mp4, at_marks: true, parts: 0 }
+    /// The recording, from the show's start, or from now on.
+    pub fn recording(part_name: PartName, waits_for_mark: bool, chapters: Chapters) -> Self {
+        let container = Container::Mp4;
+        File { part_name, container, waits_for_mark, at_marks: true, chapters, parts: 0 }
     }
 
     /// The number and the path of the next part.
@@ -65,14 +78,15 @@ impl Kind for File {
     fn live(&mut self, life: &mut Life<'_>) -> Ending {
         let units = life.encoded(QUEUE_BYTES);
         life.request_key_frame();
-        let mut run = Run { file: self, open: None, sound: VecDeque::new() };
-        let mut early = Early { at_mark: run.file.at_marks, ..Early::default() };
+        let mut run = Run { file: self, open: None, sound: VecDeque::new(), picture_end_ns: 0 };
+        let mut early = Early { at_mark: run.file.waits_for_mark, ..Early::default() };
         let mut started = false;
         let written = loop {
             let unit = match life.next(&units, Duration::from_secs(1)) {
                 Next::Got(unit) => unit,
                 Next::Nothing => continue,
-                Next::End => break run.put_sound_before(u64::MAX, life),
+                // What was encoded ahead of pictures that do not come is no part of it.
+                Next::End => break run.put_sound_before(run.picture_end_ns, life),
             };
             let put = if started {
                 run.put(unit, life)
@@ -90,7 +104,7 @@ impl Kind for File {
             }
         };
         // The file is finished whatever happened: what is there stays playable.
-        let finished = run.open.take().map_or(Ok(()), FileWriter::finish);
+        let finished = run.finish();
         match written.and(finished) {
             Err(error) => Ending::Failed(error.to_string()),
             Ok(()) if life.was_cut_off() => Ending::Failed(
@@ -104,27 +118,41 @@ impl Kind for File {
 
 struct Run<'a> {
     file: &'a mut File,
-    open: Option<FileWriter>,
+    open: Option<Part>,
     /// Waits for its picture.
     sound: VecDeque<Unit>,
+    /// Show time at which the last picture ends.
+    picture_end_ns: u64,
 }
 
 impl Run<'_> {
     /// Writes by time: sound is encoded sooner than the picture, and waits here for it, so that
     /// each part gets the sound that belongs to it.
-    fn put(&mut self, unit: Unit, life: &Life<'_>) -> Result<()> {
-        let UnitKind::Video { mark, new_encoder, .. } = unit.kind else {
+    fn put(&mut self, unit: Unit, life: &mut Life<'_>) -> Result<()> {
+        let UnitKind::Video { key, mark, new_encoder } = unit.kind else {
             self.sound.push_back(unit);
             return Ok(());
         };
         self.put_sound_before(unit.pts_ns, life)?;
-        if (mark && self.file.at_marks) || new_encoder {
+        self.picture_end_ns = unit.pts_ns + unit.duration_ns;
+        let split = key && std::mem::take(&mut life.split);
+        if (mark && self.file.at_marks) || new_encoder || split {
             // The part plays all the same; what comes now matters more.
-            if let Some(Err(error)) = self.open.take().map(FileWriter::finish) {
+            if let Err(error) = self.finish() {
                 tracing::warn!("{error}");
             }
         }
         self.write(&unit, life)
+    }
+
+    /// Finishes the part, if one is open.
+    fn finish(&mut self) -> Result<()> {
+        let Some(Part { writer, path, start_ns, end_ns }) = self.open.take() else {
+            return Ok(());
+        };
+        writer.finish()?;
+        self.file.chapters.write(&path, start_ns, end_ns);
+        Ok(())
     }
 
     fn put_sound_before(&mut self, pts_ns: u64, life: &Life<'_>) -> Result<()> {
@@ -135,17 +163,26 @@ impl Run<'_> {
     }
 
     fn write(&mut self, unit: &Unit, life: &Life<'_>) -> Result<()> {
-        let writer = match &mut self.open {
-            Some(writer) => writer,
+        let part = match &mut self.open {
+            Some(part) => part,
             None => self.open.insert(open(self.file, unit.pts_ns, life)?),
         };
-        writer.write(unit)?;
+        part.writer.write(unit)?;
+        part.end_ns = part.end_ns.max(unit.pts_ns + unit.duration_ns);
         life.info.sent(unit);
         Ok(())
     }
 }
 
-fn open(file: &mut File, start_ns: u64, life: &Life<'_>) -> Result<FileWriter> {
+/// The file that is being written, and the show time that it holds.
+struct Part {
+    writer: FileWriter,
+    path: PathBuf,
+    start_ns: u64,
+    end_ns: u64,
+}
+
+fn open(file: &mut File, start_ns: u64, life: &Life<'_>) -> Result<Part> {
     let caps = life
         .fanout
         .caps()
@@ -153,8 +190,8 @@ fn open(file: &mut File, start_ns: u64, life: &Life<'_>) -> Result<FileWriter> {
     let (part, path) = file.next();
     let writer = FileWriter::create(&path, file.container, &caps, start_ns)?;
     file.parts = part;
-    life.info.begin_part(path, start_ns);
-    Ok(writer)
+    life.info.begin_part(path.clone(), start_ns);
+    Ok(Part { writer, path, start_ns, end_ns: start_ns })
 }
 
 /// What came before an output could start: pictures from the first key frame on, and the sound

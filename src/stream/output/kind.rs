@@ -50,6 +50,8 @@ pub struct Life<'a> {
     /// This life is, or was.
     pub(super) live: bool,
     pub(super) wishes: &'a Receiver<Wish>,
+    /// What is written is to go on in a new file, from a key frame on.
+    pub(super) split: bool,
     /// The wish that ended this life.
     pub(super) ended_by: Option<Wish>,
     pub(super) feed: Option<Arc<QueueLoad>>,
@@ -138,6 +140,10 @@ impl Life<'_> {
         match wish {
             // It is running already.
             Wish::Retry => {}
+            Wish::Split => {
+                self.split = true;
+                self.request_key_frame();
+            }
             Wish::Stop(_) | Wish::End => {
                 self.unsubscribe();
                 self.ended_by = Some(wish);

@@ -7,6 +7,7 @@
 //! Outputs --Wish--> Supervisor (states, back-off)
 //! ```
 
+mod chapters;
 mod congestion;
 mod display;
 mod file;
@@ -32,6 +33,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+pub use chapters::Chapters;
 pub use file::{File, PartName};
 pub use info::{Now, OutputInfo};
 pub use kind::{Ending, Kind, Life, Next, Null};
@@ -118,11 +120,18 @@ impl Output {
         Output::spawn(id, spec, kind, feeds)
     }
 
-    /// Starts the recording, at the next marked key frame (the show's start); at a further one
-    /// (behind a gap in time) it goes on in a further file.
-    pub fn record(path: std::path::PathBuf, part_name: PartName, feeds: &Feeds) -> Result<Self> {
+    /// Starts the recording, at the next marked key frame (the show's start) or at any; at a
+    /// further marked one (behind a gap in time) it goes on in a further file.
+    pub fn record(
+        path: std::path::PathBuf,
+        part_name: PartName,
+        waits_for_mark: bool,
+        chapters: Chapters,
+        feeds: &Feeds,
+    ) -> Result<Self> {
         let spec = OutputSpec::file(path);
-        Output::spawn(0, spec, Box::new(File::recording(part_name)), feeds)
+        let file = File::recording(part_name, waits_for_mark, chapters);
+        Output::spawn(0, spec, Box::new(file), feeds)
     }
 
     fn spawn(id: u32, spec: OutputSpec, kind: Box<dyn Kind>, feeds: &Feeds) -> Result<Self> {

@@ -30,6 +30,8 @@ const STEADY: Duration = Duration::from_secs(5);
 pub enum Wish {
     /// Connect now, whatever it is waiting for.
     Retry,
+    /// Go on in a new file: of a recording.
+    Split,
     /// End this life and wait; with the reason, if the user did not ask for it.
     Stop(Option<String>),
     /// End for good: the show is over, or the output is removed.
@@ -105,6 +107,7 @@ impl Supervisor {
             was_live,
             live: false,
             wishes: &self.wishes,
+            split: false,
             ended_by: None,
             feed: None,
             raw: None,
@@ -181,6 +184,7 @@ impl Supervisor {
                 self.info.set(Now { state, since: now, reason, retry_at: None });
                 self.wait_for(None)
             }
+            Wish::Split => self.wait_for(until),
             Wish::End => Then::Over,
         }
     }
