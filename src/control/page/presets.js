@@ -48,6 +48,8 @@ export class Presets {
 
   async load() {
     let list
+    const trouble = this.trouble
+    this.trouble = null
     try {
       list = await this.connection.http('GET', 'presets')
     } catch (error) {
@@ -56,7 +58,7 @@ export class Presets {
       this.trouble = error.status === 404 ? 'This show has no list of presets.' : error.message
       list = []
     }
-    if (JSON.stringify(list) === JSON.stringify(this.#list) && this.place?.children.length) return
+    if (trouble === this.trouble && JSON.stringify(list) === JSON.stringify(this.#list) && this.place?.children.length) return
     this.#list = list
     this.#show()
   }

@@ -82,7 +82,7 @@ export class Ring {
   }
 
   #item() {
-    const picture = make('img', { alt: '', loading: 'lazy', decoding: 'async', hidden: true })
+    const picture = make('img', { alt: '', decoding: 'async', hidden: true })
     picture.onload = () => { picture.hidden = false }
     picture.onerror = () => { picture.hidden = true }
     const done = make('span.done')
