@@ -1,7 +1,7 @@
 // The keyboard.
 //
-// Holds: never while somebody types, nor while a dialog is open; a focused button keeps its own
-// space bar and Enter.
+// Holds: never while somebody types; while a dialog is open PANIC alone; a focused button keeps its
+// own space bar and Enter.
 
 import { at, make } from './dom.js'
 
@@ -38,12 +38,12 @@ export class Keys {
   #press(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return
     const target = event.target
-    if (document.querySelector('dialog[open]')) return
     if (target.closest?.('input, textarea, select, [contenteditable]')) {
-      if (event.key === 'Escape') target.blur()
+      if (event.key === 'Escape' && !document.querySelector('dialog[open]')) target.blur()
       return
     }
     const found = this.keys.find(([keys]) => keys.includes(event.key))
+    if (document.querySelector('dialog[open]') && event.key !== 'b') return
     if (!found) return
     if (event.key === ' ' && target.closest?.('button') && target.matches(':focus-visible')) return
     event.preventDefault()

@@ -51,12 +51,20 @@ at('help').onclick = () => at('keys').showModal()
 for (const close of document.querySelectorAll('dialog .close')) {
   close.addEventListener('click', () => close.closest('dialog').close())
 }
-// A tap beside a dialog closes it; the end of the long press that opened it is none.
+// A tap beside a dialog closes it; the end of the long press that opened it is none. PANIC works
+// behind a dialog too.
+const within = (element, { clientX, clientY }) => {
+  const box = element.getBoundingClientRect()
+  return clientX >= box.left && clientX <= box.right && clientY >= box.top && clientY <= box.bottom
+}
 for (const dialog of document.querySelectorAll('dialog')) {
   let beside = false
-  dialog.addEventListener('pointerdown', event => { beside = event.target === dialog })
-  dialog.addEventListener('click', event => {
-    if (beside && event.target === dialog) dialog.close()
+  dialog.addEventListener('pointerdown', event => {
+    beside = event.target === dialog && !within(dialog, event)
+    if (beside && within(at('panic'), event)) stage.panic()
+  })
+  dialog.addEventListener('click', () => {
+    if (beside) dialog.close()
     beside = false
   })
 }

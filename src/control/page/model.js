@@ -180,7 +180,7 @@ const UNITS = { x: '×', deg: '°' }
 export function readout(param, value) {
   if (typeof value !== 'number') return ''
   const unit = UNITS[param.unit] ?? (param.unit ? ' ' + param.unit : '')
-  if (param.kind === 'int') return Math.round(value) + unit
+  if (param.kind === 'int') return Math.round(value) + (value === 1 ? unit.replace(/s$/, '') : unit)
   const span = param.max - param.min
   let text = value.toFixed(span >= 100 ? 0 : span >= 20 ? 1 : 2)
   if (Number(text) === 0) text = text.replace('-', '')
