@@ -15,7 +15,7 @@ use vfaq::media::FrameMut;
 use vfaq::render::Rendered;
 use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
-use vfaq::stream::output::{Encode, Feeds, Output};
+use vfaq::stream::output::{Chapters, Encode, Feeds, Output};
 use vfaq::stream::raw::Tap;
 use vfaq::stream::sound::{SoundFeed, SoundOut};
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
@@ -103,7 +103,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
     let clock = Arc::new(SystemClock::new());
     let encode = Encode::This(fanout);
     let feeds = Feeds { encode, tap: tap.clone(), picture: (canvas, fps), clock };
-    let output = Output::record(path, no_parts, &feeds).unwrap();
+    let output = Output::record(path, no_parts, true, Chapters::default(), &feeds).unwrap();
     pipeline.start().unwrap();
     match pipeline.poll_end(Duration::from_secs(30)) {
         Some(End::Finished) => {}

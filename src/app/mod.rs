@@ -20,6 +20,7 @@ mod library;
 mod machine;
 mod parts;
 mod prepare_show;
+mod presets;
 pub mod project_folder;
 mod recorder;
 mod rehearsal;

@@ -14,7 +14,7 @@ use crate::control;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
-use crate::param::Values;
+use crate::param::{Value, Values};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -182,8 +182,10 @@ fn starting_params(options: &LiveOptions) -> Result<Values> {
     let mut values = Values::default();
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
-        for (param, value) in preset.look {
-            values[param.id] = value;
+        for (param, value) in &preset.values {
+            if let Value::Number(number) = value {
+                values[param.id] = *number;
+            }
         }
         tracing::info!("preset {}: {}", preset.name, preset.title);
     }

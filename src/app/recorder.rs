@@ -28,8 +28,6 @@ pub struct Recorder {
     fps: FrameRate,
     /// The last one is the present one, or was; those before it are being finished.
     takes: Vec<Take>,
-    /// Why the last wish could not be granted.
-    refused: Option<String>,
 }
 
 struct Take {
@@ -52,7 +50,7 @@ impl Recorder {
         clock: Arc<dyn Clock>,
         fps: FrameRate,
     ) -> Self {
-        Recorder { feeds, archive, clock, fps, takes: Vec::new(), refused: None }
+        Recorder { feeds, archive, clock, fps, takes: Vec::new() }
     }
 
     /// Begins to write `path`: with the show's start, or at once if it has started.
@@ -71,28 +69,13 @@ impl Recorder {
         self.takes.last().map(|take| &take.output)
     }
 
-    /// Why the last wish could not be granted.
-    pub fn refused(&self) -> Option<&str> {
-        self.refused.as_deref()
-    }
-
-    /// What somebody wished for; that it cannot be done is told.
-    pub fn wish(&mut self, what: &str, granted: impl FnOnce(&mut Self) -> Result<()>) {
-        let granted = granted(self).map_err(|error| format!("{what}: {error}"));
-        match &granted {
-            Ok(()) => tracing::info!("{what}"),
-            Err(text) => tracing::warn!("{text}"),
-        }
-        self.refused = granted.err();
-    }
-
     /// Goes on in the next file that is free.
     ///
     /// # Errors
     /// `Conflict`: it is recording, or too many files are not finished; `Io`: there is no room.
     pub fn start(&mut self, started: bool, least_free_mb: u64) -> Result<()> {
         if self.running().is_some() {
-            return Err(Error::conflict("it is recording already; stop it first, or split it"));
+            return Err(Error::conflict("the recording runs already; stop it first, or split it"));
         }
         self.look();
         if self.takes.iter().filter(|take| !take.closed).count() >= MOST_ENDING {

@@ -378,6 +378,10 @@ fn rate(
     value: u64,
     window: Duration,
 ) -> Option<f64> {
+    // Another file, counted from its beginning.
+    if seen.back().is_some_and(|(_, before)| *before > value) {
+        seen.clear();
+    }
     while seen.front().is_some_and(|(at, _)| *at + window < now) {
         seen.pop_front();
     }

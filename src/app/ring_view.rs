@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn cycles_go_from_ready_over_on_air_to_played() {
         let mut view = RingView::default();
-        let mut states = |view: &mut RingView, on_air: OnAir| -> Vec<(Option<u32>, RingState)> {
+        let states = |view: &mut RingView, on_air: OnAir| -> Vec<(Option<u32>, RingState)> {
             view.entries(&on_air, None).iter().map(|e| (e.cycle, e.state)).collect()
         };
         use RingState::{OnAir as Air, Played, Ready};

@@ -15,6 +15,7 @@ use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo};
 use super::prepare_show::{Material, Show};
+use super::presets::Presets;
 use super::recorder::Recorder;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
@@ -74,6 +75,8 @@ const RECORDING_ALARM_MB: u64 = 32;
 /// How long a failed encoder stays among the warnings: long enough to be seen. The encoder's line on
 /// the terminal, the page and the journal tell of it to the end.
 const ENCODER_WARNING: Duration = Duration::from_secs(30);
+/// How long it is said why something was not done.
+const REFUSAL_WARNING: Duration = Duration::from_secs(10);
 
 /// A show on air.
 struct Running<'a> {
@@ -93,6 +96,8 @@ struct Running<'a> {
     ready: Receiver<Clip>,
     /// Changes that are not the picture's alone.
     steers: Receiver<Accepted>,
+    presets: Arc<Presets>,
+    refused_at: Option<Duration>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
     session_frames: Arc<LiveTelemetry>,
@@ -204,8 +209,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock: clock.clone(),
     };
     let outputs = Arc::new(Outputs::new(feeds.clone()));
+    let presets = Arc::new(Presets::new(board.clone(), options.worqspace.join("presets")));
+    {
+        let presets = presets.clone();
+        board.check_with(move |param, value| presets.check(param, value));
+    }
     let desk = Arc::new(ShowDesk::new(
         board.clone(),
+        presets.clone(),
         preview_out,
         command_tx,
         archive.handle(),
@@ -251,6 +262,9 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     // On air.
     let session = archive.handle().state().session_id;
     archive.handle().journal(parts::session_start(session, live, painted_from, &show.params));
+    if let Some(name) = &options.preset {
+        presets.begin(name)?;
+    }
     for spec in show.outputs {
         // What is wrong with one is seen on it alone.
         if let Err(error) = outputs.add(spec) {
@@ -357,6 +371,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         notices,
         ready,
         steers,
+        presets,
+        refused_at: None,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
         held_seen: (Duration::ZERO, 0),
@@ -444,6 +460,10 @@ impl Running<'_> {
                     return Ok(());
                 }
             }
+            if self.refused_at.is_some_and(|at| now >= at + REFUSAL_WARNING) {
+                self.refused_at = None;
+                self.event(Event::Problem(Topic::Steering, None));
+            }
             if now >= next_disk {
                 next_disk = now + DISK_EVERY;
                 self.watch_disk();
@@ -475,29 +495,46 @@ impl Running<'_> {
         match accepted.param.id {
             ParamId::Go => self.event(Event::Go),
             ParamId::RetryOutputs => self.desk.retry_outputs(&accepted.from.source),
-            ParamId::RecordStart => self.start_recording(),
-            ParamId::RecordStop => self.recorder.wish("the recording ends", Recorder::stop),
-            ParamId::RecordSplit => {
-                self.recorder.wish("the recording goes on in a new file", Recorder::split);
-            }
-            ParamId::RecordMark => {
-                if let Value::Text(name) = &accepted.value {
-                    self.recorder.mark(self.picture.frames.get(), name);
+            _ => {
+                if let Err(error) = self.carry_out(accepted) {
+                    self.refuse(error.to_string());
                 }
             }
-            _ => {}
         }
     }
 
-    fn start_recording(&mut self) {
-        let started = self.director.phase() != Phase::Standby;
-        let least_free_mb = self.config.live.min_free_mb;
-        self.recorder.wish("recording", |recorder| recorder.start(started, least_free_mb));
-        // What ended for want of room has room now, or is told of again.
-        if self.recorder.refused().is_none() {
-            self.disk_full.remove(&RECORDING);
-            self.ending_full.remove(&RECORDING);
+    /// What may be refused although it was accepted.
+    fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        match (param.id, value) {
+            (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::UndoRecall, _) => self.presets.undo(from),
+            (ParamId::RecordStart, _) => self.start_recording(),
+            (ParamId::RecordStop, _) => self.recorder.stop(),
+            (ParamId::RecordSplit, _) => self.recorder.split(),
+            (ParamId::RecordMark, Value::Text(name)) => {
+                self.recorder.mark(self.picture.frames.get(), name);
+                Ok(())
+            }
+            (ParamId::Morph | ParamId::MorphA | ParamId::MorphB, _) => {
+                self.presets.morph(param, from)
+            }
+            _ => Ok(()),
         }
+    }
+
+    fn start_recording(&mut self) -> Result<()> {
+        let started = self.director.phase() != Phase::Standby;
+        self.recorder.start(started, self.config.live.min_free_mb)?;
+        // What ended for want of room has room now, or is told of again.
+        self.disk_full.remove(&RECORDING);
+        self.ending_full.remove(&RECORDING);
+        Ok(())
+    }
+
+    /// Tells the performer for a while why something was not done.
+    fn refuse(&mut self, why: String) {
+        self.refused_at = Some(self.clock.now());
+        self.event(Event::Problem(Topic::Steering, Some(why)));
     }
 
     fn event(&mut self, event: Event) {

@@ -24,6 +24,7 @@ mod live;
 mod log;
 mod man;
 mod outputs;
+mod presets;
 mod progress;
 #[cfg(feature = "gst")]
 mod rerender;
@@ -61,6 +62,7 @@ Examples:
   vfaq live -n friday --play         play that set again, without a generator
   vfaq backends                      which generators can be used, and how quick they are
   vfaq outputs                       where a running show goes; add, stop, retry and remove
+  vfaq presets                       looks, styles and scenes to recall
   vfaq run -n night --hours 2        cycles, unattended, and the finished film
   vfaq assemble -n night             put a project's films together
   vfaq status -n friday              where a project stands, and what to do next
@@ -117,6 +119,7 @@ enum Command {
     /// Give a video another frame rate, and another size
     #[cfg(feature = "gst")]
     Interpolate(interpolate::InterpolateArgs),
+    Presets(presets::PresetsArgs),
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -184,6 +187,7 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         Command::Clean(args) => clean::run(&cli.folders, &args, &clock)?,
         #[cfg(feature = "gst")]
         Command::Interpolate(args) => return interpolate::run(args, clock),
+        Command::Presets(args) => presets::run(&cli.folders, &args)?,
         Command::Config(command) => config::run(&cli.folders, &command)?,
         Command::Workflow(command) => workflow::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]

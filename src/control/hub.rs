@@ -114,7 +114,8 @@ impl Hub {
     pub async fn preview(&self, desk: &Arc<dyn Desk>) -> Option<Picture> {
         let mut newest = self.preview.lock().await;
         let now = desk.now();
-        if newest.asked.is_none_or(|asked| now >= asked + PREVIEW_FRESH) {
+        let is_old = newest.asked.is_none_or(|asked| now >= asked + PREVIEW_FRESH);
+        if is_old || newest.picture.is_none() {
             newest.asked = Some(now);
             let desk = desk.clone();
             let jpeg = tokio::task::spawn_blocking(move || desk.preview_jpeg()).await.ok()??;

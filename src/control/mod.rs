@@ -17,6 +17,7 @@ mod openapi;
 mod outputs;
 mod page;
 mod params;
+mod presets;
 mod prompts;
 mod recording;
 mod routes;
@@ -44,6 +45,7 @@ use crate::archive::Recording;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
+use crate::config::preset::{Preset, PresetKind};
 use crate::param::Board;
 pub use access::Access;
 use access::LEAST_TOKEN;
@@ -111,6 +113,16 @@ pub trait Desk: Send + Sync {
     fn thumbnail(&self, cycle: u32) -> Result<Arc<[u8]>>;
     /// What was recorded in this project, oldest first.
     fn recordings(&self) -> Vec<Recording>;
+    /// All presets that can be recalled, by name.
+    fn presets(&self) -> Vec<Preset>;
+    /// Saves what is set at present.
+    ///
+    /// # Errors
+    /// `Usage`: the name cannot be used; `Conflict`: it is taken, and not to be written over.
+    fn save_preset(&self, name: &str, kind: PresetKind, title: &str, over: bool) -> Result<Preset>;
+    /// # Errors
+    /// `NotFound`: there is none of that name that was saved.
+    fn remove_preset(&self, name: &str) -> Result<()>;
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;

@@ -156,8 +156,11 @@ fn operation(route: &Route) -> Value {
             "416": {"description": "The range lies outside."},
         }),
         _ => {
-            let adds = (route.path, route.verb) == ("/api/v1/outputs", Verb::Post);
-            let status = if adds { "201" } else { "200" };
+            let status = match (route.path, route.verb) {
+                ("/api/v1/outputs" | "/api/v1/presets/{name}", Verb::Post) => "201",
+                ("/api/v1/presets/{name}", Verb::Delete) => "204",
+                _ => "200",
+            };
             json!({status: {"description": "Done.", "content": {media: {"schema": schema}}}})
         }
     };

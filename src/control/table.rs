@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde_json::{Value, json};
 
-use super::{Site, cycles, openapi, outputs, prompts, recording, routes, socket};
+use super::{Site, cycles, openapi, outputs, presets, prompts, recording, routes, socket};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -118,6 +118,15 @@ pub fn table() -> Vec<Route> {
         get("/api/v1/prompts", "What the next cycles are made from.", prompts::get),
         put("/api/v1/prompts", "Changes that, all of it at once or nothing.", prompts::set)
             .body(|| json!({"prompt": {"append": "in heavy rain"}, "gen": {"denoise": 0.6}})),
+        get("/api/v1/presets", "All presets that can be recalled.", presets::list),
+        post("/api/v1/presets/{name}", "Saves what is set at present.", presets::save)
+            .body(|| json!({"kind": "look", "title": "Ember", "overwrite": true})),
+        route(
+            Verb::Delete,
+            "/api/v1/presets/{name}",
+            "Removes one that was saved.",
+            presets::remove,
+        ),
         get("/api/v1/cycles", "The cycles of the project, newest first.", cycles::list).query(&[
             ("before", "Only cycles with a lower number: `next` of the answer before."),
             ("limit", "At most so many, 1 to 200; 50 if not given."),

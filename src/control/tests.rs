@@ -11,12 +11,14 @@ use super::*;
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::error::Error;
 use crate::base::telemetry::{OutputState, Phase, RecordingStatus};
+use crate::config::preset;
 use crate::param;
 
 mod access;
 mod cycles;
 mod outputs;
 mod params;
+mod presets;
 mod recording;
 mod routes;
 mod socket;
@@ -124,6 +126,20 @@ impl Desk for Cardboard {
 
     fn recordings(&self) -> Vec<Recording> {
         vec![Recording { file: "final_60fps_1080p.mp4".into(), ..Default::default() }]
+    }
+
+    fn presets(&self) -> Vec<Preset> {
+        vec![preset::load("noir", &[]).unwrap()]
+    }
+
+    fn save_preset(&self, name: &str, kind: PresetKind, _: &str, over: bool) -> Result<Preset> {
+        assert!(over, "as it was asked for");
+        let preset = preset::load("noir", &[])?;
+        Ok(Preset { name: name.into(), kind, ..preset })
+    }
+
+    fn remove_preset(&self, name: &str) -> Result<()> {
+        Err(Error::not_found(format!("there is no {name}")))
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {

@@ -63,7 +63,7 @@ impl Change {
 }
 
 /// Who asks, and when it came.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct From {
     /// `http`, `osc 127.0.0.1:9001`, `midi nanoKONTROL2`, `key`, ...
     pub source: Arc<str>,
@@ -105,11 +105,15 @@ pub struct Seen {
 /// Told of every change, in order. Must not wait, nor ask the board.
 type Listener = Box<dyn Fn(&Accepted) + Send + Sync>;
 
+/// Says what is wrong with a value that is in its range. Must not ask the board.
+type Check = Box<dyn Fn(&Param, &Value) -> Result<()> + Send + Sync>;
+
 pub struct Board {
     state: Mutex<State>,
     /// As in the state, without a lock.
     generation: AtomicU64,
     listener: OnceLock<Listener>,
+    check: OnceLock<Check>,
     fired: Sender<Fired>,
     /// Which cycles were made from what.
     pub plans: Plans,
@@ -154,6 +158,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
         }),
         generation: AtomicU64::new(0),
         listener: OnceLock::new(),
+        check: OnceLock::new(),
         fired,
         plans: Plans::default(),
         accepted: Counter::default(),
@@ -167,6 +172,11 @@ impl Board {
     /// Has every change told to `listener` from now on; only the first one is taken.
     pub fn listen(&self, listener: impl Fn(&Accepted) + Send + Sync + 'static) {
         let _ = self.listener.set(Box::new(listener));
+    }
+
+    /// Has every value checked by `check` as well; only the first one is taken.
+    pub fn check_with(&self, check: impl Fn(&Param, &Value) -> Result<()> + Send + Sync + 'static) {
+        let _ = self.check.set(Box::new(check));
     }
 
     /// Makes a change.
@@ -200,6 +210,9 @@ impl Board {
             let earlier = accepted.iter().rev().find(|a| a.param.id == change.param.id);
             let now = earlier.map_or_else(|| state.value(change.param), |a| a.value.clone());
             let value = state.outcome(change, &now)?;
+            if let Some(check) = self.check.get() {
+                check(change.param, &value)?;
+            }
             triggers += usize::from(reaches_the_picture(change.param));
             accepted.push(Accepted {
                 param: change.param,

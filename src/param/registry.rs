@@ -339,11 +339,13 @@ registry! {
         "How long overlays and screens take to come and go.", unit("s"), smooth(0.0);
     // Presets.
     Recall "/preset/recall" "Recall preset" NAME, 0.0,
-        "Sets all that the preset of this name says.", show();
+        "Sets all that the preset of this name says, each time that it is sent.", show();
+    UndoRecall "/preset/undo" "Undo recall" TRIGGER, 0.0,
+        "What the last recall changed goes back to what it was.", show();
     RecallFade "/preset/fade" "Recall fade" float(0.0, 30.0), 0.5,
         "How long that takes.", unit("s"), show();
-    MorphA "/preset/morph_a" "Morph from" NAME, 0.0, "The preset at 0 of the morph.", show();
-    MorphB "/preset/morph_b" "Morph to" NAME, 0.0, "The preset at 1 of the morph.", show();
+    MorphA "/preset/morph_a" "Morph from" NAME, 0.0, "The preset at 0 of the morph; `now` is what is set now.", show();
+    MorphB "/preset/morph_b" "Morph to" NAME, 0.0, "The preset at 1 of the morph; `now` is what is set now.", show();
     Morph "/preset/morph" "Morph" float(0.0, 1.0), 0.0,
         "Between the two presets.", show();
     // The show.

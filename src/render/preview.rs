@@ -4,7 +4,7 @@
 //! Holds: [`preview`] allocates nothing. Chroma is taken to sit in the middle of its pixels: at
 //! this size the quarter of a pixel does not show.
 
-use jpeg_encoder::{ColorType, Encoder};
+use jpeg_encoder::{Encoder, ImageBuffer, JpegColorType};
 
 use super::kernels::Cpu;
 use crate::base::error::{Error, Result};
@@ -68,7 +68,64 @@ pub fn jpeg(frame: &Frame, quality: u8) -> Result<Vec<u8>> {
         return Err(Error::internal(format!("{frame:?} is too large for a JPEG")));
     };
     Encoder::new(&mut bytes, quality.clamp(1, 100))
-        .encode(&to_rgb(frame), width, height, ColorType::Rgb)
+        .encode_image(Jfif { frame, width, height })
         .map_err(|e| Error::internal(format!("cannot write {frame:?} as JPEG")).with_source(e))?;
     Ok(bytes)
+}
+
+/// A frame as JFIF wants it, straight from limited range BT.709.
+struct Jfif<'a> {
+    frame: &'a Frame,
+    width: u16,
+    height: u16,
+}
+
+/// 16 bits behind the point.
+const fn fixed(x: f64) -> i32 {
+    (x * 65536.0) as i32
+}
+
+const HALF: i32 = 1 << 15;
+const LUMA: f64 = 255.0 / 219.0;
+const CHROMA: f64 = 255.0 / 224.0;
+// The matrix of BT.709 to R'G'B' and that of BT.601 back (ITU-R BT.709-6, 3; BT.601-7, 2.5.1),
+// multiplied: luma has the same weight in all three.
+const Y_CB: i32 = fixed(0.10159 * CHROMA);
+const Y_CR: i32 = fixed(0.19609 * CHROMA);
+const CB_CB: i32 = fixed(0.98984 * CHROMA);
+const CB_CR: i32 = fixed(-0.11066 * CHROMA);
+const CR_CB: i32 = fixed(-0.07246 * CHROMA);
+const CR_CR: i32 = fixed(0.98340 * CHROMA);
+
+impl ImageBuffer for Jfif<'_> {
+    fn get_jpeg_color_type(&self) -> JpegColorType {
+        JpegColorType::Ycbcr
+    }
+
+    fn width(&self) -> u16 {
+        self.width
+    }
+
+    fn height(&self) -> u16 {
+        self.height
+    }
+
+    fn fill_buffers(&self, y: u16, [out_y, out_cb, out_cr, _]: &mut [Vec<u8>; 4]) {
+        let (y, width) = (usize::from(y), usize::from(self.width));
+        let chroma_width = self.frame.chroma_width();
+        let luma = &self.frame.y[y * width..][..width];
+        let chroma = y / 2 * chroma_width..(y / 2 + 1) * chroma_width;
+        let (u, v) = (&self.frame.u[chroma.clone()], &self.frame.v[chroma]);
+        let byte = |sum: i32| ((sum + HALF) >> 16).clamp(0, 255) as u8;
+        for ((pair, u), v) in luma.chunks(2).zip(u).zip(v) {
+            let (u, v) = (i32::from(*u) - 128, i32::from(*v) - 128);
+            let cb = byte(CB_CB * u + CB_CR * v + fixed(128.0));
+            let cr = byte(CR_CB * u + CR_CR * v + fixed(128.0));
+            for luma in pair {
+                out_y.push(byte(fixed(LUMA) * (i32::from(*luma) - 16) + Y_CB * u + Y_CR * v));
+                out_cb.push(cb);
+                out_cr.push(cr);
+            }
+        }
+    }
 }

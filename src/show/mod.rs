@@ -44,6 +44,8 @@ pub enum Topic {
     /// The bitrate is lowered.
     Uplink,
     Encoder,
+    /// Something that was asked for was not done.
+    Steering,
 }
 
 /// Something that is to be done.

@@ -157,7 +157,7 @@ impl Running<'_> {
     pub(super) fn watch_outputs(&mut self) {
         let mut problems = Vec::new();
         self.recorder.look();
-        let mut recording_problem = self.recorder.refused().map(str::to_owned);
+        let mut recording_problem = None;
         if let Some(recording) = self.recorder.current() {
             let waiting_mb = recording.info.queue_bytes() >> 20;
             if let Some(error) = recording.info.error() {

@@ -18,8 +18,11 @@ async fn every_route_is_there_described_and_documented() {
         assert_eq!(operation["summary"], route.says, "{path}");
         assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
         described += 1;
-        let shown =
-            path.replace("{address}", "ADDRESS").replace("{cycle}", "N").replace("{key}", "KEY");
+        let shown = path
+            .replace("{address}", "ADDRESS")
+            .replace("{cycle}", "N")
+            .replace("{name}", "NAME")
+            .replace("{key}", "KEY");
         assert!(docs.contains(&shown), "docs/http.md does not name {shown}");
         for place in path.split('/').filter(|part| part.starts_with('{')) {
             let name = place.trim_matches(['{', '}']);
@@ -27,8 +30,11 @@ async fn every_route_is_there_described_and_documented() {
             assert!(parameters.iter().any(|p| p["name"] == name && p["in"] == "path"), "{path}");
         }
 
-        let asked =
-            path.replace("{address}", "fx/zoom").replace("{cycle}", "7").replace("{key}", "1");
+        let asked = path
+            .replace("{address}", "fx/zoom")
+            .replace("{cycle}", "7")
+            .replace("{name}", "mine")
+            .replace("{key}", "1");
         let method: Method = route.verb.name().to_uppercase().parse().unwrap();
         let mut request = server.request(method, &asked);
         if let Some(body) = route.body {
