@@ -237,6 +237,22 @@ make_osc_client() {
   fi
 }
 
+# make_browser_driver: puts what drives a browser from node into target/browser, where the tests of
+# the stage page look for it. It brings no browser: that is Debian's Chromium. Without it those tests
+# say that they are skipped.
+make_browser_driver() {
+  local folder=$REPO/target/browser
+  [ ! -e "$folder/node_modules/playwright-core/package.json" ] || return 0
+  command -v npm >/dev/null || {
+    say "npm is not here: the tests that need a browser are skipped."
+    return 0
+  }
+  mkdir -p "$folder"
+  npm install --prefix "$folder" --no-audit --no-fund --no-save --ignore-scripts --loglevel=error \
+    playwright-core@1 >&2 ||
+    say "No browser driver could be made (its message is above): the tests that need one are skipped."
+}
+
 # make_interpolation_bench: puts Python with what the interpolation bench counts with, and with the
 # packages whose pictures and films it measures on, into target/bench-interpolation; sets PYTHON.
 make_interpolation_bench() {

@@ -166,6 +166,12 @@ fn a_set_is_drawn_again_as_it_was_played() {
     frames_later(&mut show, 20);
     set(&show, "playback/freeze", 0.0);
     set(&show, "playback/speed", 1.0);
+    // What waits is cut, and another cycle grows out of the picture there.
+    let prompt = json!({"value": "crimson ink in black water"});
+    assert_eq!(show.put("/api/v1/params/prompt/text", &prompt).status(), 200);
+    show.until_state("the prompt", |state| {
+        state["steering"]["prompts"]["count"].as_u64() == Some(1)
+    });
     show.until_state("cycles", |state| state["cycles"]["played"].as_u64() > Some(4));
     show.stop();
 

@@ -32,6 +32,7 @@ mod running;
 pub mod save_as;
 pub mod speeds;
 pub mod status;
+mod steered;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

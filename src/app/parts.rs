@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::Play;
 use super::generator;
 use super::report::Notice;
+use super::steered::{Arrival, Steered};
 use crate::archive;
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::audio;
@@ -91,6 +92,7 @@ pub fn start_preparing(
     motion: Option<MotionWork>,
     notices: Sender<Notice>,
     ready: Sender<Clip>,
+    archive: archive::Handle,
 ) -> Result<(Preparer, Receiver<()>)> {
     let (running, ended) = bounded(0);
     let outcomes = move |outcome| {
@@ -100,6 +102,12 @@ pub fn start_preparing(
                 // Only a prompt on the screen is lost when the main loop is busy.
                 let _ = ready.try_send(clip);
             }
+            Outcome::Unused(cycle) => archive.journal(JournalEvent::Cycle {
+                cycle: cycle.0,
+                status: journal::CycleStatus::Unused,
+                seconds: None,
+                reason: Some("another came in its place".into()),
+            }),
             Outcome::Failed(clip, error) => {
                 let text = Some(format!("cycle {} cannot be shown: {error}", clip.cycle));
                 let _ = notices.try_send(Notice { topic: Topic::Clip, text });
@@ -199,6 +207,16 @@ pub fn journal_change(accepted: &Accepted) -> JournalEvent {
     }
 }
 
+/// The second receipt of a change that applies to cycles.
+fn journal_arrival(arrival: &Arrival) -> JournalEvent {
+    JournalEvent::Steered {
+        generation: arrival.generation,
+        cycle: arrival.applied.cycle.unwrap_or_default(),
+        frame: arrival.applied.frame,
+        seconds: arrival.applied.took.as_secs_f64(),
+    }
+}
+
 /// How the journal begins a session: all that what is on air is made of, beside clips.
 pub fn session_start(
     session: String,
@@ -213,6 +231,7 @@ pub fn session_start(
         fps: live.fps.to_string(),
         fit: Some(live.fit),
         interpolation: Some(live.interpolation),
+        flash_limit: Some(live.flash_limit),
         stand_in: Some(stand_in),
         params: REGISTRY
             .iter()
@@ -226,9 +245,9 @@ pub fn session_start(
 pub fn spawn_journal(
     shots: Receiver<ShotEvent>,
     receipts: Receiver<Receipt>,
-    board: Arc<Board>,
-    archive: archive::Handle,
+    (board, steered): (Arc<Board>, Arc<Steered>),
     clock: Arc<dyn Clock>,
+    archive: archive::Handle,
 ) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("journal".into())
@@ -241,10 +260,14 @@ pub fn spawn_journal(
                 crossbeam_channel::select! {
                     recv(shots) -> event => match event {
                         Ok(event) => {
-                            if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
-                                board.plans.aired(cycle, clock.now());
-                            }
                             archive.journal(JournalEvent::Shot(journal_shot(event)));
+                            if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
+                                let now = clock.now();
+                                board.plans.aired(cycle, now);
+                                for arrival in steered.on_air(cycle, event.frame, now, &board) {
+                                    archive.journal(journal_arrival(&arrival));
+                                }
+                            }
                         }
                         Err(_) => { shots = never_shots(); open -= 1; }
                     },

@@ -11,6 +11,7 @@ use crate::base::error::{Error, Kind, Result};
 use crate::config::OutputSpec;
 use crate::config::{Config, JoinKind, preset};
 use crate::control;
+use crate::cycle;
 use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
@@ -216,8 +217,13 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
     }
 }
 
+/// Parameters begin as the settings say, as far as a fader can stand there; what no fader says is
+/// used all the same, until it is moved.
 fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let mut values = Values::default();
+    for (id, value) in cycle::faders(config) {
+        values[id] = value;
+    }
     let join = &config.live.join;
     let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
     values[ParamId::Crossfade] = seconds as f32;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::generator::GeneratorInfo;
 use super::machine;
 use super::room::Room;
+use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OscStatus, OutputState,
@@ -55,6 +56,7 @@ pub struct Sources {
     pub motion: Arc<MotionCounters>,
     pub tap: Arc<Tap>,
     pub board: Arc<Board>,
+    pub steered: Arc<Steered>,
     /// `None`: no OSC.
     pub osc: Option<Arc<dyn Fn() -> OscStatus + Send + Sync>>,
     pub project: String,
@@ -206,6 +208,7 @@ impl Reporter {
                 dropped_clips: sources.playout.dropped.get(),
                 cycles_refused: sources.playout.refused.get(),
                 latency_ms: sources.board.latency(),
+                prompts: sources.steered.status(now),
             },
             osc: sources.osc.as_ref().map(|osc| osc()),
             // Whoever publishes it knows.
@@ -252,7 +255,7 @@ impl Reporter {
     fn ring(&mut self) -> Vec<RingClip> {
         let position = self.sources.playout.position.get() as f64 / 1000.0;
         let clips = self.sources.ring.read().clips().iter();
-        clips
+        let mut ring: Vec<RingClip> = clips
             .map(|InRing { cycle, place, seconds }| RingClip {
                 cycle: *cycle,
                 state: match place {
@@ -264,7 +267,37 @@ impl Reporter {
                 progress: (*place == Place::OnAir).then_some(position),
                 prompt: cycle.and_then(|c| self.prompts.get(&c)).map_or("", |p| p).into(),
             })
-            .collect()
+            .collect();
+        ring.extend(self.to_come(ring.iter().filter_map(|clip| clip.cycle).max()));
+        ring
+    }
+
+    /// What is on its way to the ring, in the making, and planned; `last`: the newest in the ring.
+    fn to_come(&self, last: Option<u32>) -> Vec<RingClip> {
+        let Some(generator) = &self.sources.generator else { return Vec::new() };
+        let mut coming: Vec<RingClip> = Vec::new();
+        for clip in generator.waiting(last) {
+            coming.push(RingClip {
+                cycle: Some(clip.cycle),
+                state: RingState::Waiting,
+                seconds: clip.seconds,
+                progress: None,
+                prompt: (*clip.prompt).into(),
+            });
+        }
+        for (cycle, prompt, done) in generator.in_the_making() {
+            coming.push(RingClip {
+                cycle: Some(cycle),
+                state: RingState::Making,
+                seconds: 0.0,
+                progress: done.map(f64::from),
+                prompt,
+            });
+        }
+        if self.sources.steered.is_planned() {
+            coming.push(RingClip { state: RingState::Planned, ..RingClip::default() });
+        }
+        coming
     }
 
     fn frames(&self, phase: Phase) -> Frames {

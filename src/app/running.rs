@@ -5,36 +5,38 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::awake::keep_awake;
 use super::desk::ShowDesk;
-use super::generator::{self, Generator, GeneratorInfo};
+use super::generator::{self, Generator, GeneratorInfo, Steer};
 use super::overlays;
 use super::prepare_show::{Material, Show};
 use super::presets::Presets;
 use super::recorder::Recorder;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
+use super::steered::Steered;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::archive::{self, Archive};
 use crate::base::clock::Clock;
 use crate::base::effort::PresentEffort;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::summary::Summary;
 use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
-use crate::cycle::Workshop;
+use crate::cycle::{self, Workshop};
+use crate::generate::LookAhead;
 use crate::llm::Ahead;
 use crate::media::{Clip, CycleId, Frame, Origin};
-use crate::param::{self, Accepted, Applies, ParamId, Smoother, Value};
+use crate::param::{self, Accepted, Applies, Change, From, Op, ParamId, REGISTRY, Smoother, Value};
 use crate::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
@@ -178,6 +180,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
         let show_effort = effort.clone();
         let clock = clock.clone();
+        let mut renderer = Renderer::new(live.canvas, live.fit, live.interpolation, show_effort);
+        renderer.set_time(live.fps, live.flash_limit);
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -185,7 +189,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 timeline,
                 params: reader,
                 smoother: Smoother::new(show.params),
-                renderer: Renderer::new(live.canvas, live.fit, live.interpolation, show_effort),
+                renderer,
                 overlays,
                 fps: live.fps,
                 frames_to_show,
@@ -233,18 +237,21 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let (steer_tx, steers) = bounded(STEERS);
+    let steered = Arc::new(Steered::default());
     {
-        let archive = archive.handle();
+        let (archive, steered) = (archive.handle(), steered.clone());
+        let generates = matches!(show.material, Material::Generated { .. });
         board.listen(move |accepted| {
             archive.journal(parts::journal_change(accepted));
+            if generates {
+                steered.accepted(accepted);
+            }
             // Faders move on their own; what is left out here is what a full main loop loses.
             if accepted.param.applies != Applies::Now {
                 let _ = steer_tx.try_send(accepted.clone());
             }
         });
     }
-    let journal_thread =
-        parts::spawn_journal(shots, receipts, board.clone(), archive.handle(), clock.clone())?;
     let midi = {
         let (board, clock) = (board.clone(), clock.clone());
         Midi::start(&live.midi, &options.worqspace, board, clock, midi::system::systems())?
@@ -263,6 +270,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         notices: notice_tx.clone(),
         clock: clock.clone(),
     })?;
+    let journal_thread = parts::spawn_journal(
+        shots,
+        receipts,
+        (board.clone(), steered.clone()),
+        clock.clone(),
+        archive.handle(),
+    )?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -281,6 +295,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         motion: motion_counters.clone(),
         tap: tap.clone(),
         board: board.clone(),
+        steered: steered.clone(),
         osc: None,
         project: parts::project_name(&options.name, project.folder()),
         clock_offset: clock.now().as_nanos() as i128 - i128::from(crate::stream::clock_ns()),
@@ -350,8 +365,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         effort: effort.clone(),
         counters: motion_counters,
     });
-    let (preparer, preparing) =
-        parts::start_preparing(feeder, motion, notice_tx.clone(), ready_tx.clone())?;
+    let (preparer, preparing) = parts::start_preparing(
+        feeder,
+        motion,
+        notice_tx.clone(),
+        ready_tx.clone(),
+        archive.handle(),
+    )?;
     let mut making = None;
     let generator_task = match show.material {
         Material::Generated { pool, writer, resume, earlier } => {
@@ -386,6 +406,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 runway,
                 info,
                 notices: notice_tx.clone(),
+                steer: Steer::new(board.clone(), steered, clock.clone(), config.clone()),
+                look_ahead: Mutex::new(LookAhead::new(live.buffer_seconds)),
+                next_cycle: AtomicU32::new(0),
+                latest: Mutex::default(),
+                finishing: Mutex::default(),
+                unfinished: Arc::default(),
             };
             Some(runtime.spawn(generator.run()))
         }
@@ -558,8 +584,20 @@ impl Running<'_> {
 
     /// What may be refused although it was accepted.
     fn carry_out(&mut self, Accepted { param, value, from, .. }: &Accepted) -> Result<()> {
+        if param.applies == Applies::Cycle && self.generator.is_none() {
+            return Err(Error::unavailable(format!(
+                "{}: nothing is generated, as the show plays a set (--play); it is kept, and \
+                 changes nothing",
+                param.address
+            )));
+        }
         match (param.id, value) {
             (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::Brief, _) => self.back_to_the_brief(from),
+            (ParamId::SeedDice, _) => {
+                let seed = fastrand::u32(0..1 << 24) as f32;
+                self.desk.board().apply(&Change::set(ParamId::Seed, seed), from).map(drop)
+            }
             (ParamId::UndoRecall, _) => self.presets.undo(from),
             (ParamId::RecordStart, _) => self.start_recording(),
             (ParamId::RecordStop, _) => self.recorder.stop(),
@@ -573,6 +611,25 @@ impl Running<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// All that is asked of cycles, as the settings and the brief say.
+    fn back_to_the_brief(&self, from: &From) -> Result<()> {
+        let faders = cycle::faders(&self.config);
+        let asked = REGISTRY
+            .iter()
+            .filter(|param| param.applies == Applies::Cycle && param.kind != param::Kind::Trigger);
+        // Not as the show began: that may have been with a preset.
+        let back = |param: &'static param::Param| match param.kind {
+            param::Kind::Text { .. } => Change::new(param, Op::Set("".into())),
+            _ => {
+                let set = faders.iter().find(|fader| fader.0 == param.id);
+                let value = set.map_or(param.default, |fader| fader.1);
+                Change::new(param, Op::Set(value.into()))
+            }
+        };
+        let changes: Vec<Change> = asked.map(back).collect();
+        self.desk.board().apply_all(&changes, from).map(drop)
     }
 
     fn start_recording(&mut self) -> Result<()> {

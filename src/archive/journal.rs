@@ -41,6 +41,8 @@ pub enum Event {
         fit: Option<Fit>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interpolation: Option<Interpolation>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flash_limit: Option<bool>,
         /// What the built-in stand-in is painted from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stand_in: Option<StandIn>,
@@ -71,6 +73,9 @@ pub enum Event {
     },
     /// From output frame `frame` on, changes up to `generation` are seen.
     ParamApplied { frame: u64, generation: u64 },
+    /// The change of `generation` applied to cycles: from output frame `frame` on `cycle` is on air,
+    /// the first that was made with it, so many seconds after the change came.
+    Steered { generation: u64, cycle: u32, frame: u64, seconds: f64 },
     /// For `frames` from output frame `frame` on the picture before went out again; parameters
     /// stood still meanwhile.
     Held { frame: u64, frames: u64 },
@@ -402,6 +407,7 @@ mod tests {
                     fps: "60/1".into(),
                     fit: Some(Fit::Cover),
                     interpolation: (seed % 2 == 0).then_some(Interpolation::Flow),
+                    flash_limit: (seed % 3 == 0).then_some(seed > 0),
                     stand_in: Some(StandIn { prompt, seed }),
                     params: [("/fx/zoom".to_owned(), f64::from(value) / 4.0)].into(),
                 }

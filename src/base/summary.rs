@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::base::error::{Error, Result};
 use crate::base::fsio::write_atomic;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, EncoderChange, Frames, OutputState, OutputStatus, Percentiles, Status,
+    Cycles, EffortStatus, EncoderChange, Frames, OutputState, OutputStatus, Percentiles,
+    PromptArrived, Status, SteeringStatus,
 };
 
 #[derive(Clone, Debug, Serialize)]
@@ -34,10 +35,52 @@ pub struct Summary {
     pub encoder_rebuilds: u64,
     /// The latest ones, newest last.
     pub encoder_changes: Vec<EncoderChange>,
+    pub steering: SteeringSummary,
     /// `None` if nothing was recorded.
     pub recording: Option<RecordingSummary>,
     /// The recording is not among them.
     pub outputs: Vec<OutputSummary>,
+}
+
+/// As [`SteeringStatus`].
+#[derive(Clone, Debug, Serialize)]
+pub struct SteeringSummary {
+    pub accepted: u64,
+    pub refused: u64,
+    pub latency_ms: TimingSummary,
+    pub prompts: PromptSummary,
+}
+
+/// As [`PromptSteering`](crate::base::telemetry::PromptSteering).
+#[derive(Clone, Debug, Serialize)]
+pub struct PromptSummary {
+    pub count: u64,
+    pub p50_s: f64,
+    pub p95_s: f64,
+    pub max_s: f64,
+    /// The latest, newest last.
+    pub arrived: Vec<PromptArrived>,
+}
+
+impl From<&SteeringStatus> for SteeringSummary {
+    fn from(status: &SteeringStatus) -> Self {
+        let prompts = &status.prompts;
+        let arrived = prompts.arrived.iter();
+        SteeringSummary {
+            accepted: status.accepted,
+            refused: status.refused,
+            latency_ms: (&status.latency_ms).into(),
+            prompts: PromptSummary {
+                count: prompts.count,
+                p50_s: rounded(prompts.p50_s),
+                p95_s: rounded(prompts.p95_s),
+                max_s: rounded(prompts.max_s),
+                arrived: arrived
+                    .map(|a| PromptArrived { seconds: rounded(a.seconds), ..a.clone() })
+                    .collect(),
+            },
+        }
+    }
 }
 
 /// As [`MotionStatus`](crate::base::telemetry::MotionStatus).
@@ -112,6 +155,7 @@ impl From<&Status> for Summary {
                 repeats: status.motion.repeats,
                 pair_ms: (&status.motion.pair_ms).into(),
             },
+            steering: (&status.steering).into(),
             effort: status.effort,
             cycles: status.cycles,
             underruns: status.underruns,

@@ -358,7 +358,7 @@ pub struct Losses {
 }
 
 /// Changes that performers made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SteeringStatus {
     pub accepted: u64,
     pub refused: u64,
@@ -369,6 +369,40 @@ pub struct SteeringStatus {
     pub cycles_refused: u64,
     /// From when a change came until the first frame with it went to the encoder.
     pub latency_ms: Percentiles,
+    pub prompts: PromptSteering,
+}
+
+/// Changes that apply to cycles, from when they came until a cycle made with them was on air.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PromptSteering {
+    pub count: u64,
+    pub p50_s: f64,
+    pub p95_s: f64,
+    pub max_s: f64,
+    /// Changes of the plan so far.
+    pub revision: u64,
+    /// Until what is made for the last one is to be on air; `None`: nothing is awaited.
+    pub due_s: Option<f64>,
+    pub waiting: Vec<PromptWaiting>,
+    /// The latest, newest last.
+    pub arrived: Vec<PromptArrived>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PromptWaiting {
+    pub address: &'static str,
+    pub since_s: f64,
+    /// Until it is to be on air; `None`: not known yet.
+    pub due_s: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PromptArrived {
+    pub address: &'static str,
+    pub cycle: u32,
+    /// The first output frame of that cycle.
+    pub frame: u64,
+    pub seconds: f64,
 }
 
 /// OSC and OSCQuery.

@@ -428,6 +428,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let join_seconds = join.get(r, "seconds", "0.5", number(0.0..=10.0));
     join.close(r);
     let interpolation = s.get(r, "interpolation", "flow", between);
+    let flash_limit = s.get(r, "flash_limit", "true", flag());
     let outputs = outputs(r, &mut s);
     let record = s.get(r, "record", "true", flag());
     let min_free_mb = s.get(r, "min_free_mb", "500", whole(50..=1_000_000));
@@ -470,6 +471,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         memory_mb,
         join: Join { kind: join_kind, seconds: join_seconds },
         interpolation,
+        flash_limit,
         outputs,
         record,
         min_free_mb,

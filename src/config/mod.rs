@@ -343,6 +343,8 @@ pub struct Live {
     pub memory_mb: u32,
     pub join: Join,
     pub interpolation: Interpolation,
+    /// No more than three large flashes a second reach the audience.
+    pub flash_limit: bool,
     pub outputs: Vec<OutputSpec>,
     pub record: bool,
     /// Recording ends cleanly when less than this is free on its disk.

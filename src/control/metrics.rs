@@ -171,6 +171,18 @@ fn ahead(page: &mut Page, status: &Status) {
         "Times that no prepared clip was due on air.",
         status.underruns,
     );
+    let prompts = &status.steering.prompts;
+    page.counter(
+        "vfaq_prompts_steered_total",
+        "Changes of prompts and generation that have come to be seen.",
+        prompts.count,
+    );
+    let name = "vfaq_prompt_to_picture_seconds";
+    page.family(name, "summary", "From a change of prompts to the first picture made with it.");
+    for (quantile, value) in [("0.5", prompts.p50_s), ("0.95", prompts.p95_s), ("1", prompts.max_s)]
+    {
+        page.sample(&[("quantile", quantile)], value);
+    }
     let losses = &status.losses;
     page.counter(
         "vfaq_journal_entries_lost_total",

@@ -16,6 +16,7 @@ mod metrics;
 mod midi;
 mod openapi;
 mod outputs;
+mod page;
 mod params;
 mod presets;
 mod prompts;

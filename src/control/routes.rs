@@ -6,15 +6,14 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
 use super::params::{self, Verb};
-use super::{Desk, Site, guard, metrics, table};
+use super::{Desk, Site, guard, metrics, page, table};
 use crate::base::error::Error;
 use crate::param::{self, Accepted, Change, From, Param};
 
@@ -25,7 +24,7 @@ pub(super) type Show = State<Arc<dyn Desk>>;
 type Body = Result<Bytes, BytesRejection>;
 
 pub fn router(site: Site) -> Router {
-    let mut router = Router::new().route("/", get(page));
+    let mut router = page::routes();
     for route in table::table() {
         router = router.route(route.path, route.handler);
     }
@@ -35,12 +34,6 @@ pub fn router(site: Site) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(site.clone(), guard::guard))
         .with_state(site)
-}
-
-async fn page() -> impl IntoResponse {
-    let policy = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
-                  frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("page.html")))
 }
 
 pub async fn healthz(State(desk): Show) -> Response {

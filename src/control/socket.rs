@@ -18,11 +18,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::Site;
 use super::error::Refusal;
-use super::hub::{MAX_CLIENTS, Place};
+use super::hub::{MAX_CLIENTS, Picture, Place};
 use super::params::{self, Verb};
 use crate::base::redact;
 use crate::param::{Applies, From};
@@ -107,6 +108,8 @@ struct Client {
     seen: u64,
     pending: VecDeque<Pending>,
     preview: Option<Preview>,
+    /// A preview in the making; one at a time, beside all that must not wait for it.
+    making: Option<JoinHandle<Option<Picture>>>,
     state_at: Option<Instant>,
     heard_at: Option<Instant>,
     ping_at: Option<Instant>,
@@ -139,6 +142,7 @@ impl Client {
             seen: 0,
             pending: VecDeque::new(),
             preview: None,
+            making: None,
             state_at: None,
             heard_at: None,
             ping_at: None,
@@ -278,7 +282,16 @@ impl Client {
         if at + BEAT / 2 < *preview.next.get_or_insert(at) {
             return Ok(());
         }
-        let Some(picture) = self.site.hub.preview(&self.site.desk).await else { return Ok(()) };
+        let making = self.making.get_or_insert_with(|| {
+            let site = self.site.clone();
+            tokio::spawn(async move { site.hub.preview(&site.desk).await })
+        });
+        if !making.is_finished() {
+            return Ok(());
+        }
+        let made = making.await;
+        self.making = None;
+        let Ok(Some(picture)) = made else { return Ok(()) };
         if picture.number == preview.sent {
             return Ok(());
         }

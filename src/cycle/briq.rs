@@ -83,8 +83,28 @@ pub struct Briq {
     #[serde(deserialize_with = "or_default")]
     pub evolution: Vec<String>,
 
+    /// What performers asked of this cycle; the predecessor and an untouched show have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steered: Option<SteeredBy>,
+
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+/// What performers asked of a cycle, as far as prompt, seed and spec do not say it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SteeredBy {
+    /// The last change that it is made with, as the journal numbers them.
+    pub generation: u64,
+    /// Who wrote the main part of the prompt: `brief`, `text` or `slots`.
+    pub lead: String,
+    /// Where between the slots, 0 to 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blend: Option<f64>,
+    /// What was appended and nudged.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub added: String,
 }
 
 /// What was asked of the generators.

@@ -7,7 +7,7 @@
 use std::time::SystemTime;
 
 use super::briq::join;
-use super::{Briq, Previous, Settings, Spec};
+use super::{Briq, Guidance, Previous, Settings, Spec};
 use crate::archive::random_hex;
 use crate::base::clock::iso8601;
 use crate::llm::Suggestion;
@@ -68,6 +68,8 @@ pub struct Instruction<'a> {
     pub bundle: &'a PromptBundle,
     pub settings: &'a Settings<'a>,
     pub base_seed: i64,
+    /// What performers ask of it beside bundle and settings.
+    pub asked: Option<&'a Guidance>,
     /// `None`: the cycle begins from the brief.
     pub previous: Option<&'a Previous>,
     /// What a language model wrote for this cycle; without one the prompt evolves by itself.
@@ -82,18 +84,24 @@ pub(super) fn new_id(cycle: CycleId) -> String {
 
 /// Writes the briq of a cycle.
 pub fn instruct(instruction: &Instruction<'_>) -> Briq {
-    let Instruction { cycle, bundle, settings, base_seed, previous, suggestion, now } =
+    let Instruction { cycle, bundle, settings, base_seed, asked, previous, suggestion, now } =
         *instruction;
+    // Else the prompt is made as the performer wrote it; what changed before waits.
+    let evolves = asked.is_none_or(|asked| asked.evolves);
+    let added = asked.map_or("", |asked| &asked.added);
     let generation = settings.generation;
     // A show begins with the brief as it is.
-    let suggestion = suggestion.filter(|_| previous.is_some());
-    let evolution = previous.map_or_else(Vec::new, |previous| {
-        evolve(previous, suggestion.map(|suggestion| &*suggestion.prompt_delta), cycle)
+    let suggestion = suggestion.filter(|_| evolves && previous.is_some());
+    let evolution = previous.map_or_else(Vec::new, |previous| match evolves {
+        true => evolve(previous, suggestion.map(|suggestion| &*suggestion.prompt_delta), cycle),
+        false => previous.briq.as_ref().map_or_else(Vec::new, |briq| briq.evolution.clone()),
     });
     let rewritten = suggestion.and_then(|suggestion| suggestion.prompt.as_deref());
     let words =
         rewritten.unwrap_or(&bundle.prompt).split_whitespace().collect::<Vec<_>>().join(" ");
-    let prompt = join(std::iter::once(&words).chain(&evolution));
+    let changes = if evolves { &*evolution } else { &[] };
+    let lead = [words.as_str(), added];
+    let prompt = join(lead.into_iter().chain(changes.iter().map(String::as_str)));
     let (mode, base_image) = match (previous, bundle.mode) {
         (Some(_), _) => ("video", None),
         (None, Mode::Image) => ("image", bundle.base_image.as_ref()),
@@ -112,7 +120,14 @@ pub fn instruct(instruction: &Instruction<'_>) -> Briq {
         style_hints: bundle.style_hints.clone(),
         motion_prompt: bundle.motion_prompt.clone(),
         motion_hint: join(phrases(&bundle.motion_prompt)),
-        seed: base_seed.wrapping_add(i64::from(cycle.0).wrapping_mul(settings.chaining.seed_step)),
+        seed: asked.map_or_else(
+            || {
+                let steps = i64::from(cycle.0).wrapping_mul(settings.chaining.seed_step);
+                base_seed.wrapping_add(steps)
+            },
+            |asked| asked.seed,
+        ),
+        steered: asked.and_then(|asked| asked.record.clone()),
         base_image_path: base_image.map(|path| path.display().to_string()),
         spec: Spec {
             width: generation.width,
@@ -221,6 +236,7 @@ mod tests {
                     bundle: &bundle(),
                     settings,
                     base_seed: 1000,
+                    asked: None,
                     previous: before.as_ref(),
                     suggestion: None,
                     now: SystemTime::UNIX_EPOCH,
@@ -276,6 +292,7 @@ mod tests {
                 bundle: &bundle,
                 settings,
                 base_seed: 1000,
+                asked: None,
                 previous: before,
                 suggestion: Some(&suggestion),
                 now: SystemTime::UNIX_EPOCH,

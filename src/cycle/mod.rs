@@ -7,11 +7,13 @@
 
 mod briq;
 pub mod construqtor;
+mod guidance;
 pub mod inspeqtor;
 pub mod instruqtor;
 mod run;
 
-pub use briq::{Briq, BriqStatus, Spec};
+pub use briq::{Briq, BriqStatus, Spec, SteeredBy};
+pub use guidance::{Course, Guidance, Wishes, faders};
 pub use run::{
     Key, Made, OnStage, Order, Previous, Settings, Stage, Workshop, acknowledge, finish, give_up,
     give_up_key, make, make_between, make_key, resume_made, run_cycle,
@@ -20,4 +22,4 @@ pub use run::{
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,7 +14,7 @@ use image::RgbImage;
 use super::construqtor::{Built, Source, Tools, make_clip, make_still};
 use super::inspeqtor::inspect;
 use super::instruqtor::{Instruction, instruct, new_id};
-use super::{Briq, BriqStatus};
+use super::{Briq, BriqStatus, Guidance};
 use crate::archive::journal::{CycleStatus, Event};
 use crate::archive::{FailedCycle, Handle, Project};
 use crate::base::clock::{Clock, iso8601};
@@ -68,6 +68,8 @@ pub struct Order<'a> {
     pub bundle: &'a PromptBundle,
     pub settings: Settings<'a>,
     pub base_seed: i64,
+    /// What performers ask of it beside brief and settings; `None`: nobody can.
+    pub asked: Option<&'a Guidance>,
     /// `None`: begin from the brief.
     pub previous: Option<&'a Previous>,
     /// Between attempts.
@@ -244,12 +246,14 @@ impl Workshop {
 /// Writes the briq of the cycle and enters it in the state. Asks for the next one's prompt.
 fn begin(workshop: &Workshop, order: &Order<'_>) -> Briq {
     let Workshop { project, archive, clock, writer, .. } = workshop;
-    let suggestion = writer.as_ref().and_then(|writer| writer.take(order.cycle));
+    let writer = writer.as_ref().filter(|_| order.asked.is_none_or(|asked| asked.evolves));
+    let suggestion = writer.and_then(|writer| writer.take(order.cycle));
     let mut briq = instruct(&Instruction {
         cycle: order.cycle,
         bundle: order.bundle,
         settings: &order.settings,
         base_seed: order.base_seed,
+        asked: order.asked,
         previous: order.previous,
         suggestion: suggestion.as_ref(),
         now: clock.wall(),

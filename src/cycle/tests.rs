@@ -24,7 +24,7 @@ use crate::llm::{Ahead, Ask, Suggestion, Writer};
 use crate::media::{ClipEncoder, CycleId, Frame};
 use crate::worqspace::{Mode, NegativeSource, PromptBundle};
 
-pub(super) fn bundle() -> PromptBundle {
+pub(crate) fn bundle() -> PromptBundle {
     PromptBundle {
         title: None,
         mode: Mode::Text,
@@ -211,6 +211,7 @@ impl Studio {
                 max_retries: 2,
             },
             base_seed: 7,
+            asked: None,
             previous,
             retry_delay: Duration::ZERO,
             patience: &|| PATIENCE,
@@ -440,6 +441,7 @@ fn a_cycle_can_be_sent() {
                 max_retries: 0,
             },
             base_seed: 0,
+            asked: None,
             previous: None,
             retry_delay: Duration::ZERO,
             patience: &|| PATIENCE,

@@ -13,7 +13,7 @@ const MEASURED: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LookAhead {
     target_s: f64,
     /// What the last cycles took.
@@ -65,6 +65,11 @@ impl LookAhead {
     pub fn expected(&self) -> Option<Duration> {
         let count = u32::try_from(self.took.len()).ok().filter(|n| *n > 0)?;
         Some(self.took.iter().sum::<Duration>() / count)
+    }
+
+    /// The longest that one of the last cycles took.
+    pub fn longest(&self) -> Option<Duration> {
+        self.took.iter().max().copied()
     }
 }
 

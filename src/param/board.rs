@@ -5,7 +5,7 @@
 //! has to keep up: what a listener asks for is what changed since a generation, so a fader that
 //! was moved a thousand times is one value to it. Both receipts of a change are kept here.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub struct Accepted {
 pub struct Applied {
     /// The first frame that has it.
     pub frame: u64,
+    /// The cycle that is the first to be made with it, if that is what it applies to.
+    pub cycle: Option<u32>,
     /// From when the change came until that frame went to the encoder.
     pub took: Duration,
 }
@@ -133,7 +135,7 @@ struct State {
     output: triple_buffer::Input<Snapshot>,
     /// Changes that no frame was seen with yet, and when they came.
     waiting: VecDeque<(u64, Duration)>,
-    receipts: VecDeque<(u64, Applied)>,
+    receipts: BTreeMap<u64, Applied>,
 }
 
 /// A board and the render thread's end of it. `texts` are those that are not empty at the start.
@@ -154,7 +156,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
             changed: vec![(0, "start".into()); REGISTRY.len()],
             output,
             waiting: VecDeque::with_capacity(RECEIPTS),
-            receipts: VecDeque::with_capacity(RECEIPTS),
+            receipts: BTreeMap::new(),
         }),
         generation: AtomicU64::new(0),
         listener: OnceLock::new(),
@@ -246,7 +248,8 @@ impl Board {
             if state.waiting.len() + accepted.len() > RECEIPTS {
                 state.waiting.clear();
             }
-            let waiting = accepted.iter().map(|a| (a.generation, from.received));
+            let soon = accepted.iter().filter(|a| a.param.applies != Applies::Cycle);
+            let waiting = soon.map(|a| (a.generation, from.received));
             state.waiting.extend(waiting.take(RECEIPTS));
             let latest = state.latest;
             state.output.write(latest);
@@ -307,18 +310,18 @@ impl Board {
         while let Some((seen, received)) = state.waiting.pop_front_if(|w| w.0 <= generation) {
             let took = at.saturating_sub(received);
             self.latency.record(took);
-            if state.receipts.len() == RECEIPTS {
-                state.receipts.pop_front();
-            }
-            state.receipts.push_back((seen, Applied { frame, took }));
+            state.keep_receipt(seen, Applied { frame, cycle: None, took });
         }
+    }
+
+    /// The second receipt of a change that applies to cycles.
+    pub fn arrived(&self, generation: u64, applied: Applied) {
+        self.state().keep_receipt(generation, applied);
     }
 
     /// The second receipt of a change; `None`: not yet, or too long ago.
     pub fn receipt(&self, generation: u64) -> Option<Applied> {
-        let state = self.state();
-        let place = state.receipts.binary_search_by_key(&generation, |r| r.0).ok()?;
-        state.receipts.get(place).map(|r| r.1)
+        self.state().receipts.get(&generation).copied()
     }
 
     /// How long changes took so far, from when they came to the first frame with them.
@@ -337,6 +340,13 @@ fn reaches_the_picture(param: &Param) -> bool {
 }
 
 impl State {
+    fn keep_receipt(&mut self, generation: u64, applied: Applied) {
+        if self.receipts.len() == RECEIPTS {
+            self.receipts.pop_first();
+        }
+        self.receipts.insert(generation, applied);
+    }
+
     fn value(&self, param: &Param) -> Value {
         value_of(param, &self.latest.values, &self.texts)
     }
@@ -506,7 +516,7 @@ mod tests {
             board.apply(&Change::set(ParamId::Zoom, 2.0), &from("http")).unwrap();
         }
         board.applied(2, 40, Duration::from_millis(112));
-        let applied = Applied { frame: 40, took: Duration::from_millis(12) };
+        let applied = Applied { frame: 40, cycle: None, took: Duration::from_millis(12) };
         assert_eq!(board.receipt(1), Some(applied));
         assert_eq!(board.receipt(2), Some(applied));
         assert_eq!(board.receipt(3), None);

@@ -276,7 +276,7 @@ registry! {
     MotionWords "/prompt/motion" "Motion" PROMPT, 0.0,
         "Words for the motion, instead of the brief's; empty is the brief's.", cycle();
     Brief "/prompt/brief" "Back to the brief" TRIGGER, 0.0,
-        "All of /prompt and /gen as the show began.", cycle();
+        "All of /prompt and /gen as the settings say.", cycle();
     // Generation. The defaults here give way to those of the settings when a show starts.
     Denoise "/gen/denoise" "Change" float(0.0, 1.0), 0.4,
         "How much each cycle changes: 0 nothing, 1 a new picture.", cycle();
@@ -287,7 +287,7 @@ registry! {
     MotionAmount "/gen/motion" "Motion amount" int(1, 255), 127.0,
         "How much moves in a clip.", cycle();
     Seed "/gen/seed" "Seed" int(0, 16_777_215), 0.0,
-        "Where chance begins; the same seed and prompt give the same picture.", cycle();
+        "Where chance begins; the same seed and prompt give the same picture. 0 is the brief's.", cycle();
     SeedLock "/gen/seed_lock" "Lock seed" BOOL, 0.0,
         "Every cycle takes the same seed.", cycle();
     SeedStep "/gen/seed_step" "Seed step" int(-1000, 1000), 1.0,

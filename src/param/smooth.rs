@@ -48,6 +48,7 @@ impl Smoother {
                 self.gone_ms[id] = 0.0;
                 self.takes_ms[id] = match param.kind {
                     Kind::Float { .. } => snapshot.fades_ms[id],
+                    _ if param.fades_over.is_some() => snapshot.fades_ms[id],
                     // Between two choices there is nothing.
                     _ => 0.0,
                 };
@@ -57,7 +58,11 @@ impl Smoother {
                 continue;
             }
             self.current[id] = if let Some(seconds) = param.fades_over {
-                let takes_ms = snapshot.values[seconds] * 1000.0;
+                // A change that says how long it takes is not held up by the parameter's own time.
+                let takes_ms = match self.takes_ms[id] {
+                    0.0 => snapshot.values[seconds] * 1000.0,
+                    asked => asked,
+                };
                 steady(now, goal, (max - min) * frame_ms / takes_ms)
             } else if self.takes_ms[id] > 0.0 {
                 self.gone_ms[id] += frame_ms;
@@ -176,6 +181,10 @@ mod tests {
             smoother.step(&target, 1000.0 / 60.0);
         }
         assert!((smoother.value(ParamId::Blackout) - 0.5).abs() < 0.02);
+        // PANIC says that it is to be at once, and is.
+        target.values[ParamId::Blackout] = 1.0;
+        target.fades_ms[ParamId::Blackout] = 1.0;
+        assert_eq!(smoother.step(&target, 1000.0 / 60.0)[ParamId::Blackout], 1.0);
     }
 
     #[test]

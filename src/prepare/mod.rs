@@ -2,6 +2,9 @@
 //! which they are due, laid into the ring as room comes free, and their motion found while they
 //! wait there.
 //!
+//! A replan comes through here as well: it is passed on to the playout, and what replaces the tail
+//! overtakes all that waits.
+//!
 //! Holds: clips keep their order. What waits here waits encoded, on the disk; only the one that
 //! goes into the ring next is decoded. A clip that cannot be decoded is reported and left out. No
 //! clip waits for its motion.
@@ -10,6 +13,7 @@ mod joint;
 mod motion;
 mod whole;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,11 +25,11 @@ use crate::base::clock::Clock;
 use crate::base::effort::{Effort, PresentEffort};
 use crate::base::error::{Error, Result};
 use crate::media::{
-    Clip, ClipDecoder, DecodedClip, Frame, Grown, Motion, Origin, Passage, PreparedClip,
+    Clip, ClipDecoder, CycleId, DecodedClip, Frame, Grown, Motion, Origin, Passage, PreparedClip,
 };
 use crate::render::flow::{self, Quality};
 use crate::render::retime;
-use crate::ring::{Closed, Feeder};
+use crate::ring::{Closed, Feeder, TailCut};
 use joint::Joiner;
 pub use motion::MotionCounters;
 use motion::MotionFinder;
@@ -35,7 +39,10 @@ pub use whole::{Growth, Whole};
 const WAITING: usize = 32;
 
 /// How often a worker looks whether the ring has room.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(30);
+
+/// Replans and replacements that may wait. There is one of each at a time.
+const TALK: usize = 4;
 
 /// With less than this in the ring the next clip comes before motion.
 const HUNGRY_S: f64 = 3.0;
@@ -50,6 +57,8 @@ pub struct Job {
     pub origin: Origin,
     /// To be shown from its last frame to its first.
     pub reversed: bool,
+    /// Of the plan that it belongs to; 0 before the first replan.
+    pub revision: u64,
 }
 
 /// What became of a clip.
@@ -57,12 +66,26 @@ pub struct Job {
 pub enum Outcome {
     Ready(Clip),
     Failed(Clip, Error),
+    /// It was taken out of the plan before it aired.
+    Unused(CycleId),
+}
+
+/// What overtakes the jobs.
+enum Talk {
+    Replan {
+        revision: u64,
+        keep_s: f64,
+        answer: Sender<TailCut>,
+    },
+    /// A clip for the place of all that belongs to earlier plans.
+    Replace(Job),
 }
 
 /// The end of those who have clips.
 #[derive(Clone)]
 pub struct Preparer {
     jobs: Sender<Job>,
+    talk: Sender<Talk>,
     waiting_ms: Arc<AtomicU64>,
 }
 
@@ -71,6 +94,22 @@ impl Preparer {
     pub fn prepare(&self, job: Job) -> Result<(), Job> {
         self.waiting_ms.fetch_add(job_ms(&job), Ordering::Relaxed);
         self.jobs.send(job).map_err(|e| e.0)
+    }
+
+    /// Asks where the timeline can be cut so that `keep_s` seconds stay at least of what is ready. The
+    /// answer comes within two or three frames; never, if the show is over or another replan
+    /// follows.
+    pub fn replan(&self, revision: u64, keep_s: f64) -> Receiver<TailCut> {
+        let (answer, cut) = bounded(1);
+        let _ = self.talk.try_send(Talk::Replan { revision, keep_s, answer });
+        cut
+    }
+
+    /// Hands over the clip that comes in the place of all that belongs to earlier plans, at the cut
+    /// of its own. `Err` when the show is over.
+    pub fn replace(&self, job: Job) -> std::result::Result<(), Closed> {
+        self.waiting_ms.fetch_add(job_ms(&job), Ordering::Relaxed);
+        self.talk.send(Talk::Replace(job)).map_err(|_| Closed)
     }
 
     /// Whether a clip can be handed over without waiting.
@@ -106,6 +145,7 @@ pub fn start(
     outcomes: impl Fn(Outcome) + Send + 'static,
 ) -> Result<Preparer> {
     let (jobs, queue) = bounded(WAITING);
+    let (talk, told) = bounded(TALK);
     let waiting_ms = Arc::new(AtomicU64::new(0));
     let grow_seconds = motion.as_ref().map_or(0.0, |motion| motion.grow_seconds);
     let effort = motion.as_ref().map(|motion| motion.effort.clone()).unwrap_or_default();
@@ -116,6 +156,10 @@ pub fn start(
     });
     let mut worker = Worker {
         queue,
+        backlog: VecDeque::new(),
+        told,
+        asked: None,
+        cut: None,
         feeder,
         decoder,
         motion,
@@ -133,11 +177,18 @@ pub fn start(
             while worker.step(&outcomes).is_ok() {}
         })
         .map_err(|e| Error::internal("cannot start preparing clips").with_source(e))?;
-    Ok(Preparer { jobs, waiting_ms })
+    Ok(Preparer { jobs, talk, waiting_ms })
 }
 
 struct Worker {
     queue: Receiver<Job>,
+    /// Jobs of the present plan that were in the queue behind some of an earlier one.
+    backlog: VecDeque<Job>,
+    told: Receiver<Talk>,
+    /// A replan that waits for its answer.
+    asked: Option<(u64, Sender<TailCut>)>,
+    /// The answer to the last one.
+    cut: Option<TailCut>,
     feeder: Feeder,
     decoder: Arc<dyn ClipDecoder>,
     motion: Option<MotionFinder>,
@@ -146,17 +197,27 @@ struct Worker {
     effort: Arc<PresentEffort>,
     /// The clip that airs before the next one, and its last picture.
     before: Option<(Grown, Frame)>,
-    /// Waits for room in the ring; with what it counts in `waiting_ms`.
-    decoded: Option<(Arc<PreparedClip>, u64)>,
+    /// Waits for room in the ring; with what it counts in `waiting_ms`, and its revision.
+    decoded: Option<(Arc<PreparedClip>, u64, u64)>,
     waiting_ms: Arc<AtomicU64>,
 }
 
 impl Worker {
     /// Does what is most urgent, or waits a moment.
     fn step(&mut self, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
-        let _unused = self.feeder.collect(Duration::ZERO)?;
-        if let Some((clip, ms)) =
-            self.decoded.take_if(|(clip, _)| self.feeder.has_room(clip.bytes()))
+        self.collect(Duration::ZERO, outcomes)?;
+        self.answer();
+        match self.told.try_recv() {
+            Ok(Talk::Replan { revision, keep_s, answer }) => {
+                self.feeder.replan(revision, keep_s)?;
+                self.asked = Some((revision, answer));
+                return Ok(());
+            }
+            Ok(Talk::Replace(job)) => return self.replace(job, outcomes),
+            Err(_) => {}
+        }
+        if let Some((clip, ms, _)) =
+            self.decoded.take_if(|(clip, ..)| self.feeder.has_room(clip.bytes()))
         {
             self.feeder.append(clip)?;
             self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
@@ -168,7 +229,7 @@ impl Worker {
         let runway_s = self.feeder.runway().seconds();
         if self.decoded.is_none()
             && runway_s < HUNGRY_S
-            && let Ok(job) = self.queue.try_recv()
+            && let Some(job) = self.next_job()
         {
             return self.take(job, outcomes);
         }
@@ -176,7 +237,10 @@ impl Worker {
             return Ok(());
         }
         if self.decoded.is_some() {
-            return self.feeder.collect(PATIENCE).map(drop);
+            return self.collect(PATIENCE, outcomes);
+        }
+        if let Some(job) = self.backlog.pop_front() {
+            return self.take(job, outcomes);
         }
         match self.queue.recv_timeout(PATIENCE) {
             Ok(job) => self.take(job, outcomes),
@@ -185,9 +249,70 @@ impl Worker {
         }
     }
 
+    fn collect(&self, patience: Duration, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
+        let unused = self.feeder.collect(patience)?;
+        unused.into_iter().for_each(|cycle| outcomes(Outcome::Unused(cycle)));
+        Ok(())
+    }
+
+    fn next_job(&mut self) -> Option<Job> {
+        self.backlog.pop_front().or_else(|| self.queue.try_recv().ok())
+    }
+
+    /// Passes the answer to a replan on.
+    fn answer(&mut self) {
+        while let Some(cut) = self.feeder.tail_cut() {
+            if let Some((_, answer)) = self.asked.take_if(|(revision, _)| *revision == cut.revision)
+            {
+                // Whoever asked may have given up.
+                let _ = answer.try_send(cut.clone());
+            }
+            self.cut = Some(cut);
+        }
+    }
+
+    /// Lays a clip in the place of all that belongs to earlier plans. If it cannot be prepared they
+    /// stay.
+    fn replace(&mut self, job: Job, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
+        let revision = job.revision;
+        let cut = self.cut.take_if(|cut| cut.revision == revision);
+        let stays = cut.as_ref().map(|cut| cut.clip.clone());
+        let before = cut.filter(|_| self.grow_seconds > 0.0).and_then(|cut| before_cut(&cut));
+        let before = std::mem::replace(&mut self.before, before);
+        let waited = self.decoded.take();
+        self.take(job, outcomes)?;
+        let Some((clip, ms, _)) = self.decoded.take() else {
+            (self.decoded, self.before) = (waited, before);
+            return Ok(());
+        };
+        let stale = |of: u64| of < revision;
+        match waited {
+            Some((clip, ms, of)) if stale(of) => {
+                self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
+                outcomes(Outcome::Unused(clip.clip.cycle));
+            }
+            waited => self.decoded = waited,
+        }
+        self.backlog.extend(self.queue.try_iter());
+        for dropped in self.backlog.iter().filter(|job| stale(job.revision)) {
+            self.waiting_ms.fetch_sub(job_ms(dropped), Ordering::Relaxed);
+            outcomes(Outcome::Unused(dropped.clip.cycle));
+        }
+        self.backlog.retain(|job| !stale(job.revision));
+        if let Some(motion) = &mut self.motion {
+            motion.replace(stays.as_ref(), &clip);
+        }
+        self.feeder.append_replacing(clip, revision)?;
+        self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
+        if let Some(motion) = &mut self.motion {
+            motion.appended();
+        }
+        Ok(())
+    }
+
     /// Decodes a clip.
     fn take(&mut self, job: Job, outcomes: &dyn Fn(Outcome)) -> Result<(), Closed> {
-        let (clip, ms) = (job.clip.clone(), job_ms(&job));
+        let (clip, ms, revision) = (job.clip.clone(), job_ms(&job), job.revision);
         let prepared = catch_unwind(AssertUnwindSafe(|| self.prepare(job)));
         let prepared = prepared.unwrap_or_else(|_| {
             // What it left behind is not trusted.
@@ -200,7 +325,7 @@ impl Worker {
                 if let Some(motion) = &mut self.motion {
                     motion.add(prepared.clone(), false);
                 }
-                self.decoded = Some((prepared, ms));
+                self.decoded = Some((prepared, ms, revision));
                 outcomes(Outcome::Ready(clip));
                 Ok(())
             }
@@ -208,13 +333,13 @@ impl Worker {
                 self.waiting_ms.fetch_sub(ms, Ordering::Relaxed);
                 outcomes(Outcome::Failed(clip, error));
                 // A set whose disk is gone fails at once, and comes again.
-                self.feeder.collect(AFTER_FAILURE).map(drop)
+                self.collect(AFTER_FAILURE, outcomes)
             }
         }
     }
 
     fn prepare(&mut self, job: Job) -> Result<PreparedClip> {
-        let Job { mut clip, origin, reversed } = job;
+        let Job { mut clip, origin, reversed, .. } = job;
         let mut decoded = decode(&*self.decoder, &mut clip, reversed)?;
         let passages = passages(&decoded.frames);
         let last = decoded.frames.last().cloned();
@@ -249,6 +374,21 @@ impl Worker {
         keep(motions, passages);
         Some(grown)
     }
+}
+
+/// The picture at a cut, for a clip to grow out of. The stand-in has no place in an archive from which
+/// that could be done again.
+fn before_cut(cut: &TailCut) -> Option<(Grown, Frame)> {
+    let clip = &cut.clip;
+    let picture = clip.frames.get(cut.frame as usize).filter(|_| clip.origin != Origin::StandIn)?;
+    let from = Grown {
+        serial: clip.serial,
+        cycle: clip.clip.cycle,
+        reversed: clip.reversed,
+        frames: 0,
+        at: Some(cut.frame),
+    };
+    Some((from, picture.clone()))
 }
 
 /// Decodes a clip, the way that it is to be played; it hears what it holds.

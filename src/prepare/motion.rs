@@ -87,6 +87,14 @@ impl MotionFinder {
         self.waiting.push_back(Waiting { clip, next: 0, appended });
     }
 
+    /// `clip`, the last that was added, airs in the place of all that wait but `stays`.
+    pub fn replace(&mut self, stays: Option<&Arc<PreparedClip>>, clip: &Arc<PreparedClip>) {
+        let same = |a: &Arc<PreparedClip>, b: &Arc<PreparedClip>| Arc::ptr_eq(a, b);
+        self.waiting.retain(|waiting| {
+            same(&waiting.clip, clip) || stays.is_some_and(|stays| same(&waiting.clip, stays))
+        });
+    }
+
     /// The last clip that was added is in the ring now.
     pub fn appended(&mut self) {
         if let Some(last) = self.waiting.back_mut() {

@@ -44,7 +44,7 @@ impl Whole {
         growth: Option<Growth<'_>>,
         stop: &AtomicBool,
     ) -> Result<Option<PreparedClip>> {
-        let Job { mut clip, origin, reversed } = job;
+        let Job { mut clip, origin, reversed, .. } = job;
         let mut decoded = decode(&*self.decoder, &mut clip, reversed)?;
         let passages = passages(&decoded.frames);
         let grown_from = growth.and_then(|Growth { from, before }| {

@@ -555,6 +555,7 @@ impl Maker<'_> {
             bundle: self.bundle,
             settings: Settings::from(self.config),
             base_seed: self.base_seed,
+            asked: None,
             previous,
             retry_delay: RETRY_DELAY,
             patience,

@@ -7,11 +7,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use super::steer::Ordered;
 use super::{Chain, Generator, RETRY_DELAY, TICK};
 use crate::base::error::Result;
 use crate::config;
-use crate::cycle::{self, Key, Made, Order, Previous, Settings};
-use crate::generate::LookAhead;
+use crate::cycle::{self, Key, Made, Order, Previous};
 use crate::generate::keyframes::{Act, Keyframes, Situation};
 use crate::generate::pool::{JobKind, Pool};
 use crate::media::CycleId;
@@ -38,10 +38,14 @@ pub fn wanted(pool: &Pool, asked: config::Keyframes) -> std::result::Result<bool
 }
 
 enum Done {
-    Key(u32, Result<Key>),
-    Clip(u32, Duration, Result<Made>),
-    /// A clip is archived, or (with why) not.
-    Archived(Option<String>),
+    Key(u32, Result<Box<Keyed>>),
+    Clip(u32, Duration, Result<Box<Made>>),
+}
+
+/// A still, and what it was ordered by; the clip that begins with it is made by the same.
+struct Keyed {
+    key: Key,
+    ordered: Ordered,
 }
 
 impl Generator {
@@ -53,22 +57,29 @@ impl Generator {
         let clip_s = f64::from(generation.video_frames) * generation.video_fps.frame_seconds();
         let end = match self.config.cycle.max_cycles {
             0 => u32::MAX,
-            most => cycle.0.saturating_add(most),
+            most => {
+                let made = u32::try_from(self.info.generated.get()).unwrap_or(u32::MAX);
+                cycle.0.saturating_add(most.saturating_sub(made))
+            }
         };
         let mut plan: Keyframes<Made> = Keyframes::new(cycle.0, end);
-        let mut look_ahead = LookAhead::new(self.config.live.buffer_seconds);
         // Stills that a clip is still to begin or end with.
-        let mut keys: BTreeMap<u32, Arc<Key>> = BTreeMap::new();
+        let mut keys: BTreeMap<u32, Arc<Keyed>> = BTreeMap::new();
         let mut jobs: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
         while !plan.is_over() {
+            // What comes in the place of what is ready does not wait for that.
+            let ready_s = match self.steer.is_replacing() {
+                true => 0.0,
+                false => self.runway.seconds() + self.preparer.waiting_seconds(),
+            };
             let situation = Situation {
-                ready_s: self.runway.seconds() + self.preparer.waiting_seconds(),
+                ready_s,
                 target_s: self.config.live.buffer_seconds,
                 clip_s,
-                expected_s: look_ahead.expected().map_or(clip_s, |e| e.as_secs_f64()),
+                expected_s: self.look_ahead().expected().map_or(clip_s, |e| e.as_secs_f64()),
                 slots: self.workshop.pool.slots(JobKind::Video).max(1),
             };
-            let may_begin = !self.info.is_paused() && look_ahead.may_start(clock.now());
+            let may_begin = !self.info.is_paused() && self.look_ahead().may_start(clock.now());
             while may_begin && let Some(act) = plan.next(situation) {
                 match act {
                     Act::Key(number) => {
@@ -84,46 +95,43 @@ impl Generator {
                         let began = clock.now();
                         jobs.push(Box::pin(async move {
                             let made = self.between(number, base_seed, &from, &to).await;
-                            Done::Clip(number, clock.now() - began, made)
+                            Done::Clip(number, clock.now() - began, made.map(Box::new))
                         }));
                     }
                 }
             }
             tokio::select! {
                 Some(done) = jobs.next() => match done {
-                    Done::Key(number, Ok(key)) => {
+                    Done::Key(number, Ok(keyed)) => {
+                        let key = &keyed.key;
+                        self.steer.made(number, &keyed.ordered, &key.briq);
                         previous = Some(Previous {
                             briq: Some(key.briq.clone()),
                             raw: self.workshop.project.raw_clip(CycleId(number)),
                             frame: key.still.clone(),
                         });
-                        keys.insert(number, Arc::new(key));
+                        super::lock(&self.latest).clone_from(&previous);
+                        keys.insert(number, Arc::from(keyed));
                         plan.key_made();
                     }
                     Done::Key(number, Err(error)) => {
                         self.info.ended(number);
                         plan.key_failed();
-                        if self.gives_up(&error, &mut look_ahead) {
+                        if self.gives_up(&error) {
                             return;
                         }
                     }
                     Done::Clip(number, took, made) => {
                         self.info.ended(number);
                         if let Err(error) = &made
-                            && self.gives_up(error, &mut look_ahead)
+                            && self.gives_up(error)
                         {
                             return;
                         }
                         if made.is_ok() {
-                            look_ahead.made(took);
-                            self.info.expect(look_ahead.expected().unwrap_or_default());
+                            self.took(took);
                         }
-                        plan.clip_done(number, made.ok());
-                    }
-                    Done::Archived(fault) => {
-                        if fault.is_some() {
-                            self.notice(fault);
-                        }
+                        plan.clip_done(number, made.ok().map(|made| *made));
                     }
                 },
                 () = tokio::time::sleep(TICK) => {}
@@ -135,42 +143,49 @@ impl Generator {
                 self.made_again();
                 self.info.generated.add(1);
                 self.on_its_way(&made);
-                jobs.push(Box::pin(async move {
-                    let finished = cycle::finish(&self.workshop, made, &self.config.looping).await;
-                    Done::Archived(finished.err().map(|e| super::missing_video(&e)))
-                }));
+                self.finish(made);
             }
         }
         while jobs.next().await.is_some() {}
         self.notice(Some(self.enough()));
     }
 
-    async fn key(&self, number: u32, base_seed: i64, previous: Option<&Previous>) -> Result<Key> {
+    async fn key(
+        &self,
+        number: u32,
+        base_seed: i64,
+        previous: Option<&Previous>,
+    ) -> Result<Box<Keyed>> {
         let patience = || self.patience();
-        let order = self.order(number, base_seed, previous, &patience);
-        cycle::make_key(&self.workshop, &order, &|stage| self.on_stage(number, &stage)).await
+        let ordered = self.order(base_seed, number);
+        let order = self.keyframe_order(number, base_seed, previous, &ordered, &patience);
+        let on_stage = |stage| self.on_stage(number, &stage);
+        let key = cycle::make_key(&self.workshop, &order, &on_stage).await?;
+        Ok(Box::new(Keyed { key, ordered }))
     }
 
-    async fn between(&self, number: u32, base_seed: i64, from: &Key, to: &Key) -> Result<Made> {
+    async fn between(&self, number: u32, base_seed: i64, from: &Keyed, to: &Keyed) -> Result<Made> {
         let patience = || self.patience();
-        let order = self.order(number, base_seed, None, &patience);
-        let (from, next) = (from.clone(), to.still.clone());
+        let order = self.keyframe_order(number, base_seed, None, &from.ordered, &patience);
+        let (from, next) = (from.key.clone(), to.key.still.clone());
         let on_stage = |stage| self.on_stage(number, &stage);
         cycle::make_between(&self.workshop, &order, from, next, &on_stage).await
     }
 
-    fn order<'a>(
+    fn keyframe_order<'a>(
         &'a self,
         number: u32,
         base_seed: i64,
         previous: Option<&'a Previous>,
+        ordered: &'a Ordered,
         patience: &'a (dyn Fn() -> Duration + Send + Sync),
     ) -> Order<'a> {
         Order {
             cycle: CycleId(number),
-            bundle: &self.bundle,
-            settings: Settings::from(&self.config),
+            bundle: &ordered.guidance.bundle,
+            settings: ordered.guidance.settings(&self.config),
             base_seed,
+            asked: Some(&ordered.guidance),
             previous,
             retry_delay: RETRY_DELAY,
             patience,

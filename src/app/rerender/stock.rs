@@ -158,5 +158,5 @@ impl<'a> Stock<'a> {
 fn job(cycle: CycleId, path: PathBuf, reversed: bool) -> Job {
     let format = VideoFormat { width: 0, height: 0, fps: FrameRate::whole(8) };
     let clip = Clip { cycle, path, format, frames: 0, prompt: "".into() };
-    Job { clip, origin: Origin::Cycle, reversed }
+    Job { clip, origin: Origin::Cycle, reversed, revision: 0 }
 }

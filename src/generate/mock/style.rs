@@ -83,24 +83,57 @@ impl Reading {
     }
 }
 
-/// The words of a prompt in lower case; a clause ends with an empty one.
-fn tokens(prompt: &str) -> Vec<String> {
-    let mut out = vec![String::new()];
-    for c in prompt.to_lowercase().chars() {
+/// Brackets in one another, beyond which they are read as if they were not there.
+const DEEPEST: usize = 8;
+
+/// The words of a prompt in lower case, each with its weight; a clause ends with an empty one.
+/// `(silver mist:0.40)` weighs all words in it, as in the prompts of diffusion models.
+fn tokens(prompt: &str) -> Vec<(String, f32)> {
+    let chars: Vec<char> = prompt.to_lowercase().chars().collect();
+    let mut out = vec![(String::new(), 1.0)];
+    // Of each bracket that is open, how much it weighs and where its number begins.
+    let mut open: Vec<(f32, usize)> = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        at += 1;
         if c.is_alphanumeric() {
-            if let Some(word) = out.last_mut() {
+            if let Some((word, weight)) = out.last_mut() {
                 word.push(c);
+                *weight = open.iter().map(|bracket| bracket.0).product();
             }
-        } else {
-            if out.last().is_some_and(|w| !w.is_empty()) {
-                out.push(String::new());
+            continue;
+        }
+        if out.last().is_some_and(|(word, _)| !word.is_empty()) {
+            out.push((String::new(), 1.0));
+        }
+        match c {
+            ',' | '.' | ';' | '\n' if out.len() > 1 => out.push((String::new(), 1.0)),
+            '(' if open.len() < DEEPEST => open.push(bracket(&chars, at)),
+            ')' => drop(open.pop()),
+            ':' if open.last().is_some_and(|bracket| bracket.1 == at) => {
+                at += chars[at..].iter().take_while(|c| **c != ')').count();
             }
-            if matches!(c, ',' | '.' | ';' | '\n') && out.len() > 1 {
-                out.push(String::new());
-            }
+            _ => {}
         }
     }
     out
+}
+
+/// The weight of the bracket whose content begins at `start`, and the place behind its colon;
+/// `(1, 0)` where it says no weight.
+fn bracket(chars: &[char], start: usize) -> (f32, usize) {
+    let mut depth = 1;
+    let end = chars[start..].iter().position(|c| {
+        depth += i32::from(*c == '(') - i32::from(*c == ')');
+        depth == 0
+    });
+    let content = &chars[start..start + end.unwrap_or(0)];
+    let Some(colon) = content.iter().rposition(|c| *c == ':') else { return (1.0, 0) };
+    let number: String = content[colon + 1..].iter().collect();
+    match number.trim().parse::<f32>() {
+        Ok(weight) if weight.is_finite() => (weight.clamp(0.0, 2.0), start + colon + 1),
+        _ => (1.0, 0),
+    }
 }
 
 fn read(prompt: &str) -> Reading {
@@ -108,7 +141,7 @@ fn read(prompt: &str) -> Reading {
     let mut reading = Reading::default();
     let (mut clause, mut next) = (1.0, 1.0);
     let count = words.len().max(2) as f32;
-    for (i, word) in words.iter().enumerate() {
+    for (i, (word, bracket)) in words.iter().enumerate() {
         match word.as_str() {
             "" => {
                 clause = 1.0;
@@ -129,11 +162,11 @@ fn read(prompt: &str) -> Reading {
             }
             _ => {}
         }
-        let weight = clause * next * (1.0 + 0.5 * i as f32 / count);
+        let weight = clause * next * bracket * (1.0 + 0.5 * i as f32 / count);
         match words::find(word) {
             Some(row) => {
                 let before = reading.accent;
-                if let ([colour], Some(follower)) = (row.colours, words.get(i + 1)) {
+                if let ([colour], Some((follower, _))) = (row.colours, words.get(i + 1)) {
                     let of_lights = |row: &Word| {
                         row.knobs.iter().any(|k| matches!(k.0, Knob::Sparks | Knob::Stars))
                     };
@@ -150,8 +183,11 @@ fn read(prompt: &str) -> Reading {
             }
             None if word.len() > 2 && !FILLERS.contains(&word.as_str()) => {
                 let h = hash_text(word);
-                reading.unknown = hash(reading.unknown, h);
-                reading.hue += ((h >> 8 & 0xFF) as f32 / 255.0 - 0.5) * 0.12;
+                // What weighs little chooses no other patterns.
+                if *bracket >= 0.5 {
+                    reading.unknown = hash(reading.unknown, h);
+                }
+                reading.hue += ((h >> 8 & 0xFF) as f32 / 255.0 - 0.5) * 0.12 * bracket;
                 const SMALL: [Knob; 6] = [
                     Knob::Density,
                     Knob::Detail,
@@ -161,7 +197,7 @@ fn read(prompt: &str) -> Reading {
                     Knob::Contrast,
                 ];
                 let knob = SMALL[(h >> 16) as usize % SMALL.len()];
-                reading.knobs[knob as usize] += ((h & 0xFF) as f32 / 255.0 - 0.4) * 0.2;
+                reading.knobs[knob as usize] += ((h & 0xFF) as f32 / 255.0 - 0.4) * 0.2 * bracket;
             }
             None => continue,
         }
@@ -311,6 +347,31 @@ mod tests {
 
     fn warmth(style: &Style) -> f32 {
         style.palette.iter().map(|c| c.b + 0.5 * c.a).sum::<f32>() / style.palette.len() as f32
+    }
+
+    #[test]
+    fn brackets_weigh_the_words_in_them() {
+        let words = |prompt: &str| {
+            let words = tokens(prompt).into_iter().filter(|(word, _)| !word.is_empty());
+            words.collect::<Vec<_>>()
+        };
+        let word = |word: &str, weight: f32| (word.to_owned(), weight);
+        assert_eq!(
+            words("ice, (red smoke:0.40), (gold)"),
+            [word("ice", 1.0), word("red", 0.4), word("smoke", 0.4), word("gold", 1.0)]
+        );
+        assert_eq!(words("((a:0.5) b:0.5)"), [word("a", 0.25), word("b", 0.5)]);
+        for odd in ["(", ")", "(:", "(:)", "(a:", "a:0.3)", "(a:b:c)", "(((((((((((x:9)", "(é:1e9)"]
+        {
+            let _ = Style::read(odd, odd);
+        }
+        // A blend of two prompts lies between them.
+        let red = |prompt: &str| {
+            let palette = &Style::read(prompt, "").palette;
+            palette.iter().map(|lab| lab.a).sum::<f32>() / palette.len() as f32
+        };
+        let (ice, half, fire) = (red("ice"), red("ice, fire"), red("fire"));
+        assert!(ice < half && half < fire, "{ice} {half} {fire}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::super::look::{ChromaGrade, LumaGrade};
+use super::super::grade::{ChromaGrade, LumaGrade};
 use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range, TO_RGB};
 
 // Arrays become vectors by value: the load and store intrinsics go through pointer copies whose

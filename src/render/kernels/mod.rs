@@ -9,17 +9,21 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_compare;
 #[cfg(target_arch = "x86_64")]
+mod avx2_map;
+#[cfg(target_arch = "x86_64")]
 mod avx2_patch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_warp;
 pub mod change;
 pub mod compare;
+mod effects;
+pub mod map;
 pub mod patch;
 #[cfg(test)]
 mod tests;
 pub mod warp;
 
-use super::look::{ChromaGrade, LumaGrade};
+use super::grade::{ChromaGrade, LumaGrade};
 
 /// 1.0 in weights and coefficients.
 pub const ONE: i16 = 1 << 14;
