@@ -17,8 +17,8 @@ APT_LIVE=(
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
-  # MIDI: ALSA to link with, JACK is looked for when a show starts.
-  libasound2-dev
+  # MIDI: ALSA to link with, JACK to build with; its library is looked for when a show starts.
+  libasound2-dev libjack-jackd2-dev
   # TLS for rtmps, and what is loaded when a full-screen window opens.
   glib-networking
   libx11-6 libx11-xcb1 libxcursor1 libxi6 libxrandr2 libxkbcommon0 libxkbcommon-x11-0

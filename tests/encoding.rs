@@ -68,7 +68,7 @@ fn show(preference: &[Encoder], frames: u64) -> Outcome {
     let mut encoding =
         Encoding::start(settings(), choice, &Arc::default(), &tap, &sound_out).unwrap();
     let (units, load) = encoding.fanout().subscribe(256 << 20);
-    let (raw, raw_load) = tap.subscribe(30, true);
+    let (raw, raw_load) = tap.subscribe(30, true, Default::default());
     let taker = std::thread::spawn(move || {
         let pictures = raw.iter().filter(|unit| matches!(unit, RawUnit::Picture(_)));
         pictures.map(|_| clock_ns()).collect::<Vec<_>>()

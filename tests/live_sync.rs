@@ -58,6 +58,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
         keyframe_seconds: 2.0,
         preset: None,
         lean: false,
+        view: Default::default(),
     };
     let (mut writer, reader) = vfaq::audio::ring();
     // A beep of 10 ms at each flash.

@@ -22,6 +22,7 @@ use crate::control::{CycleEntry, CyclePage, Desk, OutputChange};
 use crate::media::Frame;
 use crate::param::{self, Board, Change, From, Op, ParamId};
 use crate::render;
+use crate::steer::midi;
 use crate::stream::output::{Output, Outputs, Wish};
 
 /// JPEG quality of the preview: 20 KB of a busy picture, where 80 takes half as much again.
@@ -38,6 +39,7 @@ pub struct ShowDesk {
     clock: Arc<dyn Clock>,
     generator: OnceLock<Arc<GeneratorInfo>>,
     library: Library,
+    midi: OnceLock<Arc<midi::Handle>>,
 }
 
 struct Preview {
@@ -70,6 +72,7 @@ impl ShowDesk {
             outputs,
             clock,
             generator: OnceLock::new(),
+            midi: OnceLock::new(),
         }
     }
 
@@ -77,6 +80,11 @@ impl ShowDesk {
     pub fn set_generator(&self, info: Arc<GeneratorInfo>) {
         // A show has one.
         let _ = self.generator.set(info);
+    }
+
+    pub fn set_midi(&self, midi: Arc<midi::Handle>) {
+        // A show has one.
+        let _ = self.midi.set(midi);
     }
 
     pub fn toggle_blackout(&self, source: &str) {
@@ -216,6 +224,10 @@ impl Desk for ShowDesk {
 
     fn remove_preset(&self, name: &str) -> Result<()> {
         self.presets.remove(name)
+    }
+
+    fn midi(&self) -> Option<Arc<midi::Handle>> {
+        self.midi.get().cloned()
     }
 
     fn making_picture(&self) -> Option<Arc<[u8]>> {

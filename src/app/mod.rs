@@ -18,6 +18,7 @@ mod generator;
 pub mod interpolate;
 mod library;
 mod machine;
+mod overlays;
 mod parts;
 mod prepare_show;
 mod presets;
@@ -43,7 +44,7 @@ use crossbeam_channel::Receiver;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
-use crate::config::BackendKind;
+use crate::config::{BackendKind, MidiUse};
 
 /// What a live show is asked for on the command line.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ pub struct LiveOptions {
     pub preset: Option<String>,
     pub listen: Option<Listen>,
     pub osc: Option<Listen>,
+    /// Instead of `live.midi.enabled`.
+    pub midi: Option<MidiUse>,
     pub summary: Option<PathBuf>,
 }
 

@@ -231,6 +231,7 @@ pub fn session_start(
         fps: live.fps.to_string(),
         fit: Some(live.fit),
         interpolation: Some(live.interpolation),
+        flash_limit: Some(live.flash_limit),
         stand_in: Some(stand_in),
         params: REGISTRY
             .iter()

@@ -94,6 +94,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     if let Some(summary) = &options.summary {
         check_summary(summary)?;
     }
+    crate::steer::midi::check(&config.live.midi, &options.worqspace)?;
     let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;
@@ -208,6 +209,9 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
         }
         None => {}
     }
+    if let Some(midi) = options.midi {
+        config.live.midi.enabled = midi;
+    }
     if let Some(output) = &options.output {
         config.paths.output_dir = output.clone();
     }
@@ -223,6 +227,10 @@ fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let join = &config.live.join;
     let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
     values[ParamId::Crossfade] = seconds as f32;
+    values[ParamId::OverlayFade] = config.overlays.fade as f32;
+    for switch in &config.overlays.show {
+        values[*switch] = 1.0;
+    }
     if let Some(name) = &options.preset {
         let preset = preset::load(name, &[options.worqspace.join("presets")])?;
         for (param, value) in &preset.values {

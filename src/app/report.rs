@@ -10,7 +10,7 @@ use super::room::Room;
 use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
-    Cycles, EffortStatus, Frames, Losses, MotionStatus, OnAir, OscStatus, OutputState,
+    Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OscStatus, OutputState,
     OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
 };
 use crate::base::time::FrameRate;
@@ -211,6 +211,8 @@ impl Reporter {
                 prompts: sources.steered.status(now),
             },
             osc: sources.osc.as_ref().map(|osc| osc()),
+            // Whoever publishes it knows.
+            midi: MidiStatus::default(),
             warnings,
         }
     }

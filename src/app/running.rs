@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::awake::keep_awake;
 use super::desk::ShowDesk;
 use super::generator::{self, Generator, GeneratorInfo, Steer};
+use super::overlays;
 use super::prepare_show::{Material, Show};
 use super::presets::Presets;
 use super::recorder::Recorder;
@@ -41,6 +42,7 @@ use crate::prepare::{MotionCounters, MotionWork};
 use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
+use crate::steer::midi::{self, Midi};
 use crate::steer::osc::Osc;
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
@@ -121,6 +123,7 @@ struct Running<'a> {
     /// A file in the project's folder.
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
+    midi: Option<Midi>,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -155,7 +158,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         playout_counters.clone(),
         ring_in,
     );
-    let (board, reader) = param::board(show.params, &[]);
+    let (board, reader) = param::board(show.params, &overlays::start_texts(&config.overlays));
+    let (overlays, sprites) = render::overlay::overlays(live.canvas);
     let preview_frame = {
         let (width, height) = render::preview_size(live.canvas);
         Frame::black(width, height)
@@ -168,13 +172,16 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
-    let settings = EncodeSettings::from(live);
+    let view = overlays::main_view(&config, &show.outputs);
+    let settings = EncodeSettings { view, ..EncodeSettings::from(live) };
     let encodings = Encodings::start(settings, show.encoder, adapt, &effort, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
     let pipeline = {
         let (picture, encoding) = (picture.clone(), encodings.main_state().clone());
         let show_effort = effort.clone();
         let clock = clock.clone();
+        let mut renderer = Renderer::new(live.canvas, live.fit, live.interpolation, show_effort);
+        renderer.set_time(live.fps, live.flash_limit);
         let source = |feed: SoundFeed| SourceSetup {
             canvas: live.canvas,
             fps: live.fps,
@@ -182,7 +189,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 timeline,
                 params: reader,
                 smoother: Smoother::new(show.params),
-                renderer: Renderer::new(live.canvas, live.fit, live.interpolation, show_effort),
+                renderer,
+                overlays,
                 fps: live.fps,
                 frames_to_show,
                 control: picture,
@@ -251,6 +259,24 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         clock.clone(),
         archive.handle(),
     )?;
+    let midi = {
+        let (board, clock) = (board.clone(), clock.clone());
+        Midi::start(&live.midi, &options.worqspace, board, clock, midi::system::systems())?
+    };
+    if let Some(midi) = &midi {
+        desk.set_midi(midi.handle().clone());
+    }
+    let overlays_thread = overlays::start(overlays::Setup {
+        board: board.clone(),
+        sprites,
+        canvas: live.canvas,
+        folder: options.worqspace.join(crate::config::OVERLAYS_FOLDER),
+        now_playing_file: config.overlays.now_playing_file.clone(),
+        main_view: view,
+        outputs: outputs.clone(),
+        notices: notice_tx.clone(),
+        clock: clock.clone(),
+    })?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
     let mut reporter = Reporter::new(Sources {
@@ -425,10 +451,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ending_full: BTreeSet::new(),
         archive_file: project.state_file(),
         generator: making,
+        midi,
         on_status: surroundings.on_status,
         config,
     };
     let ended = running.until_the_end(&surroundings.commands, &own_commands);
+    // Nobody steers a show that has ended.
+    running.midi = None;
 
     // Off air: first the files that the audience keeps, then everything else.
     if let Some(task) = generator_task {
@@ -442,6 +471,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     drop(running);
     drop(on_air);
     drop(osc);
+    overlays_thread.end();
     drop(sound_file);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
@@ -514,6 +544,7 @@ impl Running<'_> {
                 self.watch_runway();
                 self.watch_outputs();
                 self.watch_encoder(now);
+                self.watch_midi();
                 self.adapt(now);
             }
             if now >= next_status {
@@ -636,7 +667,7 @@ impl Running<'_> {
     }
 
     fn publish(&mut self, now: Duration) -> Status {
-        let status = self.reporter.status(Moment {
+        let mut status = self.reporter.status(Moment {
             now,
             phase: self.director.phase(),
             warnings: self.director.warnings(),
@@ -648,6 +679,7 @@ impl Running<'_> {
             recording: self.recorder.current(),
             outputs: &self.outputs.list(),
         });
+        status.midi = self.midi.as_ref().map(|midi| midi.handle().status()).unwrap_or_default();
         self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));

@@ -41,6 +41,8 @@ pub enum Event {
         fit: Option<Fit>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         interpolation: Option<Interpolation>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flash_limit: Option<bool>,
         /// What the built-in stand-in is painted from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stand_in: Option<StandIn>,
@@ -405,6 +407,7 @@ mod tests {
                     fps: "60/1".into(),
                     fit: Some(Fit::Cover),
                     interpolation: (seed % 2 == 0).then_some(Interpolation::Flow),
+                    flash_limit: (seed % 3 == 0).then_some(seed > 0),
                     stand_in: Some(StandIn { prompt, seed }),
                     params: [("/fx/zoom".to_owned(), f64::from(value) / 4.0)].into(),
                 }

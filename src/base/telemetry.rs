@@ -191,6 +191,7 @@ pub struct Status {
     pub steering: SteeringStatus,
     /// `None`: the show listens to no OSC.
     pub osc: Option<OscStatus>,
+    pub midi: MidiStatus,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -432,6 +433,24 @@ pub struct OscRefused {
     pub reason: &'static str,
     pub message: String,
     pub from: String,
+}
+
+/// MIDI controllers; all 0 where it is turned off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MidiStatus {
+    /// Ports that are open, our own included, and those that were and are gone.
+    pub connected: usize,
+    pub away: usize,
+    /// Messages that came in, and of those what nothing is bound to.
+    pub messages: u64,
+    pub ignored: u64,
+    /// Changes that were out of place.
+    pub refused: u64,
+    /// Messages that came in faster than they could be taken, and bytes that were part of none.
+    pub lost: u64,
+    pub stray_bytes: u64,
+    /// What controllers were shown.
+    pub sent: u64,
 }
 
 /// Seconds of timeline ready ahead of the picture.

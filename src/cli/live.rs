@@ -17,7 +17,7 @@ use crate::app::{self, Command, Listen, LiveOptions, Play, Surroundings};
 use crate::base::clock::SystemClock;
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_duration;
-use crate::config::{self, BackendKind};
+use crate::config::{self, BackendKind, MidiUse};
 use crate::control;
 
 /// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
@@ -98,6 +98,9 @@ pub struct LiveArgs {
     /// Address of OSC, port 0 for any free one; off: none [default: live.osc.listen]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
     osc: Option<Listen>,
+    /// MIDI controllers: auto, on, off [default: live.midi.enabled]
+    #[arg(long, value_name = "HOW", value_parser = midi)]
+    midi: Option<MidiUse>,
 
     /// Write numbers of the show to this file at its end, as JSON (docs/summary.schema.json)
     #[arg(long, value_name = "FILE")]
@@ -128,6 +131,11 @@ fn listen(text: &str) -> std::result::Result<Listen, String> {
         .map_err(|_| "write an address and a port, such as 127.0.0.1:8787, or off".into())
 }
 
+fn midi(text: &str) -> std::result::Result<MidiUse, String> {
+    let kind = config::kind::midi();
+    kind.read(text).ok_or_else(|| format!("allowed: {}", kind.allowed))
+}
+
 pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> {
     if let Some(name) = &args.name {
         config::project_name(name)?;
@@ -149,6 +157,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         preset: args.preset,
         listen: args.listen,
         osc: args.osc,
+        midi: args.midi,
         summary: args.summary,
     };
     if args.dry_run {

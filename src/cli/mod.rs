@@ -23,6 +23,8 @@ mod live;
 #[cfg(feature = "gst")]
 mod log;
 mod man;
+#[cfg(feature = "gst")]
+mod midi;
 mod osc;
 mod outputs;
 mod presets;
@@ -71,6 +73,7 @@ Examples:
   vfaq interpolate in.mp4 out.mp4    any video at 60 frames a second, moved along its motion
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq workflow check clip.json      where prompt, seed and pictures go in a ComfyUI workflow
+  vfaq midi list                     which controllers are there; monitor, learn, map check
   vfaq doctor                        can this machine do a show?"
 )]
 struct Cli {
@@ -126,6 +129,10 @@ enum Command {
     /// Look after the settings
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// See MIDI controllers, learn their controls, check maps
+    #[cfg(feature = "gst")]
+    #[command(subcommand)]
+    Midi(midi::MidiCommand),
     /// Look into workflows for ComfyUI
     #[command(subcommand)]
     Workflow(workflow::WorkflowCommand),
@@ -193,6 +200,8 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         Command::Interpolate(args) => return interpolate::run(args, clock),
         Command::Presets(args) => presets::run(&cli.folders, &args)?,
         Command::Config(command) => config::run(&cli.folders, &command)?,
+        #[cfg(feature = "gst")]
+        Command::Midi(command) => midi::run(&cli.folders, &command, clock)?,
         Command::Workflow(command) => workflow::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),

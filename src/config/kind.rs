@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use super::{BackendKind, Encoder};
+use super::{BackendKind, Encoder, MidiUse};
 use crate::base::time::FrameRate;
 
 /// Reads the text of one value.
@@ -104,6 +104,10 @@ pub fn backend() -> Kind<BackendKind> {
         ("diffusers", BackendKind::Diffusers),
         ("replicate", BackendKind::Replicate),
     ])
+}
+
+pub fn midi() -> Kind<MidiUse> {
+    choice(&[("auto", MidiUse::Auto), ("on", MidiUse::On), ("off", MidiUse::Off)])
 }
 
 /// The seed's names and GStreamer's mean the same encoder.

@@ -86,6 +86,7 @@ pub(super) fn read(
         cycle: cycle(r, &mut root),
         llm: llm(r, &mut root, worqspace),
         live: live(r, &mut root, worqspace),
+        overlays: overlays(r, &mut root, worqspace),
     };
     root.close(r);
     compare(r, &config);
@@ -427,6 +428,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let join_seconds = join.get(r, "seconds", "0.5", number(0.0..=10.0));
     join.close(r);
     let interpolation = s.get(r, "interpolation", "flow", between);
+    let flash_limit = s.get(r, "flash_limit", "true", flag());
     let outputs = outputs(r, &mut s);
     let record = s.get(r, "record", "true", flag());
     let min_free_mb = s.get(r, "min_free_mb", "500", whole(50..=1_000_000));
@@ -449,6 +451,14 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
     let token_file = s.opt(r, "token_file", text().map(move |t| in_worqspace.join(t)));
     let hosts = s.list(r, "hosts", &[], kind::host_name());
     let osc = osc(r, &mut s);
+    let mut m = s.section(r, "midi");
+    let midi = Midi {
+        enabled: m.get(r, "enabled", "auto", kind::midi()),
+        ports: m.list(r, "ports", &[], text()),
+        maps: m.list(r, "maps", &[], text()),
+        feedback: m.get(r, "feedback", "true", flag()),
+    };
+    m.close(r);
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -461,6 +471,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         memory_mb,
         join: Join { kind: join_kind, seconds: join_seconds },
         interpolation,
+        flash_limit,
         outputs,
         record,
         min_free_mb,
@@ -475,6 +486,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         token_file,
         hosts,
         osc,
+        midi,
         stand_in,
         keep_awake,
     }
@@ -497,6 +509,58 @@ fn osc(r: &mut Reader, live: &mut Section) -> Osc {
     };
     s.close(r);
     osc
+}
+
+fn overlays(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Overlays {
+    let mut s = root.strict_section(r, "overlays");
+    let switches = choice(&[
+        ("logo", ParamId::LogoOn),
+        ("text", ParamId::TextOn),
+        ("now_playing", ParamId::NowPlayingOn),
+        ("qr", ParamId::QrOn),
+    ]);
+    let folder = worqspace.join(OVERLAYS_FOLDER);
+    let logo = Kind::new("the name of a PNG that is in the folder overlays of the worqspace", {
+        move |t| {
+            let name = t.trim();
+            (is_file_name(name) && folder.join(name).is_file()).then(|| name.to_owned())
+        }
+    });
+    let file = {
+        let worqspace = worqspace.to_path_buf();
+        text().map(move |t| worqspace.join(t))
+    };
+    let overlays = Overlays {
+        show: s.list(r, "show", &[], switches),
+        logo: s.opt(r, "logo", logo),
+        text: s.opt(r, "text", shown(ParamId::TextValue)),
+        now_playing_file: s.opt(r, "now_playing_file", file),
+        qr_url: s.opt(r, "qr_url", shown(ParamId::QrValue)),
+        fade: s.get(r, "fade", "0.5", seconds(0.0, 10.0)).as_secs_f64(),
+        clean_recording: s.get(r, "clean_recording", "false", flag()),
+    };
+    s.close(r);
+    overlays
+}
+
+/// What a text of the registry may be.
+fn shown(id: ParamId) -> Kind<String> {
+    let param = crate::param::of(id);
+    let most = match param.kind {
+        crate::param::Kind::Text { most } => most,
+        _ => 0,
+    };
+    Kind::new(format!("a text of at most {most} characters"), move |t| {
+        match param.admit(&crate::param::Value::from(t)) {
+            Ok(crate::param::Value::Text(text)) => Some(text.to_string()),
+            _ => None,
+        }
+    })
+}
+
+/// Leads to no other folder.
+fn is_file_name(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|file| file == name)
 }
 
 fn outputs(r: &mut Reader, s: &mut Section) -> Vec<OutputSpec> {

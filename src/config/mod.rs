@@ -5,7 +5,7 @@
 
 pub(crate) mod kind;
 mod load;
-mod name;
+pub(crate) mod name;
 pub mod net;
 pub mod output;
 pub mod preset;
@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::FrameRate;
+use crate::param::ParamId;
 use kind::Kind;
 
 pub use crate::base::redact::Secret;
@@ -47,6 +48,7 @@ pub struct Config {
     pub cycle: CycleConfig,
     pub llm: Llm,
     pub live: Live,
+    pub overlays: Overlays,
 }
 
 impl Config {
@@ -310,6 +312,26 @@ pub enum AudioSource {
     File(PathBuf),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MidiUse {
+    /// Where there is a MIDI system.
+    Auto,
+    /// And that there is none is a trouble.
+    On,
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Midi {
+    pub enabled: MidiUse,
+    /// Parts of the names of ports; none: all.
+    pub ports: Vec<String>,
+    /// Names of maps; none: by the names of ports.
+    pub maps: Vec<String>,
+    /// Lamps and faders with motors show what is.
+    pub feedback: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
     /// Width and height in pixels; both even.
@@ -321,6 +343,8 @@ pub struct Live {
     pub memory_mb: u32,
     pub join: Join,
     pub interpolation: Interpolation,
+    /// No more than three large flashes a second reach the audience.
+    pub flash_limit: bool,
     pub outputs: Vec<OutputSpec>,
     pub record: bool,
     /// Recording ends cleanly when less than this is free on its disk.
@@ -342,6 +366,7 @@ pub struct Live {
     /// Names by which the page may be asked for, beside this machine's own addresses.
     pub hosts: Vec<String>,
     pub osc: Osc,
+    pub midi: Midi,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.
@@ -364,4 +389,24 @@ pub struct Osc {
     /// Somebody wrote these addresses down, so a show without them is not what was asked for.
     pub listen_is_asked: bool,
     pub query_is_asked: bool,
+}
+
+/// The folder of a worqspace with the pictures that may lie over the show's.
+pub const OVERLAYS_FOLDER: &str = "overlays";
+
+/// What lies over the picture, as it is when a show starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overlays {
+    /// Switches that are on from the start.
+    pub show: Vec<ParamId>,
+    /// File name in `overlays` of the worqspace.
+    pub logo: Option<String>,
+    pub text: Option<String>,
+    /// A text file whose first line says what is playing.
+    pub now_playing_file: Option<PathBuf>,
+    pub qr_url: Option<String>,
+    /// Seconds.
+    pub fade: f64,
+    /// The recording is an encode of its own, with only the overlays that are to be in it.
+    pub clean_recording: bool,
 }

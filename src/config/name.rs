@@ -10,7 +10,7 @@ pub fn project_name(name: &str) -> Result<&str> {
 }
 
 /// Checks the name of `what` that is to be a file's or folder's.
-pub(super) fn checked<'a>(name: &'a str, what: &str) -> Result<&'a str> {
+pub(crate) fn checked<'a>(name: &'a str, what: &str) -> Result<&'a str> {
     let wrong = if name.trim().is_empty() {
         "it is empty"
     } else if name.len() > LONGEST_BYTES {

@@ -21,6 +21,7 @@ pub fn exposition(status: &Status, hub: &Hub) -> String {
     picture(&mut page, status);
     ahead(&mut page, status);
     recording(&mut page, status);
+    midi(&mut page, status);
     outputs(&mut page, status);
     control(&mut page, hub);
     osc(&mut page, status);
@@ -55,6 +56,25 @@ fn show(page: &mut Page, status: &Status) {
     page.family("vfaq_peak_resident_memory_bytes", "gauge", "Most memory ever resident.");
     page.known(&[], status.peak_rss_mb.map(|mb| (mb * 1e6).round()));
     page.gauge("vfaq_warnings", "Warnings shown at present.", status.warnings.len() as f64);
+}
+
+fn midi(page: &mut Page, status: &Status) {
+    let midi = &status.midi;
+    page.family("vfaq_midi_ports", "gauge", "MIDI devices, by whether they are there.");
+    for (state, count) in [("connected", midi.connected), ("away", midi.away)] {
+        page.sample(&[("state", state)], count as f64);
+    }
+    page.counter("vfaq_midi_messages_total", "MIDI messages that came in.", midi.messages);
+    page.family(
+        "vfaq_midi_dropped_total",
+        "counter",
+        "MIDI messages that changed nothing, by why.",
+    );
+    for (why, count) in [("ignored", midi.ignored), ("refused", midi.refused), ("lost", midi.lost)]
+    {
+        page.sample(&[("why", why)], count as f64);
+    }
+    page.counter("vfaq_midi_sent_total", "What MIDI controllers were shown.", midi.sent);
 }
 
 fn picture(page: &mut Page, status: &Status) {

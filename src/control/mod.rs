@@ -13,6 +13,7 @@ mod error;
 pub mod guard;
 mod hub;
 mod metrics;
+mod midi;
 mod openapi;
 mod outputs;
 mod params;
@@ -122,6 +123,10 @@ pub trait Desk: Send + Sync {
     /// # Errors
     /// `NotFound`: there is none of that name that was saved.
     fn remove_preset(&self, name: &str) -> Result<()>;
+    /// MIDI controllers; `None`: it is turned off.
+    fn midi(&self) -> Option<Arc<crate::steer::midi::Handle>> {
+        None
+    }
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;

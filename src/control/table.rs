@@ -7,7 +7,7 @@ use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde_json::{Value, json};
 
-use super::{Site, cycles, openapi, outputs, presets, prompts, recording, routes, socket};
+use super::{Site, cycles, midi, openapi, outputs, presets, prompts, recording, routes, socket};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -127,6 +127,17 @@ pub fn table() -> Vec<Route> {
             "Removes one that was saved.",
             presets::remove,
         ),
+        get("/api/v1/midi", "MIDI controllers and what they are bound to.", midi::state),
+        post(
+            "/api/v1/midi/learn",
+            "Binds a parameter to the next control that moves.",
+            midi::learn,
+        )
+        .body(|| json!({"address": "/fx/zoom"})),
+        route(Verb::Delete, "/api/v1/midi/learn", "Or does not.", midi::cancel),
+        route(Verb::Delete, "/api/v1/midi/bindings/{n}", "Takes a binding away.", midi::forget),
+        post("/api/v1/midi/maps", "Saves what was learned as a map.", midi::save)
+            .body(|| json!({"name": "my-pads"})),
         get("/api/v1/cycles", "The cycles of the project, newest first.", cycles::list).query(&[
             ("before", "Only cycles with a lower number: `next` of the answer before."),
             ("limit", "At most so many, 1 to 200; 50 if not given."),

@@ -26,6 +26,7 @@ pub struct Session {
     /// What is `None` here was not written down by the version that it was played with.
     pub fit: Option<Fit>,
     pub interpolation: Option<Interpolation>,
+    pub flash_limit: Option<bool>,
     pub stand_in: Option<StandIn>,
     /// Frames that were sent; `None`: the program was killed.
     pub frames: Option<u64>,
@@ -94,7 +95,16 @@ pub struct Moment<'a> {
 pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
     let mut sessions: Vec<Session> = Vec::new();
     for Entry { at, event } in entries {
-        if let Event::SessionStart { canvas, fps, fit, interpolation, stand_in, params, .. } = event
+        if let Event::SessionStart {
+            canvas,
+            fps,
+            fit,
+            interpolation,
+            flash_limit,
+            stand_in,
+            params,
+            ..
+        } = event
         {
             let unreadable = || {
                 let what = format!("the session of {at} has a canvas of '{canvas}' at '{fps}'");
@@ -115,6 +125,7 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
                 at,
                 fit,
                 interpolation,
+                flash_limit,
                 stand_in,
                 frames: None,
                 parts: Vec::new(),

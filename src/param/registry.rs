@@ -299,24 +299,26 @@ registry! {
     // Overlays. Position is of the middle, in parts of the picture's width and height.
     LogoOn "/overlay/logo/on" "Logo" BOOL, 0.0, "Shows the logo.", fades(ParamId::OverlayFade);
     LogoFile "/overlay/logo/file" "Logo file" NAME, 0.0,
-        "A PNG in WORQSPACE/overlays.", show();
-    LogoX "/overlay/logo/x" "Logo across" float(0.0, 1.0), 0.9, "Of its middle.";
+        "The name of a PNG in the folder overlays of the worqspace.", show();
+    LogoX "/overlay/logo/x" "Logo across" float(0.0, 1.0), 0.9,
+        "Of its middle: 0 is left, 1 right; at the edges it stays whole.";
     LogoY "/overlay/logo/y" "Logo down" float(0.0, 1.0), 0.1, "Of its middle.";
-    LogoSize "/overlay/logo/size" "Logo size" float(0.02, 1.0), 0.12, "Its height.";
+    LogoSize "/overlay/logo/size" "Logo size" float(0.02, 1.0), 0.12, "Its height, in heights of the picture.";
     LogoOpacity "/overlay/logo/opacity" "Logo opacity" float(0.0, 1.0), 1.0, "1 is solid.";
     LogoWhere "/overlay/logo/where" "Logo shows on" Kind::Enum(WHERE), 0.0, "Which pictures have it.";
-    TextOn "/overlay/text/on" "Text" BOOL, 0.0, "Shows the text.", fades(ParamId::OverlayFade);
+    TextOn "/overlay/text/on" "Text" BOOL, 0.0, "Shows the text: white, outlined, in up to three lines.", fades(ParamId::OverlayFade);
     TextValue "/overlay/text/value" "Text to show" NAME, 0.0, "The text.", show();
     TextX "/overlay/text/x" "Text across" float(0.0, 1.0), 0.5, "Of its middle.";
     TextY "/overlay/text/y" "Text down" float(0.0, 1.0), 0.88, "Of its middle.";
-    TextSize "/overlay/text/size" "Text size" float(0.02, 1.0), 0.06, "Height of a line.";
+    TextSize "/overlay/text/size" "Text size" float(0.02, 1.0), 0.06,
+        "Height of a line, in heights of the picture.";
     TextOpacity "/overlay/text/opacity" "Text opacity" float(0.0, 1.0), 1.0, "1 is solid.";
     TextWhere "/overlay/text/where" "Text shows on" Kind::Enum(WHERE), 0.0, "Which pictures have it.";
     NowPlayingOn "/overlay/now_playing/on" "Now playing" BOOL, 0.0, "Shows what is playing.", fades(ParamId::OverlayFade);
     NowPlayingValue "/overlay/now_playing/value" "What is playing" NAME, 0.0,
         "The line; also read from overlays.now_playing_file.", show();
     NowPlayingX "/overlay/now_playing/x" "Now playing across" float(0.0, 1.0), 0.2, "Of its middle.";
-    NowPlayingY "/overlay/now_playing/y" "Now playing down" float(0.0, 1.0), 0.93, "Of its middle.";
+    NowPlayingY "/overlay/now_playing/y" "Now playing down" float(0.0, 1.0), 0.06, "Of its middle.";
     NowPlayingSize "/overlay/now_playing/size" "Now playing size" float(0.02, 1.0), 0.035,
         "Height of a line.";
     NowPlayingOpacity "/overlay/now_playing/opacity" "Now playing opacity" float(0.0, 1.0), 0.9,
@@ -327,14 +329,16 @@ registry! {
     QrValue "/overlay/qr/value" "QR address" NAME, 0.0, "The URL that it leads to.", show();
     QrX "/overlay/qr/x" "QR across" float(0.0, 1.0), 0.9, "Of its middle.";
     QrY "/overlay/qr/y" "QR down" float(0.0, 1.0), 0.82, "Of its middle.";
-    QrSize "/overlay/qr/size" "QR size" float(0.02, 1.0), 0.22, "Its height.";
+    QrSize "/overlay/qr/size" "QR size" float(0.02, 1.0), 0.22, "Its height with the white around it, in heights of the picture.";
     QrOpacity "/overlay/qr/opacity" "QR opacity" float(0.0, 1.0), 1.0, "1 is solid.";
     QrWhere "/overlay/qr/where" "QR shows on" Kind::Enum(WHERE), 0.0, "Which pictures have it.";
     Screen "/overlay/screen" "Screen" Kind::Enum(&["off", "starting_soon", "be_right_back"]), 0.0,
-        "A picture to wait by, instead of the show's.";
+        "A picture to wait by, instead of the show's, with words; sound and outputs go on.";
     ScreenTitle "/overlay/screen_title" "Screen title" NAME, 0.0,
         "What it says, instead of its own words.", show();
     ScreenLine "/overlay/screen_line" "Screen line" NAME, 0.0, "A second line.", show();
+    ScreenWhere "/overlay/screen_where" "Screen shows on" Kind::Enum(WHERE), 0.0,
+        "Which pictures have it.";
     OverlayFade "/overlay/fade" "Overlay fade" float(0.0, 10.0), 0.5,
         "How long overlays and screens take to come and go.", unit("s"), smooth(0.0);
     // Presets.

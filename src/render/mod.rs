@@ -1,42 +1,52 @@
 //! Pixels: from source pictures to the canvas, on I420 planes.
 //!
-//! A picture is made in four steps: between two source frames whose motion is known it is warped
-//! along that ([`warp`]); what is on air at once is blended (`combine` kernel, one pass), graded at
-//! source size ([`Look`]), and scaled to the canvas (`scale`). A step that has nothing to do is
-//! skipped; a source that is the canvas arrives there unchanged.
+//! A picture is made in steps: between two source frames whose motion is known it is warped along
+//! that ([`warp`]); what is on air at once is blended (`combine` kernel, one pass), graded at source
+//! size (`grade`), sent through the effects that are on (`effects`), and scaled to the canvas
+//! (`scale`), where light comes and goes. A step that has nothing to do is skipped; a source that is
+//! the canvas arrives there unchanged.
 //!
 //! Holds: nothing is allocated once a source size has been seen, nothing blocks, and no look,
 //! phase or mix, however odd, makes it panic. Graded or scaled luma is within 16 to 235,
 //! chroma within 16 to 240.
 
 mod between;
+mod effects;
 mod filter;
 pub mod flow;
 mod geometry;
+mod grade;
 mod kernels;
 mod look;
+pub mod overlay;
 mod preview;
 pub mod retime;
 mod scale;
 mod screen;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_effects;
 pub mod warp;
 
 pub use filter::Filter;
-pub use look::Look;
+pub use look::{Look, Mirror};
 pub use preview::{jpeg, preview, preview_size, to_rgb};
 pub use screen::Screen;
 
 use std::sync::Arc;
 
 use crate::base::effort::{Effort, PresentEffort};
+use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
 use crate::media::{Frame, FrameMut, Motion, PlaneMut, PlaneRef};
 use between::Between;
+use effects::limit::Limiter;
+use effects::time::Beat;
+use effects::{Desk, Effects, Wanted};
 use geometry::Geometry;
+use grade::Grade;
 use kernels::{Cpu, ONE};
-use look::Grade;
 use scale::Scaler;
 
 /// Two source frames and the phase between them: 0 is `a`, 1 is `b`.
@@ -82,10 +92,20 @@ pub struct Renderer {
     effort: Arc<PresentEffort>,
     between: Between,
     stage: Stage,
+    effects: Effects,
+    /// From what the effects have worked on to the canvas.
+    to_canvas: Scaler,
+    beat: Beat,
+    fps: f32,
+    limiter: Option<Limiter>,
     /// A second canvas and a row, for a mix of sources of different sizes.
     other: Frame,
     row: Vec<u8>,
 }
+
+/// What was shown before that makes no difference any more that is seen: trails keep less than a
+/// hundredth of it, and the flash limiter looks back for a second.
+pub const MEMORY_SECONDS: f64 = 4.0;
 
 impl Renderer {
     /// `canvas` is the size that is expected; what counts is the size of the picture that
@@ -112,37 +132,103 @@ impl Renderer {
             effort,
             between: Between::new(cpu),
             stage: Stage { cpu, scaler: Scaler::new(cpu), prepared: Frame::black(0, 0) },
+            effects: Effects::new(cpu),
+            to_canvas: Scaler::new(cpu),
+            beat: Beat::default(),
+            fps: 60.0,
+            limiter: None,
             other: Frame::black(canvas.0, canvas.1),
             row: vec![0; canvas.0 as usize],
         }
     }
 
+    /// How fast pictures follow one another, and whether flashes are limited. Without this it is 60
+    /// a second, and they are not.
+    pub fn set_time(&mut self, fps: FrameRate, limit_flashes: bool) {
+        self.fps = fps.as_f64() as f32;
+        self.limiter = limit_flashes.then(|| Limiter::new(self.fps));
+    }
+
+    /// A frame that is not drawn: what goes on by itself goes on.
+    pub fn pass(&mut self, look: &Look) {
+        self.beat.step(look, self.fps, self.limiter.is_some());
+    }
+
     /// Renders `picture` into `out`, every pixel of it.
     pub fn render(&mut self, picture: &Picture, look: &Look, out: &mut FrameMut) -> Rendered {
+        let pulse = self.beat.step(look, self.fps, self.limiter.is_some());
         let method = match self.method {
             Interpolation::Flow if self.effort.get() >= Effort::Blend => Interpolation::Blend,
             method => method,
         };
         let colour = self.effort.get() < Effort::LumaWarp;
         let (mix, rendered) = self.between.mix(picture, method, colour);
-        if look.blackout || mix.len == 0 || out.y.width == 0 || out.y.height == 0 {
+        if mix.len == 0 || out.y.width == 0 || out.y.height == 0 {
             fill_black(out);
             return rendered;
         }
+        let canvas = (out.y.width as u32, out.y.height as u32);
+        let desk = Desk::new(self.fit, mix.frames().iter().map(|f| (f.width, f.height)), canvas);
+        // Also when this frame needs none: the next one may, and must not allocate then.
+        self.effects.make_room(desk.size);
+        self.to_canvas.set(desk.to_canvas, desk.to_canvas);
+        let wanted = Wanted::new(look, &pulse);
         let grade = Grade::new(look);
+        let mut draw = Draw {
+            stage: &mut self.stage,
+            other: &mut self.other,
+            row: &mut self.row,
+            grade: &grade,
+        };
+        if pulse.light == 0.0 && pulse.white == 0.0 {
+            self.effects.forget();
+            fill_black(out);
+        } else if wanted.any() {
+            let mut now = self.effects.now.as_mut();
+            draw.all(desk.fit, mix, 1.0, &mut now);
+            self.effects.draw(&wanted);
+            match desk.to_canvas.is_identity() {
+                true => copy(&self.effects.now, out),
+                false => self.to_canvas.scale(self.effects.now.as_ref(), out),
+            }
+        } else {
+            self.effects.forget();
+            draw.all(self.fit, mix, look.zoom, out);
+        }
+        let cpu = self.stage.cpu;
+        let lines = look::within(look.scan_lines, 0.0, 1.0, 0.0);
+        effects::light::shine(cpu, pulse.light, pulse.white, lines, out);
+        if let Some(limiter) = &mut self.limiter {
+            let light = limiter.light(out, pulse.frames);
+            effects::light::shine(cpu, light, 0.0, 0.0, out);
+        }
+        rendered
+    }
+}
+
+/// Blends, grades and scales.
+struct Draw<'a> {
+    stage: &'a mut Stage,
+    other: &'a mut Frame,
+    row: &'a mut Vec<u8>,
+    grade: &'a Grade,
+}
+
+impl Draw<'_> {
+    /// All of `mix`: one turn, unless the sources differ in size.
+    fn all(&mut self, fit: Fit, mix: Mix, zoom: f32, out: &mut FrameMut) {
         let mut shown = 0.0;
         let mut rest = mix;
-        // One turn, unless the sources differ in size.
         while rest.len > 0 {
             let (group, others) = rest.split_by_size();
             let weight: f32 = group.weights().iter().sum();
             if shown == 0.0 {
-                self.stage.draw(self.fit, &group, &grade, look.zoom, out);
+                self.stage.draw(fit, &group, self.grade, zoom, out);
             } else {
                 let size = (out.y.width as u32, out.y.height as u32);
-                resize(&mut self.other, size);
+                resize(self.other, size);
                 let mut other = self.other.as_mut();
-                self.stage.draw(self.fit, &group, &grade, look.zoom, &mut other);
+                self.stage.draw(fit, &group, self.grade, zoom, &mut other);
                 let weights = quantise(&[shown, weight]);
                 self.row.resize(self.row.len().max(out.y.width), 0);
                 for (to, from) in [
@@ -150,13 +236,31 @@ impl Renderer {
                     (&mut out.u, &self.other.u),
                     (&mut out.v, &self.other.v),
                 ] {
-                    blend_into(self.stage.cpu, to, from, weights, &mut self.row);
+                    blend_into(self.stage.cpu, to, from, weights, self.row);
                 }
             }
             shown += weight;
             rest = others;
         }
-        rendered
+    }
+}
+
+/// Copies a picture to a canvas of the same size.
+fn copy(frame: &Frame, out: &mut FrameMut) {
+    for (plane, from) in [(&mut out.y, &frame.y), (&mut out.u, &frame.u), (&mut out.v, &frame.v)] {
+        for (y, from) in from.chunks_exact(plane.width).enumerate() {
+            row_mut(plane, y).copy_from_slice(from);
+        }
+    }
+}
+
+/// Mixes `share` of `other` into `frame`; both are of one size.
+fn mix_frames(cpu: Cpu, frame: &mut Frame, other: &Frame, share: f32) {
+    let share_q14 = (unit(share) * f32::from(ONE)).round() as i16;
+    for (plane, other) in
+        [(&mut frame.y, &other.y), (&mut frame.u, &other.u), (&mut frame.v, &other.v)]
+    {
+        cpu.linger(plane, other, share_q14);
     }
 }
 
@@ -307,11 +411,17 @@ fn prepare(
             cpu.combine(mix.frames.map(|frame| &plane(frame)[at..]), weights, row);
         }
     };
-    for y in luma_rows {
+    let tone = grade.tone.as_ref();
+    // Chroma that goes with the luma over it wants all of that, as it was.
+    let over = tone.and_then(|tone| tone.chroma.as_ref());
+    let luma_rows = if over.is_some() { 0..out.y.height } else { luma_rows };
+    for y in luma_rows.clone() {
         let row = row_mut(&mut out.y, y);
         blend(|frame| &frame.y, y * row.len(), row);
-        if let Some(grade) = grade.luma {
-            cpu.grade_luma(row, grade);
+        match (tone, grade.luma) {
+            (Some(tone), _) if over.is_none() => cpu.bend(row, &tone.luma),
+            (None, Some(grade)) => cpu.grade_luma(row, grade),
+            _ => {}
         }
     }
     for y in chroma_rows {
@@ -320,6 +430,16 @@ fn prepare(
         blend(|frame| &frame.v, y * v.len(), v);
         if let Some(grade) = grade.chroma {
             cpu.grade_chroma(u, v, grade);
+        }
+        if let Some(over) = over {
+            let last = out.y.height - 1;
+            let line = |y: usize| &out.y.data[y.min(last) * out.y.stride..][..out.y.width];
+            cpu.bend_chroma(u, v, [line(2 * y), line(2 * y + 1)], over);
+        }
+    }
+    if let (Some(tone), true) = (tone, over.is_some()) {
+        for y in luma_rows {
+            cpu.bend(row_mut(&mut out.y, y), &tone.luma);
         }
     }
 }

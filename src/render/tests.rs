@@ -4,11 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::media::MotionKind;
+
 use Fit::{Contain, Cover, Stretch};
 use Interpolation::{Blend, Flow, Nearest};
 
 /// A picture from functions of the position of a sample in luma pixels.
-fn paint(width: u32, height: u32, colour: impl Fn(f64, f64) -> [f64; 3]) -> Frame {
+pub(super) fn paint(width: u32, height: u32, colour: impl Fn(f64, f64) -> [f64; 3]) -> Frame {
     let mut frame = Frame::black(width, height);
     let value = |x: f64| x.round().clamp(0.0, 255.0) as u8;
     for (i, y) in frame.y.iter_mut().enumerate() {
@@ -24,12 +25,12 @@ fn paint(width: u32, height: u32, colour: impl Fn(f64, f64) -> [f64; 3]) -> Fram
     frame
 }
 
-fn flat(width: u32, height: u32, colour: [u8; 3]) -> Frame {
+pub(super) fn flat(width: u32, height: u32, colour: [u8; 3]) -> Frame {
     paint(width, height, |_, _| colour.map(f64::from))
 }
 
 /// Curves, edges and noise; within the legal ranges.
-fn busy(width: u32, height: u32) -> Frame {
+pub(super) fn busy(width: u32, height: u32) -> Frame {
     paint(width, height, |x, y| {
         let noise = ((x * 12.9898 + y * 78.233).sin() * 43758.5453).fract() * 20.0;
         let wave = (x * 0.13).sin() * (y * 0.07).cos();
@@ -42,12 +43,17 @@ fn busy(width: u32, height: u32) -> Frame {
     })
 }
 
-fn still(frame: &Frame) -> Picture<'_> {
+pub(super) fn still(frame: &Frame) -> Picture<'_> {
     Picture { base: Layer::still(frame), over: None }
 }
 
 /// Renders into a buffer full of rubbish.
-fn shoot(renderer: &mut Renderer, picture: &Picture, look: &Look, canvas: (u32, u32)) -> Frame {
+pub(super) fn shoot(
+    renderer: &mut Renderer,
+    picture: &Picture,
+    look: &Look,
+    canvas: (u32, u32),
+) -> Frame {
     let mut out = flat(canvas.0, canvas.1, [99, 88, 77]);
     renderer.render(picture, look, &mut out.as_mut());
     out
@@ -58,7 +64,7 @@ fn scaled(frame: &Frame, canvas: (u32, u32), fit: Fit, zoom: f32) -> Frame {
     shoot(&mut Renderer::new(canvas, fit, Blend, Arc::default()), &still(frame), &look, canvas)
 }
 
-fn graded(frame: &Frame, look: Look) -> Frame {
+pub(super) fn graded(frame: &Frame, look: Look) -> Frame {
     let size = (frame.width, frame.height);
     shoot(&mut Renderer::new(size, Cover, Blend, Arc::default()), &still(frame), &look, size)
 }
@@ -356,7 +362,7 @@ fn brightness_and_contrast_stay_within_black_and_white() {
 
 #[test]
 fn blackout_is_black() {
-    let out = graded(&busy(99, 51), Look { blackout: true, brightness: 1.0, ..Look::default() });
+    let out = graded(&busy(99, 51), Look { blackout: 1.0, brightness: 1.0, ..Look::default() });
     assert!(out == Frame::black(99, 51));
 }
 
@@ -482,7 +488,7 @@ proptest! {
         let base = Layer { a, b: if over > 1.0 { a } else { b }, phase, motion: None };
         let picture = Picture { base, over: Some((Layer { a: b, b: a, phase: over, motion: None }, amount)) };
         let look = Look {
-            brightness, contrast, saturation, hue_deg: hue * 90.0, zoom, blackout: false,
+            brightness, contrast, saturation, hue_deg: hue * 90.0, zoom, ..Look::default()
         };
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let (stride, chroma_stride) = (w + pad_y, cw + pad_uv);

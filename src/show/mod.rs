@@ -46,6 +46,9 @@ pub enum Topic {
     Encoder,
     /// Something that was asked for was not done.
     Steering,
+    Midi,
+    /// What lies over the picture.
+    Overlays,
 }
 
 /// Something that is to be done.

@@ -1,5 +1,6 @@
 //! All encodes of a show: the main one, and one more for every setting of its own that an output
-//! asks for. Outputs that ask for the same share one.
+//! asks for. Outputs that ask for the same share one. Where the recording is to be without what lies
+//! over the stream, the main encode is the recording's alone.
 //!
 //! Holds: the main encode is there from the show's start to its end. A further one is made for the
 //! first output that needs it, and ends some seconds after the last is off air.
@@ -17,6 +18,7 @@ use super::sound::SoundOut;
 use crate::base::effort::PresentEffort;
 use crate::base::error::Result;
 use crate::config::output::{OutputSpec, Target};
+use crate::render::overlay::View;
 
 /// An encode that nobody uses ends after this time.
 const UNUSED: Duration = Duration::from_secs(5);
@@ -198,6 +200,10 @@ impl Encode {
 /// and what its service does not take.
 pub fn wanted(show: &EncodeSettings, output: &OutputSpec) -> EncodeSettings {
     let mut wanted = show.clone();
+    let recorded = matches!(output.target, Target::File { .. });
+    if show.view == View::Recording && !recorded {
+        wanted.view = View::Stream;
+    }
     if let Some(kbps) = output.bitrate_kbps {
         wanted.bitrate_kbps = kbps;
     }
@@ -229,6 +235,7 @@ mod tests {
             keyframe_seconds,
             preset: None,
             lean: false,
+            view: View::Shared,
         }
     }
 
@@ -244,6 +251,11 @@ mod tests {
         }
         let own = asked(&show, "rtmp://h/live/key#bitrate=3000&preset=veryfast");
         assert_eq!((own.bitrate_kbps, own.preset.as_deref()), (3000, Some("veryfast")));
+        // A recording with pictures of its own: files share its encode, streams have another.
+        let clean = EncodeSettings { view: View::Recording, ..show.clone() };
+        assert_eq!(asked(&clean, "file:more.mkv"), clean);
+        let stream = EncodeSettings { view: View::Stream, ..show.clone() };
+        assert_eq!(asked(&clean, "srt://h:9000"), stream);
         // More than the service takes, and key frames too far apart.
         let rich = settings(12_000, 5.0);
         let own = asked(&rich, "rtmp://live.twitch.tv/app/key");

@@ -68,7 +68,7 @@ impl LivePipeline {
         let silent = telemetry.silent_frames.clone();
         let feed = super::sound::build(&pipeline, tap, sound_out, sound, fps, silent)?;
 
-        let source = VfaqSrc::new(setup(feed));
+        let source = VfaqSrc::new(setup(feed), tap.clone());
         let sink = gst_app::AppSink::builder()
             .name("picture-out")
             .sync(false)

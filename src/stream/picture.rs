@@ -17,6 +17,7 @@ use crate::base::time::FrameRate;
 use crate::media::{Frame, FrameMut};
 use crate::param::{self, ParamId, Smoother};
 use crate::playout::Timeline;
+use crate::render::overlay::{Overlays, View};
 use crate::render::{self, Look, Renderer};
 
 /// The preview shows every fourth frame.
@@ -62,6 +63,8 @@ pub struct Picture {
     pub params: param::Reader,
     pub smoother: Smoother,
     pub renderer: Renderer,
+    /// What lies over what the renderer makes.
+    pub overlays: Overlays,
     pub fps: FrameRate,
     /// The show ends this many frames after *go*.
     pub frames_to_show: Option<u64>,
@@ -121,15 +124,27 @@ impl FrameSource for Picture {
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n, &values, &self.fired);
         let rendered = self.renderer.render(&shot, &look, out);
+        self.overlays.step(n, &values, frame_ms);
         let went_live = !was_live && self.timeline.is_live();
         if went_live {
             self.control.go_frame.set(n + 1);
         }
+        Drawn { rendered, mark: went_live }
+    }
+
+    fn lying_over(&self, view: View) -> u16 {
+        self.overlays.showing(view)
+    }
+
+    fn lay_over(&mut self, view: View, out: &mut FrameMut<'_>) {
+        self.overlays.draw(view, out);
+    }
+
+    fn complete(&mut self, n: u64, out: &FrameMut<'_>) {
         if n.is_multiple_of(PREVIEW_EVERY) {
             render::preview(out, self.preview.input_buffer_mut());
             self.preview.publish();
         }
-        Drawn { rendered, mark: went_live }
     }
 
     fn sent(&mut self, n: u64) {

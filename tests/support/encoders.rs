@@ -96,6 +96,7 @@ pub fn settings() -> EncodeSettings {
         keyframe_seconds: 1.0,
         preset: None,
         lean: false,
+        view: Default::default(),
     }
 }
 

@@ -22,10 +22,10 @@ use crate::base::fsio::publish;
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
 use crate::finalize::replay::{self, Moment, OnAir, Replay, Session};
-use crate::media::{FrameMut, PreparedClip};
+use crate::media::{Frame, FrameMut, PreparedClip};
 use crate::playout::layer;
 use crate::prepare::Whole;
-use crate::render::{Look, Picture, Renderer};
+use crate::render::{Look, MEMORY_SECONDS, Picture, Renderer};
 use crate::stream::clip::GstClipDecoder;
 use crate::stream::join::{Drawn, Place, Plan};
 
@@ -248,6 +248,8 @@ struct Painter<'a> {
     replay: Replay,
     renderer: Renderer,
     stock: Stock<'a>,
+    /// Where pictures are drawn that nobody sees.
+    unseen: Frame,
 }
 
 impl<'a> Painter<'a> {
@@ -258,22 +260,42 @@ impl<'a> Painter<'a> {
                  clips did not grow out of one another, and that no parameter was set at the start"
             );
         }
-        let renderer = Renderer::new(
-            session.canvas,
-            session.fit.unwrap_or(Fit::Cover),
-            session.interpolation.unwrap_or(Interpolation::Flow),
-            Arc::default(),
-        );
-        Painter { replay: Replay::new(session.clone()), session, renderer, stock }
+        let renderer = renderer(&session);
+        let unseen = Frame::black(session.canvas.0, session.canvas.1);
+        Painter { replay: Replay::new(session.clone()), session, renderer, stock, unseen }
     }
 
-    /// Draws frame `n` of the session.
+    /// Draws frame `n` of the session. Frames before it that were not asked for are gone through, and
+    /// the last [`MEMORY_SECONDS`] of them drawn, so that what lingers of them is there: trails then
+    /// are within a few steps of light of what they were, all else is the same.
     fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Shown {
-        if self.stock.stop.load(Ordering::Relaxed) {
-            return Shown::Stopped;
-        }
         if n + 1 < self.replay.shown() {
             self.replay = Replay::new(self.session.clone());
+            self.renderer = renderer(&self.session);
+        }
+        let counts = (MEMORY_SECONDS * self.session.fps.as_f64()).ceil() as u64;
+        for m in self.replay.shown()..n {
+            let moment = self.replay.frame(m);
+            if moment.held {
+                continue;
+            }
+            if n - m > counts {
+                self.renderer.pass(&Look::new(m, &moment.values, moment.fired));
+                continue;
+            }
+            let mut unseen = std::mem::replace(&mut self.unseen, Frame::black(0, 0));
+            let shown = self.paint(m, &mut unseen.as_mut());
+            self.unseen = unseen;
+            if shown == Shown::Stopped {
+                return shown;
+            }
+        }
+        self.paint(n, out)
+    }
+
+    fn paint(&mut self, n: u64, out: &mut FrameMut<'_>) -> Shown {
+        if self.stock.stop.load(Ordering::Relaxed) {
+            return Shown::Stopped;
         }
         let moment = self.replay.frame(n);
         let Some(base) = moment.base else {
@@ -299,9 +321,19 @@ impl<'a> Painter<'a> {
                 .zip(moment.over)
                 .map(|((clip, position), (_, share))| (layer(clip, *position), share)),
         };
-        self.renderer.render(&picture, &Look::new(n, &moment.values, moment.fired), out);
+        // A picture that was held has had its triggers.
+        let fired = if moment.held { &[] } else { moment.fired };
+        self.renderer.render(&picture, &Look::new(n, &moment.values, fired), out);
         Shown::Drawn
     }
+}
+
+fn renderer(session: &Session) -> Renderer {
+    let fit = session.fit.unwrap_or(Fit::Cover);
+    let method = session.interpolation.unwrap_or(Interpolation::Flow);
+    let mut renderer = Renderer::new(session.canvas, fit, method, Arc::default());
+    renderer.set_time(session.fps, session.flash_limit.unwrap_or(false));
+    renderer
 }
 
 /// The clip and the position at which it stands, or why that is not known.

@@ -51,6 +51,14 @@ impl Running<'_> {
         }
     }
 
+    /// Devices that are unplugged.
+    pub(super) fn watch_midi(&mut self) {
+        if let Some(midi) = &self.midi {
+            let trouble = midi.handle().trouble();
+            self.event(Event::Problem(Topic::Midi, trouble));
+        }
+    }
+
     /// Ends what is written cleanly before a disk is full, and then stops making cycles.
     pub(super) fn watch_disk(&mut self) {
         let min_mb = self.config.live.min_free_mb;

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 use std::mem::transmute;
 
-use super::super::look::{ChromaGrade, LumaGrade};
+use super::super::grade::{ChromaGrade, LumaGrade};
 use super::{BLOCK_WINDOW, Block, CHROMA, LUMA, Range, TO_RGB};
 
 // Arrays become vectors by value: the load and store intrinsics go through pointer copies whose
@@ -47,6 +47,13 @@ pub(super) fn load_half_i16(values: &[i16; 8]) -> __m128i {
 fn store(bytes: &mut [u8; 32], value: __m256i) {
     // SAFETY: both are 32 bytes without invalid values.
     *bytes = unsafe { transmute::<__m256i, [u8; 32]>(value) };
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn store_half(bytes: &mut [u8; 16], value: __m128i) {
+    // SAFETY: both are 16 bytes without invalid values.
+    *bytes = unsafe { transmute::<__m128i, [u8; 16]>(value) };
 }
 
 #[inline]
@@ -129,6 +136,31 @@ pub fn combine<const PAIRS: usize>(rows: [&[u8]; 4], weights: [i16; 4], dst: &mu
         store(out, narrow::<14>(sums, 1 << 13));
     }
     out.len() * 32
+}
+
+#[target_feature(enable = "avx2")]
+pub fn over(src: &[u8], alpha: &[u8], opacity: u16, dst: &mut [u8]) -> usize {
+    let (half, full) = (_mm256_set1_epi16(128), _mm256_set1_epi16(255));
+    let opacity = _mm256_set1_epi16(opacity as i16);
+    let ((src, _), (alpha, _)) = (src.as_chunks::<16>(), alpha.as_chunks::<16>());
+    let (out, _) = dst.as_chunks_mut::<16>();
+    for ((src, alpha), out) in src.iter().zip(alpha).zip(out.iter_mut()) {
+        // Products are below 2^16: taken as unsigned they are right.
+        let alpha = _mm256_cvtepu8_epi16(load_half(alpha));
+        let share =
+            _mm256_srli_epi16::<8>(_mm256_add_epi16(_mm256_mullo_epi16(alpha, opacity), half));
+        let below = _mm256_cvtepu8_epi16(load_half(out));
+        let above = _mm256_cvtepu8_epi16(load_half(src));
+        let sum = _mm256_add_epi16(
+            _mm256_add_epi16(_mm256_mullo_epi16(below, _mm256_sub_epi16(full, share)), half),
+            _mm256_mullo_epi16(above, share),
+        );
+        let mixed = _mm256_srli_epi16::<8>(_mm256_add_epi16(sum, _mm256_srli_epi16::<8>(sum)));
+        // Lanes come out crossed: the second half of each is a copy.
+        let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(mixed, mixed));
+        store_half(out, _mm256_castsi256_si128(bytes));
+    }
+    out.len() * 16
 }
 
 #[target_feature(enable = "avx2")]

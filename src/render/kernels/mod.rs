@@ -9,17 +9,21 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx2_compare;
 #[cfg(target_arch = "x86_64")]
+mod avx2_map;
+#[cfg(target_arch = "x86_64")]
 mod avx2_patch;
 #[cfg(target_arch = "x86_64")]
 mod avx2_warp;
 pub mod change;
 pub mod compare;
+mod effects;
+pub mod map;
 pub mod patch;
 #[cfg(test)]
 mod tests;
 pub mod warp;
 
-use super::look::{ChromaGrade, LumaGrade};
+use super::grade::{ChromaGrade, LumaGrade};
 
 /// 1.0 in weights and coefficients.
 pub const ONE: i16 = 1 << 14;
@@ -131,6 +135,25 @@ impl Cpu {
         for (i, out) in dst.iter_mut().enumerate().skip(done) {
             let sum: i32 = (0..4).map(|k| i32::from(rows[k][i]) * i32::from(weights[k])).sum();
             *out = ((sum + (1 << 13)) >> 14) as u8;
+        }
+    }
+
+    /// Blends `src` over `dst`, as much of each value as its `alpha` (of 255) says, and of that so
+    /// much as `opacity` (0 to 256) says. All are equally long.
+    pub fn over(self, src: &[u8], alpha: &[u8], opacity: u16, dst: &mut [u8]) {
+        let (src, alpha) = (&src[..dst.len()], &alpha[..dst.len()]);
+        let opacity = opacity.min(256);
+        let mut done = 0;
+        #[cfg(target_arch = "x86_64")]
+        if self.avx2 {
+            // SAFETY: the processor has AVX2.
+            done = unsafe { avx2::over(src, alpha, opacity, dst) };
+        }
+        for ((out, &src), &alpha) in dst.iter_mut().zip(src).zip(alpha).skip(done) {
+            let share = (u16::from(alpha) * opacity + 128) >> 8;
+            let sum = u16::from(*out) * (255 - share) + u16::from(src) * share + 128;
+            // Divided by 255, exactly rounded.
+            *out = ((sum + (sum >> 8)) >> 8) as u8;
         }
     }
 

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::render::grade::Over;
 
 fn bytes(len: impl Into<prop::collection::SizeRange>) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), len)
@@ -31,6 +32,22 @@ fn coefs(taps: usize) -> impl Strategy<Value = Vec<i16>> {
 }
 
 proptest! {
+    #[test]
+    fn over((src, alpha, below) in (0usize..100).prop_flat_map(|n| (bytes(n), bytes(n), bytes(n))),
+            opacity in 0u16..=256) {
+        let (mut fast, mut plain) = (below.clone(), below.clone());
+        Cpu::detect().over(&src, &alpha, opacity, &mut fast);
+        Cpu::plain().over(&src, &alpha, opacity, &mut plain);
+        prop_assert_eq!(&fast, &plain);
+        for i in 0..src.len() {
+            let share = (f64::from(alpha[i]) * f64::from(opacity) / 256.0).round() / 255.0;
+            let exact = f64::from(below[i]) * (1.0 - share) + f64::from(src[i]) * share;
+            prop_assert!((f64::from(fast[i]) - exact).abs() <= 1.0);
+            prop_assert!(opacity > 0 || fast[i] == below[i]);
+            prop_assert!(opacity < 256 || alpha[i] < 255 || fast[i] == src[i]);
+        }
+    }
+
     #[test]
     fn combine(rows in (0usize..200).prop_flat_map(|n| [bytes(n), bytes(n), bytes(n), bytes(n)]),
                weights in weights()) {
@@ -254,5 +271,94 @@ proptest! {
             rows
         };
         prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
+    }
+
+    /// All the rows of effects, of any length.
+    #[test]
+    fn effects(
+        rows in (0usize..100).prop_flat_map(|n| prop::collection::vec(bytes(n + 2), 8)),
+        part in 0i16..=256,
+    ) {
+        let n = rows[0].len() - 2;
+        let half = n.div_ceil(2);
+        let row = |i: usize| &rows[i][..n];
+        let over = std::array::from_fn(|i| Over {
+            gain_q8: i as i16 * 2, cb: i as i16 - 128, cr: 100 - i as i16,
+        });
+        let table = std::array::from_fn(|i| 16 + (i as u8 ^ 0x55) % 220);
+        let run = |cpu: Cpu| {
+            let mut all = Vec::new();
+            let mut keep = |row: &[u8]| all.push(row.to_vec());
+            let mut a = row(0).to_vec();
+            cpu.bend(&mut a, &table);
+            keep(&a);
+            let (mut u, mut v) = (rows[1][..half].to_vec(), rows[2][..half].to_vec());
+            cpu.bend_chroma(&mut u, &mut v, [row(3), row(4)], &over);
+            keep(&u);
+            keep(&v);
+            cpu.linger(&mut a, row(1), part * 64);
+            keep(&a);
+            cpu.screen(&mut a, row(2), part);
+            keep(&a);
+            cpu.screen_chroma(&mut a, row(3), part);
+            keep(&a);
+            let mut edge = vec![0; n];
+            cpu.steepness([&rows[5], &rows[6], &rows[7]], 14, 26, &mut edge);
+            keep(&edge);
+            cpu.outline(&mut a, &edge, part);
+            keep(&a);
+            cpu.outline_chroma(&mut u, &edge, part);
+            keep(&u);
+            let mut sum = vec![0; n];
+            cpu.weigh(&mut sum, row(0), 100);
+            cpu.weigh_two(&mut sum, row(1), row(2), 78);
+            cpu.weighed(&sum, &mut a);
+            keep(&a);
+            cpu.shift(&rows[4], part / 4, &mut a);
+            keep(&a);
+            let mut light = vec![0; half];
+            let chroma = [1, 2, 3, 4].map(|i| &rows[i][..half]);
+            cpu.split_light([chroma[0], chroma[1]], [chroma[2], chroma[3]], &mut light);
+            let mut lights = vec![0; n];
+            cpu.twice(&light, &mut lights);
+            cpu.split_luma(&mut a, row(6), row(7), &lights);
+            keep(&a);
+            cpu.split_colour(&mut u, [row(0), row(1)], [row(2), row(3)], 2660);
+            keep(&u);
+            all
+        };
+        prop_assert_eq!(run(Cpu::detect()), run(Cpu::plain()));
+    }
+
+    /// Places of a row, whatever the way; and what is there, also where nothing is.
+    #[test]
+    fn places_and_samples(
+        matrix in prop::array::uniform6(-700f32..700.0),
+        (width, height) in (1usize..60, 1usize..40),
+        mirror in any::<[bool; 2]>(),
+        fan in prop::option::of(prop::array::uniform4(prop::array::uniform4(-1f32..=1.0))),
+        data in bytes(70 * 50),
+        astray in prop::collection::vec(any::<i32>(), 32),
+    ) {
+        use map::{Around, Line, Turn, Way};
+        let fan = fan.map(|fan| fan.map(|[a, b, c, d]| Turn { border: [a, b], by: [c, d] }));
+        let way = Way { fan, mirror, matrix, size: [width as f32, height as f32], alike: [false; 2] };
+        let line = Line {
+            first: -20.5, step: 1.0, down: 7.5, scale: [64.0; 2], offset: [32.0; 2],
+        };
+        let stride = width + map::BEFORE + map::BEHIND;
+        let around = Around { data: &data, stride, rows: height + 2 };
+        let run = |cpu: Cpu| {
+            let (mut xs, mut ys) = (vec![0; 64], vec![0; 64]);
+            cpu.places(&way, &line, &mut xs, &mut ys);
+            let (mut there, mut anywhere) = (vec![0; 61], vec![0; 32]);
+            cpu.sample(around, &xs, &ys, LUMA, &mut there);
+            cpu.sample(around, &astray, &astray, CHROMA, &mut anywhere);
+            (xs, ys, there, anywhere)
+        };
+        let (fast, plain) = (run(Cpu::detect()), run(Cpu::plain()));
+        prop_assert!(fast.0.iter().all(|&x| (32..=64 * width as i32 + 32).contains(&x)), "{:?}", fast.0);
+        prop_assert!(fast.1.iter().all(|&y| (32..=64 * height as i32 + 32).contains(&y)));
+        prop_assert_eq!(fast, plain);
     }
 }

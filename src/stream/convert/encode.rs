@@ -155,6 +155,7 @@ fn try_out(
             keyframe_seconds: KEY_SECONDS,
             preset: None,
             lean: false,
+            view: Default::default(),
         };
         match ladder::trial(rung, &settings, TRIAL) {
             Ok(_) => return Ok(rung),

@@ -34,6 +34,7 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::{Counter, EncoderChange, Gauge, Peak, Timing};
 use crate::base::time::FrameRate;
 use crate::config::Live;
+use crate::render::overlay::View;
 use feeder::Feeder;
 use ladder::Choice;
 use recovery::Recovery;
@@ -54,6 +55,8 @@ pub struct EncodeSettings {
     pub preset: Option<String>,
     /// As quick as it goes, while the machine is too busy.
     pub lean: bool,
+    /// Whose overlays its pictures have.
+    pub view: View,
 }
 
 impl EncodeSettings {
@@ -90,6 +93,7 @@ impl From<&Live> for EncodeSettings {
             keyframe_seconds: live.keyframe_seconds,
             preset: None,
             lean: false,
+            view: View::default(),
         }
     }
 }
@@ -227,7 +231,7 @@ impl Encoding {
         let state = Arc::new(EncodingState::default());
         state.bitrate_kbps.store(settings.bitrate_kbps, Ordering::Relaxed);
         *state.text() = Text { encoder: recovery.rung().factory, why, changes: Vec::new() };
-        let (pictures, load) = tap.subscribe(QUEUE_PICTURES, false);
+        let (pictures, load) = tap.subscribe(QUEUE_PICTURES, false, settings.view);
         let (abandon, abandoned) = bounded(0);
         let (running, finished) = bounded(0);
         let (to, told) = (fanout.clone(), state.clone());

@@ -11,6 +11,7 @@ use gstreamer_video::prelude::*;
 use super::kind::{Ending, Kind, Life, Next};
 use crate::config::output::Monitor;
 use crate::media::{FrameRef, PlaneRef};
+use crate::render::overlay::View;
 use crate::stream::raw::{RawPicture, RawUnit};
 use crate::window::{self, Closed, Failure, MonitorChoice, Request};
 
@@ -47,7 +48,7 @@ impl Kind for Display {
             Ok(info) => info,
             Err(error) => return Ending::Failed(error.to_string()),
         };
-        let units = life.raw(WAITING, false);
+        let units = life.raw(WAITING, false, View::Display);
         let (mut shown, mut dropped) = (0, 0);
         loop {
             let next = life.next(&units, LOOK);

@@ -15,6 +15,7 @@ use super::info::{Now, OutputInfo};
 use super::supervisor::Wish;
 use crate::base::clock::Clock;
 use crate::base::telemetry::OutputState;
+use crate::render::overlay::View;
 use crate::stream::fanout::{Fanout, QueueLoad, Unit};
 use crate::stream::raw::{RawLoad, RawUnit, Tap};
 
@@ -105,8 +106,8 @@ impl Life<'_> {
 
     /// Pictures before they are encoded, with their sound if wanted, from now on. What does not
     /// fit into the queue is dropped ([`Life::raw_missed`]).
-    pub fn raw(&mut self, pictures: usize, sound: bool) -> Receiver<RawUnit> {
-        let (units, load) = self.tap.subscribe(pictures, sound);
+    pub fn raw(&mut self, pictures: usize, sound: bool, view: View) -> Receiver<RawUnit> {
+        let (units, load) = self.tap.subscribe(pictures, sound, view);
         self.raw = Some(load);
         units
     }

@@ -14,6 +14,7 @@ use super::kind::{Ending, Kind, Life, Next};
 use super::open_source;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
+use crate::render::overlay::View;
 use crate::stream::priority::{self, Importance};
 use crate::stream::raw::{self, RawUnit};
 use crate::stream::{make, take_down};
@@ -48,7 +49,7 @@ impl Ndi {
         let connection = Connection::build(&self.name, self.canvas, self.fps)
             .map_err(|e| Ending::Unavailable(e.to_string()))?;
         connection.start().map_err(|refusal| self.why(refusal))?;
-        let units = life.raw(FEED_PICTURES, true);
+        let units = life.raw(FEED_PICTURES, true, View::Stream);
         let (mut began, mut moved_at, mut missed) = (false, life.clock.now(), 0);
         loop {
             let next = life.next(&units, PATIENCE);

@@ -1,7 +1,7 @@
 //! The element behind `vfaqsrc`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -18,7 +18,9 @@ use super::SourceSetup;
 use crate::base::time::NS;
 use crate::media::{FrameMut, PlaneMut};
 use crate::render::Rendered;
+use crate::render::overlay::View;
 use crate::stream::priority::{self, Importance};
+use crate::stream::raw::{Others, Tap};
 use crate::stream::{lock, raw};
 
 /// Buffers made beforehand: the queue before the encoder, the encoder's own, the held one. When
@@ -58,13 +60,16 @@ struct Run {
     /// Clock time at which frame 0 was due, moved on by every gap.
     anchor_ns: Option<u64>,
     last: Option<gst::Buffer>,
+    /// Of the last frame, what some views have instead.
+    last_others: Others,
+    tap: Arc<Tap>,
     /// The next frame follows a gap.
     after_gap: bool,
     ended: bool,
 }
 
 impl VfaqSrc {
-    pub(super) fn set_up(&self, setup: SourceSetup) {
+    pub(super) fn set_up(&self, setup: SourceSetup, tap: Arc<Tap>) {
         let (width, height) = setup.canvas;
         let Ok(info) = raw::video_info(setup.canvas, setup.fps) else {
             gst::error!(CAT, imp = self, "no video format of {width}x{height}");
@@ -77,6 +82,8 @@ impl VfaqSrc {
             next: 0,
             anchor_ns: None,
             last: None,
+            last_others: Others::default(),
+            tap,
             after_gap: false,
             ended: false,
         });
@@ -173,6 +180,7 @@ impl BaseSrcImpl for VfaqSrc {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         if let Some(run) = lock(&self.run).as_mut() {
             run.last = None;
+            run.last_others = Others::default();
             if let Some(pool) = run.pool.take() {
                 let _ = pool.set_active(false);
             }
@@ -254,21 +262,23 @@ impl PushSrcImpl for VfaqSrc {
         }
 
         let hold = overdue_ns > DRAWN_LATE * frame_ns && !run.after_gap;
+        let stamp = |buffer: &mut gst::Buffer| {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
+            buffer.set_duration(gst::ClockTime::from_nseconds(frame_ns));
+            buffer.set_offset(n);
+            buffer.set_offset_end(n + 1);
+        };
         let (mut buffer, mark) = match run.last.as_ref().filter(|_| hold) {
             Some(last) => {
                 run.setup.counters.held.add(1);
+                run.last_others.iter_mut().flatten().for_each(stamp);
                 (last.copy(), false)
             }
-            None => run.draw(n)?,
+            None => run.draw(n, stamp)?,
         };
-        let duration = gst::ClockTime::from_nseconds(frame_ns);
-        {
-            let buffer = buffer.make_mut();
-            buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
-            buffer.set_duration(duration);
-            buffer.set_offset(n);
-            buffer.set_offset_end(n + 1);
-        }
+        stamp(&mut buffer);
+        run.tap.set_others(&run.last_others);
         // A reference, not a copy: shared memory would make the pool throw the buffer away.
         run.last = Some(buffer.clone());
         let mark = mark || std::mem::take(&mut run.after_gap);
@@ -294,29 +304,50 @@ impl PushSrcImpl for VfaqSrc {
 }
 
 impl Run {
-    /// Draws frame `n` into a buffer of the pool.
-    fn draw(&mut self, n: u64) -> Result<(gst::Buffer, bool), gst::FlowError> {
+    /// Draws frame `n` into a buffer of the pool, and what some views have instead into others, which
+    /// are stamped before they are shared.
+    fn draw(
+        &mut self,
+        n: u64,
+        stamp: impl Fn(&mut gst::Buffer),
+    ) -> Result<(gst::Buffer, bool), gst::FlowError> {
         let pool = self.pool.as_ref().ok_or(gst::FlowError::Flushing)?;
         let mut buffer = pool.acquire_buffer(None)?;
         let clock = gst::SystemClock::obtain();
         let begin = clock.time();
-        let drawn = {
-            let mut frame =
-                gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), &self.info)
-                    .map_err(|_| gst::FlowError::Error)?;
-            let strides = [0, 1, 2].map(|i| frame.plane_stride()[i] as usize);
-            let (w, h) = (self.info.width() as usize, self.info.height() as usize);
-            let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
-            let [y, u, v, _] = frame.planes_data_mut();
-            self.setup.frames.draw(
-                n,
-                &mut FrameMut {
-                    y: PlaneMut { data: y, stride: strides[0], width: w, height: h },
-                    u: PlaneMut { data: u, stride: strides[1], width: cw, height: ch },
-                    v: PlaneMut { data: v, stride: strides[2], width: cw, height: ch },
-                },
-            )
-        };
+        self.last_others = Others::default();
+        let frames = &mut self.setup.frames;
+        let drawn = with_frame(&mut buffer, &self.info, |frame| frames.draw(n, frame))?;
+        // Each view that has something else over it is a copy, made before anything lies over this.
+        let mut wanted = View::ALL.into_iter().filter(|view| self.tap.wants(*view));
+        let main = wanted.next().unwrap_or_default();
+        let over_main = frames.lying_over(main);
+        for view in wanted {
+            let over = frames.lying_over(view);
+            if over == over_main {
+                continue;
+            }
+            let same = View::ALL.into_iter().find(|other| {
+                self.last_others[*other as usize].is_some() && frames.lying_over(*other) == over
+            });
+            let other = match same {
+                Some(same) => self.last_others[same as usize].clone(),
+                None => {
+                    let mut other = pool.acquire_buffer(None)?;
+                    copy_picture(&buffer, &mut other, &self.info)?;
+                    with_frame(&mut other, &self.info, |frame| frames.lay_over(view, frame))?;
+                    stamp(&mut other);
+                    Some(other)
+                }
+            };
+            self.last_others[view as usize] = other;
+        }
+        with_frame(&mut buffer, &self.info, |frame| {
+            if over_main != 0 {
+                frames.lay_over(main, frame);
+            }
+            frames.complete(n, frame);
+        })?;
         let took = clock.time().saturating_sub(begin);
         self.setup.render.record(Duration::from_nanos(took.nseconds()));
         let counters = &self.setup.counters;
@@ -327,4 +358,36 @@ impl Run {
         }
         Ok((buffer, drawn.mark))
     }
+}
+
+/// Maps a buffer of the pool for writing.
+fn with_frame<T>(
+    buffer: &mut gst::Buffer,
+    info: &gst_video::VideoInfo,
+    act: impl FnOnce(&mut FrameMut<'_>) -> T,
+) -> Result<T, gst::FlowError> {
+    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer.make_mut(), info)
+        .map_err(|_| gst::FlowError::Error)?;
+    let strides = [0, 1, 2].map(|i| frame.plane_stride()[i] as usize);
+    let (w, h) = (info.width() as usize, info.height() as usize);
+    let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
+    let [y, u, v, _] = frame.planes_data_mut();
+    Ok(act(&mut FrameMut {
+        y: PlaneMut { data: y, stride: strides[0], width: w, height: h },
+        u: PlaneMut { data: u, stride: strides[1], width: cw, height: ch },
+        v: PlaneMut { data: v, stride: strides[2], width: cw, height: ch },
+    }))
+}
+
+/// Both are of one pool, so their rows lie alike.
+fn copy_picture(
+    from: &gst::Buffer,
+    to: &mut gst::Buffer,
+    info: &gst_video::VideoInfo,
+) -> Result<(), gst::FlowError> {
+    let failed = |_| gst::FlowError::Error;
+    let from = gst_video::VideoFrameRef::from_buffer_ref_readable(from, info).map_err(failed)?;
+    let to = to.make_mut();
+    let mut to = gst_video::VideoFrameRef::from_buffer_ref_writable(to, info).map_err(failed)?;
+    from.copy(&mut to).map_err(failed)
 }

@@ -23,10 +23,12 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::subclass::prelude::*;
 
+use super::raw::Tap;
 use crate::base::telemetry::{Counter, Gauge, Timing};
 use crate::base::time::FrameRate;
 use crate::media::FrameMut;
 use crate::render::Rendered;
+use crate::render::overlay::View;
 
 glib::wrapper! {
     pub struct VfaqSrc(ObjectSubclass<imp::VfaqSrc>)
@@ -38,8 +40,21 @@ pub trait FrameSource: Send {
     /// Whether the show ends before frame `n`.
     fn is_over(&mut self, n: u64) -> bool;
 
-    /// Draws frame `n`. Frames are asked for in rising order; held ones are left out.
+    /// Draws frame `n`, without what lies over it. Frames are asked for in rising order; held ones
+    /// are left out.
     fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn;
+
+    /// What lies over the frame that was drawn last, in this view: views with the same number are
+    /// the same picture.
+    fn lying_over(&self, _view: View) -> u16 {
+        0
+    }
+
+    /// Draws that over the picture.
+    fn lay_over(&mut self, _view: View, _out: &mut FrameMut<'_>) {}
+
+    /// The frame that was drawn last is complete, as most see it.
+    fn complete(&mut self, _n: u64, _out: &FrameMut<'_>) {}
 
     /// Frame `n` went out, drawn or held.
     fn sent(&mut self, n: u64);
@@ -103,9 +118,10 @@ pub struct SourceSetup {
 }
 
 impl VfaqSrc {
-    pub fn new(setup: SourceSetup) -> Self {
+    /// Its pictures go to `tap`, in whichever way.
+    pub fn new(setup: SourceSetup, tap: Arc<Tap>) -> Self {
         let element: Self = glib::Object::builder().build();
-        element.imp().set_up(setup);
+        element.imp().set_up(setup, tap);
         element
     }
 }
