@@ -31,7 +31,7 @@ export class Browser {
   #browser
   #troubles = []
   // What the console may say: parts of a show that is not there, or went away.
-  allowed = [/404 .*\/api\/v1\/(midi|presets)$/]
+  allowed = [/503 .*\/api\/v1\/midi/]
 
   constructor(browser, url) {
     this.#browser = browser

@@ -155,6 +155,16 @@ async function keyboard(browser) {
   await until('Esc closes them', async () => !(await page.locator('#keys').evaluate(d => d.open)))
   assert.equal(await pressed('hold'), false)
 
+  // A look, and the way back.
+  await page.locator('#tab-presets').focus()
+  await page.keyboard.press('Enter')
+  await page.locator('#panel-presets .preset', { hasText: 'Noir' }).focus()
+  await page.keyboard.press('Enter')
+  await until('black and white', async () => (await valueOf(page, '/fx/saturation')) === 0)
+  await page.keyboard.press('u')
+  await until('colours again', async () => (await valueOf(page, '/fx/saturation')) === 1)
+  await page.locator('#tab-fx').click()
+
   // Choices by arrows.
   const mirror = control(page, '/fx/mirror')
   await mirror.getByRole('radio', { name: 'off' }).focus()

@@ -25,6 +25,7 @@ export class Sheet {
     at('sheet-reset').onclick = () => this.model.reset(this.#address)
     at('sheet-favourite').onclick = () => { this.favourites.toggle(this.#address); this.#favourite() }
     at('sheet-learn').onclick = () => (this.#learning ? this.#cancel() : this.#learn())
+    at('sheet-keep').onclick = () => this.#keep()
     at('sheet-value').addEventListener('change', () => this.#typed())
     connection.on('online', online => { if (online) { this.#off = null; this.#refresh() } })
     setInterval(() => { if (!document.hidden && connection.online && this.#off === null) this.#refresh() }, BINDINGS_EVERY_MS)
@@ -51,6 +52,7 @@ export class Sheet {
     this.#favourite()
     this.#show()
     at('sheet-note').textContent = ''
+    at('sheet-keep').hidden = true
     this.dialog.showModal()
     this.#off = null
     this.#refresh()
@@ -95,7 +97,7 @@ export class Sheet {
   }
 
   #show() {
-    const mine = this.#bindings.map((b, index) => ({ ...b, number: b.id ?? b.number ?? index })).filter(b => b.address === this.#address)
+    const mine = this.#bindings.map((b, index) => ({ ...b, number: b.n ?? index })).filter(b => b.address === this.#address)
     at('sheet-bindings').replaceChildren(...mine.map(binding => make('li', {}, make('span', {}, describe(binding)),
       button('.quiet', 'Unbind', () => this.#unbind(binding.number), { 'aria-label': 'Unbind ' + describe(binding) }))))
     const learn = at('sheet-learn')
@@ -108,6 +110,19 @@ export class Sheet {
   #ports() {
     const connected = (this.ports ?? []).filter(p => p.connected).map(p => p.name)
     return connected.length ? 'Connected: ' + connected.join(', ') : 'No MIDI controller is connected.'
+  }
+
+  // What was learned holds for this show; as a map of its controller, for the next ones too.
+  async #keep() {
+    const port = this.#bindings.filter(b => b.address === this.#address).at(-1)?.port ?? 'controller'
+    const name = port.toLowerCase().replace(/[^a-z0-9]+/g, '-').replace(/^-|-$/g, '') || 'controller'
+    try {
+      await this.connection.http('POST', 'midi/maps', { name })
+      setText(at('sheet-midi'), `Kept as the map ${name}, for the next shows too.`)
+      at('sheet-keep').hidden = true
+    } catch (error) {
+      setText(at('sheet-note'), error.message)
+    }
   }
 
   async #unbind(number) {
@@ -145,6 +160,7 @@ export class Sheet {
     this.#stop()
     const binding = this.#bindings.filter(b => b.address === address).at(-1)
     setText(at('sheet-midi'), binding ? 'Learned: ' + describe(binding) : 'Nothing was learned.')
+    at('sheet-keep').hidden = !binding
     if (binding) notify(`${this.model.param(address)?.label}: ${describe(binding)}`)
     this.badges()
   }

@@ -1,17 +1,14 @@
 // Presets: pads by kind, saving, morphing from one to another, and the way back.
 //
-// Holds: before a preset is recalled, what was there is remembered here, so that every recall can
-// be undone; the last 20 are.
+// Holds: the show remembers what each recall changed, whoever made it, and takes it back.
 
 import { at, button, make, notify, setAttribute } from './dom.js'
 
 const KINDS = [['look', 'Looks'], ['style', 'Styles'], ['scene', 'Scenes']]
-const MOST_UNDONE = 20
 const LIST_EVERY_MS = 20000
 
 export class Presets {
   #list = []
-  #undo = []
   #pads = new Map()
   #none = false
 
@@ -30,7 +27,7 @@ export class Presets {
 
   panel() {
     this.place = make('div.kinds')
-    this.undoButton = button('.quiet', 'Undo the last recall', () => this.undo())
+    const undo = button('.quiet', 'Undo the last recall', () => this.undo())
     this.morphA = this.#end('a', 'Morph from')
     this.morphB = this.#end('b', 'Morph to')
     const save = button('.quiet', 'Save the present look…', () => this.save())
@@ -38,7 +35,7 @@ export class Presets {
     const fade = this.controls.make('/preset/fade')
     const morph = this.controls.make('/preset/morph')
     return [
-      make('div.bar', {}, save, this.undoButton),
+      make('div.bar', {}, save, undo),
       make('div.grid', {}, fade),
       this.place,
       make('section', { 'aria-label': 'Morph' }, make('h3', {}, 'Morph'),
@@ -64,12 +61,10 @@ export class Presets {
   }
 
   recall(name) {
-    this.#undo.push({ name, before: this.model.remember() })
-    if (this.#undo.length > MOST_UNDONE) this.#undo.shift()
     const receipt = this.model.set('/preset/recall', name)
     receipt.accepted.then(
       () => notify(`${this.#title(name)} is recalled.`, { action: () => this.undo(), label: 'Undo' }),
-      error => { this.#undo.pop(); this.#mark(); notify(error.message, { kind: 'bad' }) })
+      error => { this.#mark(); notify(error.message, { kind: 'bad' }) })
     this.#mark()
   }
 
@@ -79,13 +74,8 @@ export class Presets {
   }
 
   undo() {
-    const last = this.#undo.pop()
-    if (last) {
-      const fade = (this.model.value('/preset/fade') ?? 0.5) * 1000
-      const sent = this.model.recall(last.before, fade)
-      notify(sent ? `As before ${this.#title(last.name)}.` : 'Nothing differs from before.')
-    }
-    this.#mark()
+    this.model.trigger('/preset/undo').accepted.then(
+      () => notify('The last recall is undone.'), error => notify(error.message, { kind: 'bad' }))
   }
 
   #title(name) { return this.#list.find(p => p.name === name)?.title || name }
@@ -122,10 +112,6 @@ export class Presets {
   #mark() {
     const now = this.model.value('/preset/recall')
     for (const [name, pads] of this.#pads) for (const pad of pads) setAttribute(pad, 'aria-pressed', name === now)
-    if (this.undoButton) {
-      this.undoButton.disabled = !this.#undo.length
-      this.undoButton.textContent = this.#undo.length ? `Undo ${this.#title(this.#undo.at(-1).name)}` : 'Undo the last recall'
-    }
   }
 
   #end(which, label) {
@@ -140,7 +126,7 @@ export class Presets {
   #ends(select) {
     if (!select) return
     const now = this.model.value('/preset/morph_' + select.dataset.which) ?? ''
-    const names = new Map([['', 'none'], ...this.#list.map(p => [p.name, p.title || p.name])])
+    const names = new Map([['', 'none'], ['now', 'as it is now'], ...this.#list.map(p => [p.name, p.title || p.name])])
     if (!names.has(now)) names.set(now, now)
     select.replaceChildren(...[...names].map(([value, text]) => make('option', { value }, text)))
     select.value = now
