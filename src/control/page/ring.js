@@ -10,6 +10,7 @@ const STATES = {
 }
 // How long a look elsewhere is respected.
 const LOOK_MS = 8000
+const AGAIN_MS = 3000
 const MAKING_EVERY_MS = 1000
 const MAKING_RARELY_MS = 6000
 
@@ -84,7 +85,11 @@ export class Ring {
   #item() {
     const picture = make('img', { alt: '', decoding: 'async', hidden: true })
     picture.onload = () => { picture.hidden = false }
-    picture.onerror = () => { picture.hidden = true }
+    picture.onerror = () => {
+      picture.hidden = true
+      // Its file may still be being written.
+      setTimeout(() => { delete picture.dataset.source }, AGAIN_MS)
+    }
     const done = make('span.done')
     const number = make('span.number')
     const word = make('span.word')
@@ -102,7 +107,7 @@ export class Ring {
     item.entry = entry
     setAttribute(item.element, 'data-state', state)
     setText(item.number, cycle ?? '–')
-    setText(item.word, now || !entry.seconds ? word : `${word} · ${entry.seconds.toFixed(1)} s`)
+    setText(item.word, now || state === 'played' || !entry.seconds ? word : `${word} · ${entry.seconds.toFixed(1)} s`)
     item.done.style.setProperty('--done', now ? entry.progress ?? 0 : 0)
     setAttribute(item.press, 'aria-label', `${cycle === null ? 'Stand-in' : 'Cycle ' + cycle}, ${word}. ${entry.prompt ?? ''}`)
     if (now && state === 'on_air') setAttribute(item.press, 'aria-current', 'true')
