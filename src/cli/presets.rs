@@ -18,7 +18,7 @@ Examples:
   vfaq presets show neon             what it sets
   vfaq presets check ember.yaml      all that is wrong with a file
   vfaq live --preset neon            start with one
-  vfaq osc send /preset/recall neon  recall one in a running show")]
+  vfaq osc send /vfaq/preset/recall neon  recall one in a running show")]
 pub struct PresetsArgs {
     #[command(subcommand)]
     command: Option<Wish>,
@@ -33,9 +33,15 @@ enum Wish {
     /// List them
     List,
     /// Say what one sets
-    Show { name: String },
+    Show {
+        /// Its name, as `vfaq presets` lists it
+        name: String,
+    },
     /// Say all that is wrong with a file
-    Check { file: PathBuf },
+    Check {
+        /// A file of presets/, or one that is to go there
+        file: PathBuf,
+    },
 }
 
 pub fn run(folders: &Folders, args: &PresetsArgs) -> Result<()> {

@@ -27,7 +27,7 @@ pub struct Preset {
     pub title: String,
     pub description: String,
     pub kind: PresetKind,
-    /// Effects that it does not name go to their defaults.
+    /// Effects and speed go to their defaults where it does not name them.
     pub whole: bool,
     /// What it names, each once.
     pub values: Vec<(&'static Param, param::Value)>,
@@ -58,7 +58,7 @@ impl Preset {
         let named = |param: &Param| self.values.iter().any(|(p, _)| p.id == param.id);
         let rest = REGISTRY.iter().filter(|p| {
             self.whole
-                && p.group() == "fx"
+                && (p.group() == "fx" || p.id == ParamId::Speed)
                 && p.is_number()
                 && !NEVER_RESET.contains(&p.id)
                 && !named(p)
@@ -361,7 +361,8 @@ mod tests {
         let of = |id| changes.iter().find(|c| c.param.id == id).map(|c| c.op.clone());
         assert_eq!(of(ParamId::Zoom), Some(Op::Set(2.0.into())));
         assert_eq!(of(ParamId::Hue), Some(Op::Set(0.0.into())));
-        assert_eq!((of(ParamId::Blackout), of(ParamId::Speed)), (None, None));
+        assert_eq!(of(ParamId::Speed), Some(Op::Set(1.0.into())));
+        assert_eq!((of(ParamId::Blackout), of(ParamId::Hold)), (None, None));
         let kept = parse("rest: keep\nlook: {zoom: 2}").unwrap().changes(0.0);
         assert_eq!(kept.len(), 1);
         assert_eq!(parse("style: {text: moss}").unwrap().changes(0.0).len(), 1);
