@@ -177,7 +177,7 @@ fn a_command_line_that_is_wrong() {
         (&["-o", "/proc/vfaq"], 74, &["/proc/vfaq"]),
         (&["-o", "taken.mp4/project"], 74, &["taken.mp4/project"]),
         (&["--listen", &port], 69, &[&port, "in use"]),
-        (&["--listen", "0.0.0.0:0"], 64, &["0.0.0.0:0", "loopback"]),
+        (&["--listen", "0.0.0.0:0"], 64, &["0.0.0.0:0", "live.token"]),
         (&["--listen", "8787"], 64, &["8787", "127.0.0.1:8787"]),
         (&["--summary", "none/summary.json"], 74, &["none/summary.json"]),
         (&["--play", "--fresh"], 64, &["--fresh"]),

@@ -116,7 +116,7 @@ fn state_metrics_preview_and_page_tell_of_the_show() {
     let page = show.get("/");
     assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
     let page = page.text().unwrap();
-    assert!(page.contains("<html") && page.contains("preview.jpg"), "{page}");
+    assert!(page.contains("<html") && page.contains("PANIC"), "{page}");
 
     let params: Value = show.get("/api/v1/params").json().unwrap();
     let addresses: BTreeSet<_> =

@@ -36,6 +36,7 @@ fn assert_summary(summary: &Value, frames: u64) {
             "encoder_bitrate_kbps",
             "encoder_rebuilds",
             "encoder_changes",
+            "steering",
             "recording",
             "outputs",
         ]

@@ -20,7 +20,7 @@ use self::now_playing::NowPlayingFile;
 use super::report::Notice;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::config::output::{OutputSpec, Target};
+use crate::config::output::Target;
 use crate::config::{Config, Overlays};
 use crate::param::{self, Board, Change, From, Kind, ParamId, Values};
 use crate::render::overlay::text::{Pen, Setting};
@@ -79,13 +79,9 @@ pub fn start_texts(config: &Overlays) -> Vec<(ParamId, &str)> {
 }
 
 /// Whose overlays the show's own encode has.
-pub fn main_view(config: &Config, outputs: &[OutputSpec]) -> View {
-    let files = outputs.iter().any(|output| matches!(output.target, Target::File { .. }));
-    match (config.live.record || files, config.overlays.clean_recording) {
-        (false, _) => View::Stream,
-        (true, false) => View::Shared,
-        (true, true) => View::Recording,
-    }
+pub fn main_view(config: &Config) -> View {
+    // Also where nothing is recorded: that may begin at any time.
+    if config.overlays.clean_recording { View::Recording } else { View::Shared }
 }
 
 /// Starts the thread.
@@ -326,11 +322,6 @@ impl Worker {
     fn not_there(&self, item: Item, places: u8) -> Option<String> {
         let (stream, recording) = (places & STREAM != 0, places & RECORDING != 0);
         let name = name(item);
-        if self.setup.main_view == View::Stream && places == RECORDING {
-            return Some(format!(
-                "{name} is to show in the recording alone, and this show records nothing"
-            ));
-        }
         if self.setup.main_view != View::Shared || stream == recording {
             return None;
         }

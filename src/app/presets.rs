@@ -125,7 +125,16 @@ impl Presets {
             return Ok(());
         }
         let share = self.board.number(ParamId::Morph);
-        let changes = mixed(a, b, share, |param| self.board.start_value(param));
+        let mut changes = mixed(a, b, share, |param| self.board.start_value(param));
+        // What stays as it is, is no change.
+        changes.retain(|change| {
+            let now = self.board.value(change.param);
+            match &change.op {
+                Op::Place(place) => now != Value::Number(change.param.at(*place)),
+                Op::Set(value) => now != *value,
+                _ => true,
+            }
+        });
         self.board.apply_all(&changes, &by("morph", from)).map(drop)
     }
 

@@ -172,7 +172,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
-    let view = overlays::main_view(&config, &show.outputs);
+    let view = overlays::main_view(&config);
     let settings = EncodeSettings { view, ..EncodeSettings::from(live) };
     let encodings = Encodings::start(settings, show.encoder, adapt, &effort, &tap, &sound_out)?;
     let frames_to_show = options.length.map(|length| live.fps.frames_in(length.as_nanos() as u64));
@@ -246,9 +246,14 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             if generates {
                 steered.accepted(accepted);
             }
-            // Faders move on their own; what is left out here is what a full main loop loses.
-            if accepted.param.applies != Applies::Now {
-                let _ = steer_tx.try_send(accepted.clone());
+            let of_the_show = accepted.param.applies == Applies::Show;
+            let asks = matches!(accepted.param.id, ParamId::Brief | ParamId::SeedDice);
+            // Prompts are the generator's own business; where there is none, that is told.
+            if (of_the_show || asks || !generates) && accepted.param.applies != Applies::Now {
+                let sent = steer_tx.try_send(accepted.clone());
+                if sent.is_err() && accepted.param.kind == param::Kind::Trigger {
+                    tracing::error!("{} was lost: the show is too busy", accepted.param.address);
+                }
             }
         });
     }

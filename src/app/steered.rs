@@ -73,7 +73,10 @@ impl Steered {
 
     /// Changes up to this one make no difference.
     pub fn forget(&self, generation: u64) {
-        self.state().waiting.retain(|waiting| waiting.generation > generation);
+        let mut state = self.state();
+        // What a cycle was ordered with is on its way.
+        let ordered = state.ordered;
+        state.waiting.retain(|w| w.generation > generation || w.generation <= ordered);
     }
 
     /// The cycle is made with all changes up to `generation`.
@@ -107,7 +110,6 @@ impl Steered {
         while let Some(waiting) = state.waiting.pop_front_if(|w| w.generation <= generation) {
             let took = now.saturating_sub(waiting.received);
             let applied = Applied { frame, cycle: Some(cycle), took };
-            board.arrived(waiting.generation, applied);
             if state.arrived.len() == ARRIVED {
                 state.arrived.pop_front();
             }
@@ -127,6 +129,11 @@ impl Steered {
         }
         if !arrivals.is_empty() {
             state.due = None;
+        }
+        // Not under the lock: the board tells this one of changes under its own.
+        drop(state);
+        for arrival in &arrivals {
+            board.arrived(arrival.generation, arrival.applied);
         }
         arrivals
     }

@@ -112,8 +112,9 @@ fn let_in(site: &Site, request: &Request) -> Result<Option<Box<Response>>, No> {
     let given = in_address.clone().or_else(|| bearer(headers));
     let right = match (&given, cookie(headers)) {
         (Some(token), _) => access.is_token(token),
-        (None, Some(cookie)) => access.is_cookie(&cookie),
-        (None, None) => return Err(No::Missing),
+        // A cookie cannot be guessed: one that is wrong is of an earlier token.
+        (None, Some(cookie)) if access.is_cookie(&cookie) => true,
+        (None, _) => return Err(No::Missing),
     };
     if !right {
         let tries = access.was_wrong(from, now);

@@ -107,7 +107,7 @@ pub struct Seen {
 /// Told of every change, in order. Must not wait, nor ask the board.
 type Listener = Box<dyn Fn(&Accepted) + Send + Sync>;
 
-/// Says what is wrong with a value that is in its range. Must not ask the board.
+/// Says what is wrong with a value that is in its range; asked before anything is changed.
 type Check = Box<dyn Fn(&Param, &Value) -> Result<()> + Send + Sync>;
 
 pub struct Board {
@@ -195,13 +195,26 @@ impl Board {
     /// # Errors
     /// As [`Board::apply`], of the first that is wrong.
     pub fn apply_all(&self, changes: &[Change], from: &From) -> Result<Vec<Accepted>> {
-        let mut state = self.state();
-        let made = self.make(&mut state, changes, from);
+        let made = self.checked(changes).and_then(|()| {
+            let mut state = self.state();
+            self.make(&mut state, changes, from)
+        });
         match &made {
             Ok(accepted) => self.accepted.add(accepted.len() as u64),
             Err(_) => self.refused.add(1),
         }
         made
+    }
+
+    /// Before the lock is taken: a check may look at a disk.
+    fn checked(&self, changes: &[Change]) -> Result<()> {
+        let Some(check) = self.check.get() else { return Ok(()) };
+        for change in changes {
+            if let Op::Set(value) = &change.op {
+                check(change.param, &change.param.admit(value)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn make(&self, state: &mut State, changes: &[Change], from: &From) -> Result<Vec<Accepted>> {
@@ -212,9 +225,6 @@ impl Board {
             let earlier = accepted.iter().rev().find(|a| a.param.id == change.param.id);
             let now = earlier.map_or_else(|| state.value(change.param), |a| a.value.clone());
             let value = state.outcome(change, &now)?;
-            if let Some(check) = self.check.get() {
-                check(change.param, &value)?;
-            }
             triggers += usize::from(reaches_the_picture(change.param));
             accepted.push(Accepted {
                 param: change.param,

@@ -34,10 +34,15 @@ impl Snapshot {
             let here = groups.iter().any(|groups| groups.contains(&param.group()));
             // What is on air now is of the moment, as a blackout is.
             let momentary = NEVER_RESET.contains(&param.id)
+                || param.group() == "overlay"
+                    && !param.address.ends_with("/where")
+                    && !is_place(param)
                 || param.group() == "playback"
                     && matches!(param.kind, Kind::Bool | Kind::Int { .. });
             let set = match value {
-                Value::Number(number) if param.group() == "fx" => *number != param.default,
+                Value::Number(number) if matches!(param.group(), "fx" | "overlay") => {
+                    *number != param.default
+                }
                 Value::Text(text) => !text.is_empty(),
                 _ => true,
             };
@@ -57,6 +62,11 @@ impl Snapshot {
     pub fn values(&self) -> &[(&'static Param, Value)] {
         &self.0
     }
+}
+
+/// Where and how large an overlay is; whether it shows, and what it says, is of the moment.
+fn is_place(param: &Param) -> bool {
+    matches!(param.kind, Kind::Float { .. }) && param.address.matches('/').count() == 3
 }
 
 /// Writes a preset as `NAME.yaml` into `folder`, which is made.

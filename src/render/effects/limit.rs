@@ -8,7 +8,8 @@
 //! Light is measured in the fields of a grid over the finished picture, and counts as a flash where a
 //! quarter of them or more brighten within a few frames of one another.
 //!
-//! Holds: it sees what is sent, after everything else; nothing is allocated.
+//! Holds: it sees the picture after all effects, and before overlays are laid over it; nothing is
+//! allocated.
 
 use crate::media::FrameMut;
 
