@@ -1,8 +1,8 @@
 //! Steering by MIDI: devices as they come and go, what their controls do, and what their lamps show.
 //!
 //! Bytes come in on threads of the MIDI systems; there they become events ([`parse`], [`event`]) in
-//! one bounded queue. The thread `midi` takes them to the bindings ([`deck`]), which change the
-//! board, and shows the devices what has changed ([`feedback`]). The thread `midi ports` looks for
+//! one bounded queue. The thread `midi` takes them to the bindings (`deck`), which change the
+//! board, and shows the devices what has changed (`feedback`). The thread `midi ports` looks for
 //! devices twice a second.
 //!
 //! Holds: no MIDI system, no device and no bytes stop a show. Whoever is told something here is told
