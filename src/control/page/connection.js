@@ -157,6 +157,8 @@ export class Connection {
 
   #lost() {
     this.#socket = null
+    // What never left ends as well.
+    for (const { receipt } of this.#queued.values()) this.#receipts.set(receipt.id, receipt)
     this.#queued.clear()
     for (const receipt of this.#receipts.values()) {
       receipt.lost = true

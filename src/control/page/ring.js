@@ -116,7 +116,9 @@ export class Ring {
     const source = `/api/v1/cycles/${cycle}/thumbnail`
     if (has && item.picture.dataset.source !== source) {
       item.picture.dataset.source = source
+      const before = item.picture.src
       item.picture.src = source
+      if (before.startsWith('blob:')) URL.revokeObjectURL(before)
     }
   }
 

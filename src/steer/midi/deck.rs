@@ -290,6 +290,18 @@ impl Core {
         self.learned_on = Some(at);
     }
 
+    /// Lets go of all that is held down: what is learned or taken away must not stay on.
+    fn let_go(&mut self, now: Duration) {
+        for device in &mut self.devices {
+            let to = To { board: &self.board, source: &device.source, counters: &self.counters };
+            for bound in &mut device.bound {
+                bound.flush(&to);
+                bound.release(now, &to);
+                bound.down = false;
+            }
+        }
+    }
+
     /// Takes a binding away, by its number.
     ///
     /// # Errors
@@ -319,6 +331,7 @@ impl Core {
                 &param.address[1..]
             )));
         }
+        self.let_go(now);
         self.learning = Some(Learning::new(param, now));
         Ok(())
     }
