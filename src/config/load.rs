@@ -493,6 +493,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
 }
 
 fn osc(r: &mut Reader, live: &mut Section) -> Osc {
+    let usual = |port: u16| Some(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
     // `osc:` with nothing behind it is a wish too.
     let is_off = live.entries().iter().any(|e| e.key == "osc" && e.node.value == Value::Null);
     let mut s = live.section(r, "osc");
@@ -504,8 +505,9 @@ fn osc(r: &mut Reader, live: &mut Section) -> Osc {
         allow: s.list(r, "allow", &[], net::network()),
         send: s.list(r, "send", &[], net::feedback_to()),
         announce: s.opt(r, "announce", flag()),
-        listen_is_asked: s.has("listen"),
-        query_is_asked: s.has("query"),
+        // What stands there anyway is nobody's wish: a show does not fail for it.
+        listen_is_asked: s.has("listen") && listen != usual(9000),
+        query_is_asked: s.has("query") && query != usual(9001),
     };
     s.close(r);
     osc
