@@ -206,35 +206,31 @@ system_name() {
   esac
 }
 
+# make_python FOLDER PACKAGE...: puts Python with these packages into a folder of target/; once only.
+# Fails, with the reason said, where that cannot be.
+make_python() {
+  local folder=$REPO/target/$1
+  shift
+  [ ! -e "$folder/ready" ] || return 0
+  mkdir -p "$REPO/target"
+  python3 -m venv --clear "$folder" >&2 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: "$@" >&2 &&
+    touch "$folder/ready"
+}
+
 # make_ndi_receiver: puts Python with an NDI receiver into target/ndi-receiver, where the tests look
 # for it. Its package carries NDI's runtime, which is proprietary: it stays there. Without it those
 # tests say that they are skipped.
 make_ndi_receiver() {
-  local folder=$REPO/target/ndi-receiver
-  [ ! -e "$folder/ready" ] || return 0
-  mkdir -p "$REPO/target"
-  if python3 -m venv --clear "$folder" >&2 &&
-    "$folder/bin/pip" install --quiet --disable-pip-version-check \
-      --only-binary :all: ndi-python numpy >&2; then
-    touch "$folder/ready"
-  else
+  make_python ndi-receiver ndi-python numpy ||
     say "No NDI receiver could be made (its message is above): the tests that need one are skipped."
-  fi
 }
 
 # make_osc_client: puts Python with an OSC client into target/osc-python, where the tests look for it.
 # Without it they say that they have not tried it.
 make_osc_client() {
-  local folder=$REPO/target/osc-python
-  [ ! -e "$folder/ready" ] || return 0
-  mkdir -p "$REPO/target"
-  if python3 -m venv --clear "$folder" >&2 &&
-    "$folder/bin/pip" install --quiet --disable-pip-version-check \
-      --only-binary :all: python-osc >&2; then
-    touch "$folder/ready"
-  else
+  make_python osc-python python-osc ||
     say "No OSC client could be made (its message is above): the tests go without it."
-  fi
 }
 
 # make_browser_driver: puts what drives a browser from node into target/browser, where the tests of

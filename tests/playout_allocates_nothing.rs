@@ -1,50 +1,19 @@
 //! The timeline's steady state, under an allocator that counts: whatever is steered, and however
 //! plans change, a tick neither allocates nor frees.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use counting::{CALLS, Counting};
 use vfaq::base::time::FrameRate;
 use vfaq::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
 use vfaq::param::{ParamId, Values};
 use vfaq::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use vfaq::ring::{Capacity, ring};
-
-struct Counting;
-
-thread_local! {
-    // Per thread, so that the test harness's own threads do not count.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // Fails only while the thread ends.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: everything is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

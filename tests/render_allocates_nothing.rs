@@ -1,10 +1,12 @@
 //! The render thread's steady state, under an allocator that counts: once a source size has been
 //! seen, nothing is allocated or freed, whatever the parameters do.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/counting.rs"]
+mod counting;
+
 use std::sync::Arc;
 
+use counting::{CALLS, Counting};
 use vfaq::base::time::FrameRate;
 use vfaq::config::{Fit, Interpolation};
 use vfaq::media::{Frame, Motion, MotionKind};
@@ -12,39 +14,6 @@ use vfaq::param::{ParamId, Values};
 use vfaq::render::flow::{Analyser, Quality};
 use vfaq::render::overlay::{self, Bitmap, Item, Sprite, View};
 use vfaq::render::{Layer, Look, Mirror, Picture, Renderer, preview};
-
-struct Counting;
-
-thread_local! {
-    // Per thread, so that the test harness's own threads do not count.
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // Fails only while the thread ends.
-    let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
-}
-
-// SAFETY: everything is handed to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are passed on.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

@@ -211,9 +211,9 @@ pub fn journal_change(accepted: &Accepted) -> JournalEvent {
 fn journal_arrival(arrival: &Arrival) -> JournalEvent {
     JournalEvent::Steered {
         generation: arrival.generation,
-        cycle: arrival.applied.cycle.unwrap_or_default(),
-        frame: arrival.applied.frame,
-        seconds: arrival.applied.took.as_secs_f64(),
+        cycle: arrival.cycle,
+        frame: arrival.frame,
+        seconds: arrival.took.as_secs_f64(),
     }
 }
 
@@ -263,8 +263,7 @@ pub fn spawn_journal(
                             archive.journal(JournalEvent::Shot(journal_shot(event)));
                             if let (Role::Fresh, Some(cycle)) = (event.role, event.cycle) {
                                 let now = clock.now();
-                                board.plans.aired(cycle, now);
-                                for arrival in steered.on_air(cycle, event.frame, now, &board) {
+                                for arrival in steered.on_air(cycle, event.frame, now) {
                                     archive.journal(journal_arrival(&arrival));
                                 }
                             }

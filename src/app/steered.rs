@@ -2,31 +2,29 @@
 //! that is on air; for the second receipts, the status and the summary.
 //!
 //! Holds: a change arrives with the first cycle on air that was ordered after it was made; each
-//! arrives once. A change that makes no difference waits for nothing.
+//! arrives once. Which cycle is made from which changes stands in the board's plans alone. A change that makes no difference waits for nothing.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::telemetry::{PromptArrived, PromptSteering, PromptWaiting};
-use crate::param::{Accepted, Applied, Applies, Board, ParamId};
+use crate::param::{Accepted, Applies, ParamId, Plans};
 
 /// Changes that wait, and arrivals that are told of; the oldest give way.
 const WAITING: usize = 256;
 const ARRIVED: usize = 100;
 /// Arrivals that percentiles are made of.
 const MEASURED: usize = 4096;
-/// Cycles of which is known up to which change they are made.
-const CYCLES: usize = 256;
 
-#[derive(Default)]
-pub struct Steered(Mutex<State>);
+pub struct Steered {
+    plans: Arc<Plans>,
+    state: Mutex<State>,
+}
 
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// Up to which generation each cycle is made with.
-    cycles: BTreeMap<u32, u64>,
     arrived: VecDeque<PromptArrived>,
     /// What those took that arrived lately, for percentiles; and how many there were.
     seconds: VecDeque<f64>,
@@ -35,8 +33,6 @@ struct State {
     revision: u64,
     /// When the replacement in the making is due.
     due: Option<Duration>,
-    /// Up to which change the last cycle was ordered.
-    ordered: u64,
 }
 
 struct Waiting {
@@ -48,10 +44,18 @@ struct Waiting {
 /// A change that is on air.
 pub struct Arrival {
     pub generation: u64,
-    pub applied: Applied,
+    pub cycle: u32,
+    /// The first one with it.
+    pub frame: u64,
+    /// From when it came.
+    pub took: Duration,
 }
 
 impl Steered {
+    pub fn new(plans: Arc<Plans>) -> Self {
+        Steered { plans, state: Mutex::default() }
+    }
+
     /// A change was accepted.
     pub fn accepted(&self, accepted: &Accepted) {
         let param = accepted.param;
@@ -75,18 +79,8 @@ impl Steered {
     pub fn forget(&self, generation: u64) {
         let mut state = self.state();
         // What a cycle was ordered with is on its way.
-        let ordered = state.ordered;
+        let ordered = self.plans.latest();
         state.waiting.retain(|w| w.generation > generation || w.generation <= ordered);
-    }
-
-    /// The cycle is made with all changes up to `generation`.
-    pub fn ordered(&self, cycle: u32, generation: u64) {
-        let mut state = self.state();
-        if state.cycles.len() == CYCLES {
-            state.cycles.pop_first();
-        }
-        state.ordered = generation;
-        state.cycles.insert(cycle, generation);
     }
 
     /// The plan was changed; the replacement is due at this time of the show's clock.
@@ -97,19 +91,18 @@ impl Steered {
 
     /// Whether a change waits that no cycle was ordered with.
     pub fn is_planned(&self) -> bool {
-        let state = self.state();
-        state.waiting.back().is_some_and(|waiting| waiting.generation > state.ordered)
+        let ordered = self.plans.latest();
+        self.state().waiting.back().is_some_and(|waiting| waiting.generation > ordered)
     }
 
-    /// A cycle is on air from `frame` on, for the first time. Tells what arrived with it, and enters
-    /// it as receipts of the board.
-    pub fn on_air(&self, cycle: u32, frame: u64, now: Duration, board: &Board) -> Vec<Arrival> {
+    /// A cycle is on air from `frame` on. Tells what arrived with it.
+    pub fn on_air(&self, cycle: u32, frame: u64, now: Duration) -> Vec<Arrival> {
+        self.plans.aired(cycle, now);
+        let Some(generation) = self.plans.made_from(cycle) else { return Vec::new() };
         let mut state = self.state();
-        let Some(&generation) = state.cycles.get(&cycle) else { return Vec::new() };
         let mut arrivals = Vec::new();
         while let Some(waiting) = state.waiting.pop_front_if(|w| w.generation <= generation) {
             let took = now.saturating_sub(waiting.received);
-            let applied = Applied { frame, cycle: Some(cycle), took };
             if state.arrived.len() == ARRIVED {
                 state.arrived.pop_front();
             }
@@ -125,15 +118,10 @@ impl Steered {
             }
             state.seconds.push_back(seconds);
             state.count += 1;
-            arrivals.push(Arrival { generation: waiting.generation, applied });
+            arrivals.push(Arrival { generation: waiting.generation, cycle, frame, took });
         }
         if !arrivals.is_empty() {
             state.due = None;
-        }
-        // Not under the lock: the board tells this one of changes under its own.
-        drop(state);
-        for arrival in &arrivals {
-            board.arrived(arrival.generation, arrival.applied);
         }
         arrivals
     }
@@ -165,14 +153,12 @@ impl Steered {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::param::{self, Change, From, Values};
 
@@ -182,28 +168,28 @@ mod tests {
 
     #[test]
     fn a_change_arrives_with_the_first_cycle_that_was_ordered_after_it() {
-        let steered = Arc::new(Steered::default());
         let (board, _reader) = param::board(Values::default(), &[]);
+        let steered = Arc::new(Steered::new(board.plans.clone()));
         let told = steered.clone();
         board.listen(move |accepted| told.accepted(accepted));
         let set = |change: Change, ms: u64| {
             board.apply(&change, &From { source: "http".into(), received: at(ms) }).unwrap()
         };
         let first = set(Change::set(ParamId::PromptText, "moss"), 1000);
-        steered.ordered(5, board.generation());
+        board.plans.planned(5, board.generation());
         let second = set(Change::set(ParamId::PromptAppend, "rain"), 1500);
         set(Change::set(ParamId::Zoom, 2.0), 1600);
-        steered.ordered(6, board.generation());
-        assert!(steered.on_air(4, 10, at(2000), &board).is_empty());
-        let arrivals = steered.on_air(5, 20, at(3000), &board);
+        board.plans.planned(6, board.generation());
+        assert!(steered.on_air(4, 10, at(2000)).is_empty());
+        let arrivals = steered.on_air(5, 20, at(3000));
         assert_eq!(arrivals.len(), 1);
         assert_eq!(arrivals[0].generation, first.generation);
-        let applied = board.receipt(first.generation).unwrap();
-        assert_eq!((applied.cycle, applied.took), (Some(5), at(2000)));
-        assert_eq!(board.receipt(second.generation), None);
+        assert_eq!((arrivals[0].cycle, arrivals[0].took), (5, at(2000)));
+        assert_eq!(board.plans.on_air_with(first.generation), Some((5, at(3000))));
+        assert_eq!(board.plans.on_air_with(second.generation), None);
         assert_eq!(steered.status(at(3000)).waiting[0].address, "/prompt/append");
-        assert_eq!(steered.on_air(6, 30, at(4000), &board).len(), 1);
-        assert!(steered.on_air(6, 40, at(5000), &board).is_empty(), "once");
+        assert_eq!(steered.on_air(6, 30, at(4000)).len(), 1);
+        assert!(steered.on_air(6, 40, at(5000)).is_empty(), "once");
         let status = steered.status(at(5000));
         assert_eq!((status.count, status.p50_s, status.max_s), (2, 2.0, 2.5));
         assert!(status.waiting.is_empty());

@@ -87,8 +87,6 @@ pub struct Accepted {
 pub struct Applied {
     /// The first frame that has it.
     pub frame: u64,
-    /// The cycle that is the first to be made with it, if that is what it applies to.
-    pub cycle: Option<u32>,
     /// From when the change came until that frame went to the encoder.
     pub took: Duration,
 }
@@ -118,7 +116,7 @@ pub struct Board {
     check: OnceLock<Check>,
     fired: Sender<Fired>,
     /// Which cycles were made from what.
-    pub plans: Plans,
+    pub plans: Arc<Plans>,
     pub accepted: Counter,
     pub refused: Counter,
     /// From when changes came until the first frame with them went to the encoder.
@@ -162,7 +160,7 @@ pub fn board(values: Values, texts: &[(ParamId, &str)]) -> (Arc<Board>, Reader) 
         listener: OnceLock::new(),
         check: OnceLock::new(),
         fired,
-        plans: Plans::default(),
+        plans: Arc::default(),
         accepted: Counter::default(),
         refused: Counter::default(),
         latency: Timing::new(),
@@ -320,16 +318,15 @@ impl Board {
         while let Some((seen, received)) = state.waiting.pop_front_if(|w| w.0 <= generation) {
             let took = at.saturating_sub(received);
             self.latency.record(took);
-            state.keep_receipt(seen, Applied { frame, cycle: None, took });
+            if state.receipts.len() == RECEIPTS {
+                state.receipts.pop_first();
+            }
+            state.receipts.insert(seen, Applied { frame, took });
         }
     }
 
-    /// The second receipt of a change that applies to cycles.
-    pub fn arrived(&self, generation: u64, applied: Applied) {
-        self.state().keep_receipt(generation, applied);
-    }
-
-    /// The second receipt of a change; `None`: not yet, or too long ago.
+    /// The second receipt of a change of the picture; `None`: not yet, or too long ago. Of changes that
+    /// apply to cycles [`Board::plans`] tells.
     pub fn receipt(&self, generation: u64) -> Option<Applied> {
         self.state().receipts.get(&generation).copied()
     }
@@ -350,13 +347,6 @@ fn reaches_the_picture(param: &Param) -> bool {
 }
 
 impl State {
-    fn keep_receipt(&mut self, generation: u64, applied: Applied) {
-        if self.receipts.len() == RECEIPTS {
-            self.receipts.pop_first();
-        }
-        self.receipts.insert(generation, applied);
-    }
-
     fn value(&self, param: &Param) -> Value {
         value_of(param, &self.latest.values, &self.texts)
     }
@@ -526,7 +516,7 @@ mod tests {
             board.apply(&Change::set(ParamId::Zoom, 2.0), &from("http")).unwrap();
         }
         board.applied(2, 40, Duration::from_millis(112));
-        let applied = Applied { frame: 40, cycle: None, took: Duration::from_millis(12) };
+        let applied = Applied { frame: 40, took: Duration::from_millis(12) };
         assert_eq!(board.receipt(1), Some(applied));
         assert_eq!(board.receipt(2), Some(applied));
         assert_eq!(board.receipt(3), None);

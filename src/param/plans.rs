@@ -1,5 +1,5 @@
-//! The second receipt of changes that apply to cycles: which cycle was made from them, and since when
-//! it is on air.
+//! Which cycle was made from which changes, and since when it is on air: the second receipt of changes
+//! that apply to cycles.
 //!
 //! Holds: the last `KEPT` cycles are remembered, in the order in which they were begun.
 
@@ -29,6 +29,16 @@ impl Plans {
             plans.pop_front();
         }
         plans.push_back(Plan { cycle, generation, aired: None });
+    }
+
+    /// Up to which generation `cycle` is made from the board; `None`: not begun, or too long ago.
+    pub fn made_from(&self, cycle: u32) -> Option<u64> {
+        self.lock().iter().find(|plan| plan.cycle == cycle).map(|plan| plan.generation)
+    }
+
+    /// The same of the cycle that was begun last; 0 before the first.
+    pub fn latest(&self) -> u64 {
+        self.lock().back().map_or(0, |plan| plan.generation)
     }
 
     /// Cycle `cycle` went on air `at` that time.

@@ -99,7 +99,6 @@ impl Steer {
             record.generation = generation;
         }
         state.wishes = wishes.effective();
-        self.steered.ordered(cycle, generation);
         self.board.plans.planned(cycle, generation);
         Ordered { guidance, course }
     }
@@ -227,7 +226,12 @@ mod tests {
         }
         let (board, reader) = param::board(values, &[]);
         let clock = Arc::new(ManualClock::default());
-        let steer = Steer::new(board.clone(), Arc::default(), clock.clone(), config);
+        let steer = Steer::new(
+            board.clone(),
+            Arc::new(Steered::new(board.plans.clone())),
+            clock.clone(),
+            config,
+        );
         (steer, board, clock, reader)
     }
 
