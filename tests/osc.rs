@@ -651,3 +651,31 @@ fn oscquery_tells_what_there_is_and_what_happens() {
     assert_eq!(playing.show.state()["phase"], "live");
     playing.show.stop();
 }
+
+#[test]
+fn oscquery_has_so_many_places_and_no_more() {
+    const PLACES: usize = 32;
+    let stage = stage(json!({}));
+    let mut playing = play(&stage);
+    let query = playing.query;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    async fn open(
+        query: SocketAddr,
+    ) -> Option<tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>> {
+        let stream = tokio::net::TcpStream::connect(query).await.unwrap();
+        let opening = tokio_tungstenite::client_async(format!("ws://{query}/"), stream);
+        Some(tokio::time::timeout(SOON, opening).await.expect("an answer").ok()?.0)
+    }
+    let mut sockets = Vec::new();
+    runtime.block_on(async {
+        for _ in 0..PLACES {
+            sockets.push(open(query).await.expect("a place"));
+        }
+        assert!(open(query).await.is_none(), "one more than there are places");
+    });
+    playing.show.until_state("all of them", |state| state["osc"]["listeners"] == PLACES);
+    drop(sockets);
+    playing.show.until_state("nobody listens", |state| state["osc"]["listeners"] == 0);
+    assert!(runtime.block_on(open(query)).is_some(), "a place that is free again");
+    playing.show.stop();
+}

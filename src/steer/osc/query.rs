@@ -24,7 +24,7 @@ use hyper_util::service::TowerToHyperService;
 use rosc::OscMessage;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::core::{Core, Peer};
@@ -35,7 +35,7 @@ use crate::base::error::{Error, Result};
 use crate::control::guard;
 use crate::param::{REGISTRY, Seen};
 
-/// Connections at a time; a further one is closed at once.
+/// Connections at a time, WebSockets among them; a further one is closed at once.
 const MOST: usize = 32;
 /// How long a client may take for the head of a request.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -51,6 +51,13 @@ pub struct Host {
     pub name: String,
     /// Where packets come in over UDP.
     pub osc: SocketAddr,
+}
+
+/// Who is connected, and its place among the `MOST`, which is free when nobody has this any more.
+#[derive(Clone)]
+struct Connected {
+    peer: SocketAddr,
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
 /// Serves until the sender of `ended` is gone.
@@ -70,6 +77,7 @@ pub async fn serve(
         }))
         .layer(Extension(ended.clone()))
         .with_state(host);
+    let places = Arc::new(Semaphore::new(MOST));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -84,11 +92,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let heard = core.hears(peer.ip());
-        if !heard || connections.len() >= MOST {
+        if !core.hears(peer.ip()) {
             continue;
         }
-        let service = TowerToHyperService::new(router.clone().layer(Extension(peer)));
+        // A WebSocket keeps it beyond the end of its connection's task.
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let connected = Connected { peer, _place: Arc::new(place) };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(connected)));
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
@@ -121,7 +131,7 @@ fn is_safe(name: &str) -> bool {
 
 async fn answer(
     State(host): State<Host>,
-    Extension(peer): Extension<SocketAddr>,
+    Extension(connected): Extension<Connected>,
     Extension(ended): Extension<watch::Receiver<()>>,
     upgrade: std::result::Result<
         WebSocketUpgrade,
@@ -136,7 +146,7 @@ async fn answer(
     }
     if let Ok(upgrade) = upgrade {
         let upgrade = upgrade.max_message_size(LARGEST).max_frame_size(LARGEST);
-        return upgrade.on_upgrade(move |socket| converse(socket, host.core, peer, ended));
+        return upgrade.on_upgrade(move |socket| converse(socket, host.core, connected, ended));
     }
     let attribute = uri.query().unwrap_or_default();
     let attribute = attribute.split(['&', '=']).next().unwrap_or_default();
@@ -209,9 +219,10 @@ impl Drop for Listening {
 async fn converse(
     mut socket: WebSocket,
     core: Arc<Core>,
-    address: SocketAddr,
+    connected: Connected,
     mut ended: watch::Receiver<()>,
 ) {
+    let address = connected.peer;
     let peer = Peer { address, source: format!("oscquery {address}").into(), typed: true };
     core.listeners.fetch_add(1, Ordering::AcqRel);
     let listening = Listening(core.clone());
