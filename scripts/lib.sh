@@ -71,6 +71,16 @@ need_system() {
       "Debian 12, Ubuntu 24.04, Fedora 39 and everything after them have it."
 }
 
+# have_command_of PACKAGE: for tools that people also install from elsewhere (Node.js from its makers
+# brings npm along, and conflicts with Debian's package of that name): whether the command is here.
+have_command_of() {
+  case $1 in
+    nodejs) command -v node >/dev/null ;;
+    npm | chromium) command -v "$1" >/dev/null ;;
+    *) return 1 ;;
+  esac
+}
+
 # debian_missing PACKAGE...: prints those that are not installed, one a line.
 debian_missing() {
   local installed package
@@ -78,6 +88,7 @@ debian_missing() {
   # of several architectures is listed once for each.
   installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
   for package in "$@"; do
+    ! have_command_of "$package" || continue
     grep -qxF "installed $package" <<<"$installed" || printf '%s\n' "$package"
   done
 }
