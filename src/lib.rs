@@ -19,6 +19,7 @@ pub mod generate;
 pub mod llm;
 pub mod media;
 pub mod mp4;
+pub mod music;
 pub mod param;
 pub mod playout;
 pub mod prepare;

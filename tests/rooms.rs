@@ -71,6 +71,12 @@ const ROOMS: &[Room] = &[
     room("base", Only(&[]), &[], "everything stands on it, so it stands on nothing"),
     room("media", Only(&["base"]), &[], "every room shares these types, so they know no room"),
     room("mp4", Only(&["base"]), &[GSTREAMER, TOKIO], "it moves bytes and knows no picture"),
+    room(
+        "music",
+        Only(&["base", "param"]),
+        &[GSTREAMER, TOKIO, NETWORK],
+        "the render thread reads it",
+    ),
     room("param", Never(&[]), &[GSTREAMER, TOKIO, NETWORK], "the render thread reads it"),
     room(
         "steer",

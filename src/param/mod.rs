@@ -15,6 +15,9 @@ mod store;
 pub use board::{Accepted, Applied, Board, Change, From, Op, Seen, board};
 pub use plans::Plans;
 pub use reference::markdown;
-pub use registry::{Applies, Curve, Kind, Param, ParamId, REGISTRY, Value, Values, find, of};
+pub use registry::{
+    Applies, Curve, Kind, MOD_SOURCES, MOD_TARGETS, MODULATORS, Param, ParamId, QUANTA, REGISTRY,
+    TEMPO_SOURCES, Value, Values, find, of,
+};
 pub use smooth::Smoother;
 pub use store::{Fired, Reader, Snapshot};

@@ -145,7 +145,7 @@ const NAME: Kind = Kind::Text { most: 200 };
 
 /// Makes [`ParamId`] and [`REGISTRY`], which so are in one order.
 macro_rules! registry {
-    ($($id:ident $address:literal $label:literal $kind:expr, $default:expr, $help:literal
+    ($($id:ident $address:literal $label:literal $kind:expr, $default:expr, $help:expr
         $(, $style:ident ( $($value:expr)? ))* ;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]
@@ -248,6 +248,10 @@ registry! {
         "On to the next cycle that is ready, now; if none is, when one comes within a second.";
     Back "/playback/back" "Back" TRIGGER, 0.0,
         "Back to the cycle before, now.";
+    CycleBars "/playback/cycle_bars" "Bars of a cycle" int(0, 64), 0.0,
+        "Each cycle lasts so many bars, as far as the bend lets it; 0: as long as it is.", unit("bars");
+    Bend "/playback/bend" "Bend" float(0.0, 1.0), 0.2,
+        "How much faster or slower a cycle may run to fit its bars; 0.2 is a fifth.", smooth(0.0);
     GoTo "/playback/cycle" "Go to cycle" int(0, 999_999), 0.0,
         "Back to the cycle of this number, as far as it is at hand.", show();
     // Prompts.
@@ -341,6 +345,116 @@ registry! {
         "Which pictures have it.";
     OverlayFade "/overlay/fade" "Overlay fade" float(0.0, 10.0), 0.5,
         "How long overlays and screens take to come and go.", unit("s"), smooth(0.0);
+    // Sound.
+    SoundSource "/sound/source" "Sound source" NAME, 0.0,
+        "Where the sound comes from: silence, tone, file:PATH, jack, pulse, alsa (each also with :DEVICE), \
+         rtmp, srt or ndi addresses.", show();
+    SoundGain "/sound/gain" "Gain" float(-60.0, 24.0), 0.0,
+        "Louder or softer, before the limiter; -60 is silence.", unit("dB");
+    SoundMute "/sound/mute" "Mute" BOOL, 0.0, "Silence to all outputs; the picture still listens.";
+    SoundLimiter "/sound/limiter" "Limiter" BOOL, 1.0,
+        "What would be too loud for the stream is turned down, softly.";
+    SoundDelay "/sound/delay" "Sound delay" float(0.0, 2000.0), 0.0,
+        "The sound comes so much later, to line it up with the picture.", unit("ms"), smooth(0.0);
+    // Tempo.
+    TempoSource "/tempo/source" "Tempo from" Kind::Enum(TEMPO_SOURCES), 0.0,
+        "Who gives the beat; auto takes the best of those that are there.", show();
+    TempoBpm "/tempo/bpm" "Tempo" float(30.0, 300.0), 120.0,
+        "Where nobody else gives the beat.", unit("bpm"), log(), show();
+    TempoTap "/tempo/tap" "Tap" TRIGGER, 0.0, "Tapped on each beat.", show();
+    TempoDownbeat "/tempo/downbeat" "Downbeat" TRIGGER, 0.0, "The nearest beat is the first of its bar.", show();
+    TempoEarlier "/tempo/earlier" "Beat earlier" TRIGGER, 0.0, "Beats come 10 ms earlier.", show();
+    TempoLater "/tempo/later" "Beat later" TRIGGER, 0.0, "Beats come 10 ms later.", show();
+    TempoHalf "/tempo/half" "Half tempo" TRIGGER, 0.0, "Half as many beats.", show();
+    TempoDouble "/tempo/double" "Double tempo" TRIGGER, 0.0, "Twice as many beats.", show();
+    BeatsPerBar "/tempo/beats_per_bar" "Beats of a bar" int(1, 16), 4.0, "The first is the downbeat.", show();
+    LandOn "/tempo/land_on" "Land for" Kind::Enum(&["stream", "display"]), 0.0,
+        "Who sees the picture on the beat: those who hear the stream, or those in the room.", show();
+    Latency "/tempo/latency" "Picture earlier" float(-500.0, 500.0), 0.0,
+        "The picture is so much ahead of the beat, for a display that is slow.", unit("ms"), show();
+    // What waits for the beat.
+    QuantiseCut "/quantise/cut" "Cuts wait for" Kind::Enum(QUANTA), 0.0,
+        "When next, back and flash happen; the middle of a crossfade lands there.";
+    QuantiseHold "/quantise/hold" "Holds wait for" Kind::Enum(QUANTA), 0.0,
+        "When a hold, a loop, a bounce or a freeze ends.";
+    QuantiseRecall "/quantise/recall" "Presets wait for" Kind::Enum(QUANTA), 0.0,
+        "When a preset that is recalled comes.", show();
+    // What is heard.
+    CustomLow "/listen/custom_low" "Custom band from" float(20.0, 18_000.0), 300.0,
+        "Lower end of the custom band.", unit("Hz"), log(), smooth(0.0);
+    CustomHigh "/listen/custom_high" "Custom band to" float(20.0, 18_000.0), 900.0,
+        "Upper end of the custom band.", unit("Hz"), log(), smooth(0.0);
+    AutoGain "/listen/auto_gain" "Automatic gain" BOOL, 1.0,
+        "Soft music moves the picture as much as loud music.";
+    OnBuild "/listen/on_build" "At a build-up" NAME, 0.0, "Recalls this preset when the music builds up.", show();
+    OnDrop "/listen/on_drop" "At a drop" NAME, 0.0, "Recalls this preset when the drop comes.", show();
+    OnBreakdown "/listen/on_breakdown" "At a breakdown" NAME, 0.0,
+        "Recalls this preset when the drums are gone.", show();
+    // Modulators: a wave in beats, or what is heard, moves a parameter.
+    Mod1Source "/mod/1/source" "Modulator 1" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod1Target "/mod/1/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod1Depth "/mod/1/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod1Curve "/mod/1/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod1Beats "/mod/1/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod1Phase "/mod/1/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod1Attack "/mod/1/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod1Release "/mod/1/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod2Source "/mod/2/source" "Modulator 2" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod2Target "/mod/2/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod2Depth "/mod/2/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod2Curve "/mod/2/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod2Beats "/mod/2/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod2Phase "/mod/2/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod2Attack "/mod/2/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod2Release "/mod/2/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod3Source "/mod/3/source" "Modulator 3" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod3Target "/mod/3/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod3Depth "/mod/3/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod3Curve "/mod/3/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod3Beats "/mod/3/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod3Phase "/mod/3/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod3Attack "/mod/3/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod3Release "/mod/3/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod4Source "/mod/4/source" "Modulator 4" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod4Target "/mod/4/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod4Depth "/mod/4/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod4Curve "/mod/4/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod4Beats "/mod/4/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod4Phase "/mod/4/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod4Attack "/mod/4/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod4Release "/mod/4/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod5Source "/mod/5/source" "Modulator 5" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod5Target "/mod/5/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod5Depth "/mod/5/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod5Curve "/mod/5/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod5Beats "/mod/5/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod5Phase "/mod/5/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod5Attack "/mod/5/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod5Release "/mod/5/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod6Source "/mod/6/source" "Modulator 6" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod6Target "/mod/6/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod6Depth "/mod/6/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod6Curve "/mod/6/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod6Beats "/mod/6/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod6Phase "/mod/6/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod6Attack "/mod/6/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod6Release "/mod/6/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod7Source "/mod/7/source" "Modulator 7" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod7Target "/mod/7/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod7Depth "/mod/7/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod7Curve "/mod/7/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod7Beats "/mod/7/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod7Phase "/mod/7/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod7Attack "/mod/7/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod7Release "/mod/7/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
+    Mod8Source "/mod/8/source" "Modulator 8" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod8Target "/mod/8/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
+    Mod8Depth "/mod/8/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
+    Mod8Curve "/mod/8/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
+    Mod8Beats "/mod/8/beats" "Beats of a wave" float(0.125, 64.0), 4.0, MOD_BEATS, log(), smooth(0.0);
+    Mod8Phase "/mod/8/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
+    Mod8Attack "/mod/8/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
+    Mod8Release "/mod/8/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
     // Presets.
     Recall "/preset/recall" "Recall preset" NAME, 0.0,
         "Sets all that the preset of this name says, each time that it is sent.", show();
@@ -374,6 +488,91 @@ const WHERE: &[&str] = &[
     "stream_recording",
     "display_recording",
 ];
+
+/// Who may give the beat, and `auto`.
+pub const TEMPO_SOURCES: &[&str] =
+    &["auto", "link", "midi", "osc", "os2l", "tap", "sound", "fixed"];
+
+/// What something may wait for.
+pub const QUANTA: &[&str] = &["off", "beat", "bar", "2 bars", "4 bars", "8 bars", "16 bars"];
+
+/// How many modulators there are.
+pub const MODULATORS: usize = 8;
+
+/// What may move a parameter: waves in beats, then what is heard.
+pub const MOD_SOURCES: &[&str] = &[
+    "off",
+    "sine",
+    "triangle",
+    "saw",
+    "square",
+    "random",
+    "envelope",
+    "loudness",
+    "sub",
+    "bass",
+    "mid",
+    "high",
+    "custom",
+    "kick",
+    "snare",
+    "hat",
+    "brightness",
+    "energy",
+];
+
+/// What a modulator may move: addresses, without the first stroke.
+pub const MOD_TARGETS: &[&str] = &[
+    "none",
+    "fx/brightness",
+    "fx/contrast",
+    "fx/saturation",
+    "fx/hue",
+    "fx/gamma",
+    "fx/invert",
+    "fx/posterise",
+    "fx/tint",
+    "fx/tint_hue",
+    "fx/zoom",
+    "fx/rotation",
+    "fx/pan_x",
+    "fx/pan_y",
+    "fx/kaleidoscope",
+    "fx/rgb_split",
+    "fx/pixelate",
+    "fx/scan_lines",
+    "fx/glitch",
+    "fx/blur",
+    "fx/bloom",
+    "fx/edges",
+    "fx/trails",
+    "fx/trails_zoom",
+    "fx/trails_rotation",
+    "fx/strobe",
+    "fx/strobe_depth",
+    "fx/blackout_fade",
+    "playback/speed",
+    "playback/loop_cycles",
+    "playback/crossfade",
+    "overlay/logo/size",
+    "overlay/logo/opacity",
+    "overlay/text/size",
+    "overlay/text/opacity",
+];
+
+/// How a modulator's value is bent: towards its ends, or its middle.
+const MOD_CURVES: &[&str] = &["straight", "late", "early", "soft", "switch"];
+
+const MOD_SOURCE: &str =
+    "What moves the parameter: a wave that goes with the beat, or what is heard.";
+const MOD_TARGET: &str = "Which parameter it moves, from where that is set.";
+const MOD_DEPTH: &str = "How far, in parts of the parameter's range; below 0 the other way.";
+const MOD_CURVE: &str =
+    "late stays low longer, early rises at once, soft eases, switch is off or on.";
+const MOD_BEATS: &str = "How long a wave is; 4 is a bar, 0.5 an eighth.";
+const MOD_PHASE: &str = "Where in the wave the beat falls, in parts of it.";
+const MOD_ATTACK: &str = "How soon it follows what gets louder.";
+const MOD_RELEASE: &str = "How slowly it falls when that is over.";
 
 /// What somebody sends, or what a parameter is.
 #[derive(Clone, Debug, PartialEq)]
@@ -608,8 +807,21 @@ mod tests {
                 assert!(param.range().unwrap().0 > 0.0, "{}", param.address);
             }
             assert!(param.help.ends_with('.'), "{}", param.address);
+            if param.group() == "mod" {
+                let slot = param.address.split('/').nth(2).unwrap();
+                let first = ParamId::Mod1Source as usize + 8 * (slot.parse::<usize>().unwrap() - 1);
+                assert_eq!(REGISTRY[first].address, format!("/mod/{slot}/source"));
+            }
             let twice = REGISTRY.iter().filter(|p| p.address == param.address).count();
             assert_eq!(twice, 1, "{}", param.address);
+        }
+    }
+
+    #[test]
+    fn what_a_modulator_moves_is_a_number_of_the_picture() {
+        for target in &MOD_TARGETS[1..] {
+            let param = find(&format!("/{target}")).unwrap();
+            assert!(param.is_number() && param.applies == Applies::Now, "{target}");
         }
     }
 
