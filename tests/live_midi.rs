@@ -376,12 +376,15 @@ fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
     until_value(&mut show, "/fx/hue", -180.0);
     let name = jack.name.clone();
     drop((keys, jack));
-    until_connected(&mut show, "my keys", false);
+    // At once, before anybody has seen that it was gone.
     let jack = Jack::of_name(name).unwrap();
     let mut keys = jack.pads("my keys");
-    until_connected(&mut show, "my keys", true);
-    keys.send(&[0xB4, 71, 127]);
-    until_value(&mut show, "/fx/hue", 180.0);
+    show.until("the fader in the new server", SOON, |show| {
+        keys.send(&[0xB4, 71, 127]);
+        let params: Value = show.get("/api/v1/params").json().unwrap();
+        let hue = params.as_array()?.iter().find(|p| p["address"] == "/fx/hue")?.clone();
+        (hue["value"] == 180.0).then_some(())
+    });
     show.stop();
 }
 

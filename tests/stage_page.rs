@@ -98,9 +98,9 @@ fn what_is_done_on_the_page_is_in_the_recording() {
 fn it_is_played_from_the_keyboard_alone() {
     let Some(driver) = driver() else { return };
     let stage = Stage::new(&small());
-    let show = show(&stage);
+    let mut show = show(&stage);
     play(&driver, "keyboard", &show.url, |_| {});
-    assert_eq!(show.state()["params"]["/fx/mirror"], 1.0);
+    show.until_state("what was chosen", |state| state["params"]["/fx/mirror"] == 1.0);
     show.stop();
 }
 

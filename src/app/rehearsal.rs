@@ -6,8 +6,8 @@ use super::prepare_show::{Checked, check, folder_of};
 use super::{LiveOptions, backends};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
-use crate::config::Config;
 use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
+use crate::config::{Config, MidiUse};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings;
 
@@ -34,7 +34,15 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
             Some(bound) => format!("osc        {}", bound.shown()),
             None => "osc        off".to_owned(),
         },
+        match (live.midi.enabled, &*live.midi.ports) {
+            (MidiUse::Off, _) => "midi       off".to_owned(),
+            (_, []) => "midi       every controller".to_owned(),
+            (_, ports) => format!("midi       {}", ports.join(", ")),
+        },
     ];
+    if let Some(preset) = &options.preset {
+        lines.push(format!("preset     {preset}"));
+    }
     if outputs.is_empty() {
         lines.push("output     none; --to URI or live.outputs adds one".to_owned());
     }

@@ -171,7 +171,17 @@ fn ahead(page: &mut Page, status: &Status) {
         "Times that no prepared clip was due on air.",
         status.underruns,
     );
-    let prompts = &status.steering.prompts;
+    let steering = &status.steering;
+    page.family("vfaq_steering_changes_total", "counter", "Changes that somebody asked for.");
+    for (result, count) in [("accepted", steering.accepted), ("refused", steering.refused)] {
+        page.sample(&[("result", result)], count as f64);
+    }
+    page.quantiles(
+        "vfaq_steering_latency_seconds",
+        "From a change to the first frame with it at the encoder.",
+        &steering.latency_ms,
+    );
+    let prompts = &steering.prompts;
     page.counter(
         "vfaq_prompts_steered_total",
         "Changes of prompts and generation that have come to be seen.",

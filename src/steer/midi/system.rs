@@ -73,6 +73,8 @@ macro_rules! midir_system {
         pub struct $System {
             /// Open to ask for ports as long as the system is there.
             asking: Option<(MidiInput, MidiOutput)>,
+            /// Which run of the system that is.
+            run: Option<u64>,
         }
 
         struct Sender(MidiOutputConnection);
@@ -89,9 +91,16 @@ macro_rules! midir_system {
             }
 
             fn ports(&mut self) -> Option<Vec<Port>> {
-                if !$there() {
+                let run = $there();
+                if run != self.run || run.is_none() {
+                    // Whoever holds on to one that has ended hears nothing more: all is opened anew,
+                    // also where the next one began before anybody looked.
                     self.asking = None;
-                    return None;
+                    let first = self.run.is_none();
+                    self.run = run;
+                    if !first || run.is_none() {
+                        return None;
+                    }
                 }
                 if self.asking.is_none() {
                     let (input, output) = (MidiInput::new(CLIENT), MidiOutput::new(CLIENT));
@@ -119,7 +128,7 @@ macro_rules! midir_system {
             }
 
             fn open_in(&mut self, port: Option<&Port>, mut on: OnBytes) -> Result<In> {
-                if !$there() {
+                if $there().is_none() {
                     return Err(failed($name, "it has ended"));
                 }
                 let input = MidiInput::new(CLIENT).map_err(|e| failed($name, e))?;
@@ -144,7 +153,7 @@ macro_rules! midir_system {
             }
 
             fn open_out(&mut self, port: Option<&Port>) -> Result<Box<dyn Out>> {
-                if !$there() {
+                if $there().is_none() {
                     return Err(failed($name, "it has ended"));
                 }
                 let output = MidiOutput::new(CLIENT).map_err(|e| failed($name, e))?;
@@ -178,8 +187,8 @@ mod native {
     midir_system!(Native, midir, NAME, is_there, split);
 
     /// ALSA's library prints a complaint where there is no sequencer.
-    fn is_there() -> bool {
-        !cfg!(target_os = "linux") || std::path::Path::new("/dev/snd/seq").exists()
+    fn is_there() -> Option<u64> {
+        (!cfg!(target_os = "linux") || std::path::Path::new("/dev/snd/seq").exists()).then_some(0)
     }
 
     /// ALSA's `nanoKONTROL2:nanoKONTROL2 SLIDER 20:0`: a device, its port, and its present number.
@@ -195,6 +204,7 @@ mod native {
 
 #[cfg(target_os = "linux")]
 mod jack {
+    use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixStream;
     use std::path::PathBuf;
 
@@ -206,13 +216,19 @@ mod jack {
         (device.clone(), device)
     }
 
-    /// Whether a server can be asked: JACK's library prints complaints where there is none, and a
-    /// program that holds on to one that is gone hears nothing more.
-    fn is_there() -> bool {
+    /// Whether a server can be asked, and which: JACK's library prints complaints where there is none,
+    /// and a program that holds on to one that is gone hears nothing more.
+    fn is_there() -> Option<u64> {
         let server = std::env::var("JACK_DEFAULT_SERVER").unwrap_or_else(|_| "default".into());
         // Without the library there is nobody to ask, and midir would panic.
-        let answers = |socket: PathBuf| UnixStream::connect(socket).is_ok();
-        (sockets(&server).into_iter().any(answers) || is_pipewire()) && jack_sys::library().is_ok()
+        let answers = |socket: &PathBuf| UnixStream::connect(socket).is_ok();
+        // Every server makes its socket anew.
+        let made = |socket: PathBuf| Some(std::fs::metadata(socket).ok()?.ino());
+        let run = match sockets(&server).into_iter().find(answers) {
+            Some(socket) => made(socket),
+            None => is_pipewire().then_some(0),
+        };
+        run.filter(|_| jack_sys::library().is_ok())
     }
 
     /// Where a server listens: `jack_SERVER_USER_0`.
