@@ -191,6 +191,8 @@ fn bent(x: f32, curve: f32) -> f32 {
 /// same. A circle goes round, all else stops at its ends.
 fn moved(param: &Param, value: f32, by: f32) -> f32 {
     let Some((min, max)) = param.range() else { return value };
+    // More than all modulators together can ask for.
+    let by = by.clamp(-16.0, 16.0);
     let value = value.clamp(min, max);
     if !param.wraps {
         return param.at(param.place(value) + by);
@@ -248,9 +250,10 @@ mod tests {
         assert_eq!([0.0, 1.0, 2.0, 3.0].map(|b| one("sine", b)), [-0.5, 0.0, 0.5, 0.0]);
         assert_eq!([0.0, 1.0, 2.0, 3.0].map(|b| one("triangle", b)), [-0.5, 0.0, 0.5, 0.0]);
         assert_eq!([0.0, 1.0, 2.0, 3.0].map(|b| one("saw", b)), [-0.5, -0.25, 0.0, 0.25]);
-        assert_eq!([0.0, 1.9, 2.0, 3.9, 4.0].map(|b| one("square", b)), [
-            0.5, 0.5, -0.5, -0.5, 0.5
-        ]);
+        assert_eq!(
+            [0.0, 1.9, 2.0, 3.9, 4.0].map(|b| one("square", b)),
+            [0.5, 0.5, -0.5, -0.5, 0.5]
+        );
         assert_eq!([0.0, 1.0, 4.0].map(|b| one("envelope", b)), [0.5, 0.25, 0.5]);
         let random = [8.0, 9.0, 11.9].map(|b| one("random", b));
         assert!(random[0] == random[1] && random[1] == random[2]);

@@ -11,8 +11,7 @@ use super::tempo::{Quantum, Tempo};
 use crate::param::{ParamId, Values};
 
 /// What waits as `/quantise/cut` says.
-pub const CUTS: [ParamId; 4] =
-    [ParamId::Next, ParamId::Back, ParamId::Flash, ParamId::GlitchHit];
+pub const CUTS: [ParamId; 4] = [ParamId::Next, ParamId::Back, ParamId::Flash, ParamId::GlitchHit];
 /// What ends as `/quantise/hold` says.
 pub const HOLDS: [ParamId; 4] =
     [ParamId::Hold, ParamId::LoopCycles, ParamId::Bounce, ParamId::Freeze];
@@ -198,9 +197,7 @@ mod tests {
     #[test]
     fn a_cut_is_in_the_frame_of_the_beat_and_a_crossfade_in_the_middle_of_it() {
         let next = ParamId::Next;
-        let at = |quantum, join, came| {
-            play(&mut bars(quantum), 0.0, 2100, join, once(came, next))
-        };
+        let at = |quantum, join, came| play(&mut bars(quantum), 0.0, 2100, join, once(came, next));
         assert_eq!(at("bar", 0, 10), [(120, next)]);
         assert_eq!(at("beat", 0, 10), [(30, next)]);
         assert_eq!(at("16 bars", 0, 130), [(1920, next)]);

@@ -10,7 +10,8 @@ use super::picture::Receipt;
 use crate::base::telemetry::Gauge;
 use crate::base::time::FrameRate;
 use crate::music::{
-    Bend, Bender, Heard, Modulators, Moment, Quantiser, Signals, Tempo, Ticks, Used, ahead_seconds,
+    Bend, Bender, Heard, Modulators, Moment, Quantiser, Section, Signals, Tempo, Ticks, Used,
+    ahead_seconds,
 };
 use crate::param::{ParamId, Values};
 use crate::playout::Timeline;
@@ -60,7 +61,7 @@ impl OnBeat {
     }
 
     /// Moves the smoothed `values` of frame `n`, which is being drawn `now`, and holds back or lets go
-    /// of what was `fired`. Returns what waits, as [`Quantiser::waiting`] says it.
+    /// of what was `fired`.
     pub fn step(
         &mut self,
         (n, now): (u64, Duration),
@@ -68,7 +69,7 @@ impl OnBeat {
         fired: &mut Vec<ParamId>,
         timeline: &Timeline,
         mut tell: impl FnMut(Receipt),
-    ) -> u64 {
+    ) {
         let frame_seconds = self.fps.frame_seconds();
         let time = self.grid.time_of(n, self.fps, now);
         let latency = self.hearing.sound_latency_ms.get();
@@ -92,7 +93,16 @@ impl OnBeat {
         let join_frames = |id| timeline.cut_frames(id);
         let happened = |id| tell(Receipt::OnBeat { frame: n, id });
         self.quantiser.step(&moment, values, fired, join_frames, happened);
+    }
+
+    /// What waits, as [`Quantiser::waiting`] says it.
+    pub fn waiting(&self) -> u64 {
         self.quantiser.waiting()
+    }
+
+    /// Where in a track the music is.
+    pub fn section(&mut self) -> Section {
+        self.hearing.signals.read().section
     }
 }
 

@@ -51,6 +51,8 @@ pub struct PictureControl {
     pub ended: AtomicBool,
     /// What waits for the beat, as [`Quantiser::waiting`](crate::music::Quantiser::waiting) says it.
     pub waiting: Gauge,
+    /// Where in a track the music is: a place in [`Section::ALL`](crate::music::Section::ALL).
+    pub section: Gauge,
     /// Receipts that found the way to the journal full.
     pub receipts_lost: Counter,
 }
@@ -132,14 +134,15 @@ impl FrameSource for Picture {
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
         let mut values = *self.smoother.step(&snapshot, frame_ms);
         let (receipts, control) = (&self.receipts, &*self.control);
-        let waiting = self.on_beat.step(
+        self.on_beat.step(
             (n, self.clock.now()),
             &mut values,
             &mut self.fired,
             &self.timeline,
             |receipt| tell(receipts, control, receipt),
         );
-        control.waiting.set(waiting);
+        control.waiting.set(self.on_beat.waiting());
+        control.section.set(self.on_beat.section() as u64);
         let look = Look::new(n, &values, &self.fired);
 
         let was_live = self.timeline.is_live();
