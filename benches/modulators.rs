@@ -6,7 +6,7 @@
 
 use divan::Bencher;
 use vfaq::music::{
-    Ahead, Bender, Heard, Modulators, Moment, Part, Quantiser, Tempo, Ticks, param_of,
+    Ahead, Bender, Cut, Heard, Modulators, Moment, Part, Quantiser, Tempo, Ticks, param_of,
 };
 use vfaq::param::{MODULATORS, ParamId, Smoother, Snapshot, Values};
 
@@ -40,8 +40,9 @@ fn run(bencher: Bencher, slots: usize, source: f32, waits: bool) {
         if waits && n.is_multiple_of(100) {
             fired.push(ParamId::Next);
         }
+        let cut = Cut { frames: 30, after: 0 };
         let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
-        quantiser.step(&moment, &mut values, &mut fired, |_| 30, |_| ());
+        quantiser.step(&moment, &mut values, &mut fired, |_| cut, |_| ());
         values[ParamId::Zoom]
     });
 }

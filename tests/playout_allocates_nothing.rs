@@ -93,8 +93,9 @@ fn a_tick_allocates_nothing_whatever_is_steered() {
         let now = (&tempo, beat, 1.0 / 30.0);
         bender.step(&moved, now, timeline.ahead(), 16.7).apply(&mut moved);
         let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
-        let join_frames = |id| timeline.cut_frames(id);
-        quantiser.step(&moment, &mut moved, &mut fired, join_frames, |_| on_beat += 1);
+        let cut = |id| timeline.cut(n, id);
+        quantiser.step(&moment, &mut moved, &mut fired, cut, |_| on_beat += 1);
+        timeline.set_coming(quantiser.begins_in());
         std::hint::black_box(timeline.tick(n, &moved, &fired));
         calls += CALLS.get() - before;
         shots_out.try_iter().for_each(drop);

@@ -18,6 +18,6 @@ mod tempo;
 pub use bend::{Ahead, Bend, Bender};
 pub use landing::{TempoCell, ahead_seconds};
 pub use modulate::{Heard, Modulators, Part, Ticks, Used, param_of};
-pub use quantise::{CUTS, HOLDS, Holds, Moment, Quantiser, cuts_wait, holds_wait};
+pub use quantise::{CUTS, Cut, HOLDS, Holds, Moment, Quantiser, cuts_wait, holds_wait};
 pub use signal::{SIGNALS, Section, Signal, Signals};
 pub use tempo::{Quantum, Source, Tempo};

@@ -16,6 +16,15 @@ pub const CUTS: [ParamId; 4] = [ParamId::Next, ParamId::Back, ParamId::Flash, Pa
 pub const HOLDS: [ParamId; 4] =
     [ParamId::Hold, ParamId::LoopCycles, ParamId::Bounce, ParamId::Freeze];
 
+/// How a cut would go that begins now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Output frames of its crossfade; 0: none.
+    pub frames: u32,
+    /// Frames until it can begin: a crossfade is on.
+    pub after: u32,
+}
+
 /// Where in the music a frame is.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
@@ -34,12 +43,15 @@ impl Moment<'_> {
         self.tempo.next(quantum, self.beat + lead - self.frame_beats + 2e-3)
     }
 
-    /// Whether what waits for `beat` is due. A tempo that has jumped must not make anybody wait
-    /// longer than the quantum lasts.
-    fn is_due(&self, beat: &mut f64, quantum: Quantum, lead: f64) -> bool {
-        let Some(next) = self.next(quantum, lead) else { return true };
+    /// How many frames are left until what waits for `beat` begins, `lead` beats before it; 0: it is
+    /// due. Before `after` beats it cannot. A tempo that has jumped must not make anybody wait longer
+    /// than the quantum lasts.
+    fn left(&self, beat: &mut f64, quantum: Quantum, lead: f64, after: f64) -> f64 {
+        let Some(next) = self.next(quantum, lead + after) else { return 0.0 };
         *beat = beat.min(next);
-        self.beat + lead >= *beat
+        let left = (*beat - self.beat - lead) / self.frame_beats;
+        // A tempo that stands still has no beats to wait for.
+        if left.is_finite() { left.max(0.0) } else { 0.0 }
     }
 }
 
@@ -82,20 +94,23 @@ pub struct Quantiser {
     cuts: [Option<f64>; CUTS.len()],
     ends: [Option<f64>; HOLDS.len()],
     holds: Holds,
+    /// Frames until next or back begins.
+    begins_in: Option<f64>,
 }
 
 impl Quantiser {
-    /// Holds back what came with a frame, and lets go of what is due in it. `join_frames` says how
-    /// long the crossfade of a cut takes. `tell` hears of what happens by a beat.
+    /// Holds back what came with a frame, and lets go of what is due in it. `cut` says how a cut
+    /// would go. `tell` hears of what happens by a beat.
     pub fn step(
         &mut self,
         moment: &Moment<'_>,
         values: &mut Values,
         fired: &mut Vec<ParamId>,
-        join_frames: impl Fn(ParamId) -> u32,
+        cut: impl Fn(ParamId) -> Cut,
         mut tell: impl FnMut(ParamId),
     ) {
         let quantum = Quantum::of(values[ParamId::QuantiseCut]);
+        self.begins_in = None;
         for (waits, id) in self.cuts.iter_mut().zip(CUTS) {
             if quantum == Quantum::Off {
                 if waits.take().is_some() {
@@ -109,18 +124,20 @@ impl Quantiser {
                 continue;
             }
             fired.retain(|fired| *fired != id);
-            let frames = match id {
-                ParamId::Next | ParamId::Back => join_frames(id),
-                _ => 0,
-            };
+            let moves_on = matches!(id, ParamId::Next | ParamId::Back);
+            let cut = if moves_on { cut(id) } else { Cut::default() };
             // In frame k of its join a clip shows by (k + 1) / (frames + 1).
-            let lead = f64::from(frames.saturating_sub(1)) / 2.0 * moment.frame_beats;
+            let lead = f64::from(cut.frames.saturating_sub(1)) / 2.0 * moment.frame_beats;
+            let after = f64::from(cut.after) * moment.frame_beats;
             let again = came > usize::from(waits.is_none());
             let beat = waits.get_or_insert(f64::INFINITY);
-            if again || moment.is_due(beat, quantum, lead) {
+            let left = moment.left(beat, quantum, lead, after);
+            if again || left == 0.0 {
                 *waits = None;
                 fired.push(id);
                 tell(id);
+            } else if moves_on {
+                self.begins_in = Some(self.begins_in.map_or(left, |other| other.min(left)));
             }
         }
         let quantum = Quantum::of(values[ParamId::QuantiseHold]);
@@ -129,7 +146,7 @@ impl Quantiser {
         self.holds.step(values, quantum != Quantum::Off, |place| {
             waiting[place] = true;
             let beat = ends[place].get_or_insert(f64::INFINITY);
-            let due = moment.is_due(beat, quantum, 0.0);
+            let due = moment.left(beat, quantum, 0.0, 0.0) == 0.0;
             if due {
                 waiting[place] = false;
                 tell(HOLDS[place]);
@@ -139,6 +156,11 @@ impl Quantiser {
         for (end, waits) in ends.iter_mut().zip(waiting) {
             *end = end.filter(|_| waits);
         }
+    }
+
+    /// Frames until a cut that waits begins.
+    pub fn begins_in(&self) -> Option<f64> {
+        self.begins_in
     }
 
     /// A bit for each of [`CUTS`] that waits, then for each of [`HOLDS`].
@@ -172,7 +194,8 @@ mod tests {
             let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
             let mut fired = came(n, values);
             let mut now = *values;
-            quantiser.step(&moment, &mut now, &mut fired, |_| join, |_| ());
+            let cut = Cut { frames: join, after: 0 };
+            quantiser.step(&moment, &mut now, &mut fired, |_| cut, |_| ());
             happened.extend(fired.into_iter().map(|id| (n, id)));
             if values[ParamId::Hold] < now[ParamId::Hold] {
                 assert!(quantiser.waiting() & 16 != 0);
@@ -209,6 +232,29 @@ mod tests {
         assert_eq!(at("bar", 31, 106), [(225, next)], "its middle would be too late");
         let flash = play(&mut bars("bar"), 0.0, 300, 31, once(10, ParamId::Flash));
         assert_eq!(flash, [(120, ParamId::Flash)]);
+    }
+
+    #[test]
+    fn a_crossfade_that_is_on_is_waited_for_as_long_as_it_takes() {
+        let tempo = Tempo::default();
+        let mut quantiser = Quantiser::default();
+        let (mut values, mut fired) = (bars("beat"), Vec::new());
+        for n in 0..200u32 {
+            if n == 10 {
+                fired.push(ParamId::Next);
+            }
+            let beat = (f64::from(n) + 0.5) / 30.0;
+            let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
+            // One of 31 frames is on until frame 50, so at beat 2 this one cannot be half over.
+            let cut = Cut { frames: 31, after: 50u32.saturating_sub(n) };
+            quantiser.step(&moment, &mut values, &mut fired, |_| cut, |_| ());
+            if fired.pop().is_some() {
+                assert_eq!(n, 75);
+                return;
+            }
+            assert_eq!(quantiser.begins_in().map(f64::round), (n >= 10).then(|| f64::from(75 - n)));
+        }
+        panic!("it never came");
     }
 
     #[test]
@@ -252,7 +298,7 @@ mod tests {
                 fired.push(ParamId::Next);
             }
             let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
-            quantiser.step(&moment, &mut bars("bar"), &mut fired, |_| 0, |_| ());
+            quantiser.step(&moment, &mut bars("bar"), &mut fired, |_| Cut::default(), |_| ());
             if !fired.is_empty() {
                 assert_eq!(n, 120);
                 return;

@@ -27,7 +27,7 @@ use super::steering::{Mode, Steering, Wish};
 use super::strand::{Motion, Role, Strand};
 use crate::base::time::FrameRate;
 use crate::media::{CycleId, Origin, PreparedClip};
-use crate::music::Ahead;
+use crate::music::{Ahead, Cut};
 use crate::param::{ParamId, Values};
 // What is on air is said in the renderer's own terms: nothing is translated on the way.
 use crate::render::Picture as Shot;
@@ -78,6 +78,8 @@ pub struct Timeline {
     pub(super) fade: Option<Fade>,
     after: After,
     wish: Option<Wish>,
+    /// Frames until somebody's cut begins, where that waits.
+    coming: Option<f64>,
     /// Reverse has come, and the clip on air has not turned yet.
     turns_back: bool,
     /// Ready and not shown yet.
@@ -112,6 +114,7 @@ impl Timeline {
             fade: None,
             after: After::AtOnce,
             wish: None,
+            coming: None,
             turns_back: false,
             plan: Plan::new(MANY),
             history: History::new(settings.history_bytes, MANY / 2),
@@ -187,14 +190,24 @@ impl Timeline {
         Some(Ahead { left: on_air.frames_left(self.v()), join_frames })
     }
 
-    /// Output frames of the join that [`ParamId::Next`] or [`ParamId::Back`] would begin now.
-    pub fn cut_frames(&self, id: ParamId) -> u32 {
+    /// How [`ParamId::Next`] or [`ParamId::Back`] would go in frame `n`, the next one.
+    pub fn cut(&self, n: u64, id: ParamId) -> Cut {
         let on_air = self.on_air();
         let to = match id {
             ParamId::Back => self.history.back(&on_air.clip, 1),
             _ => self.plan.queue.front().map(|ready| &ready.clip),
         };
-        self.steered_frames(on_air, to.map(|clip| &**clip))
+        let frames = self.steered_frames(on_air, to.map(|clip| &**clip));
+        let over = self.fade.as_ref().map_or(0, |fade| fade.start + u64::from(fade.frames));
+        // A cut waits for no crossfade.
+        let after = if frames == 0 { 0 } else { over.saturating_sub(n) as u32 };
+        Cut { frames, after }
+    }
+
+    /// In so many frames from the next one on a cut begins that was asked for; no join that comes by
+    /// itself is to be on then.
+    pub fn set_coming(&mut self, frames: Option<f64>) {
+        self.coming = frames;
     }
 
     fn steer(&mut self, n: u64, values: &Values, fired: &[ParamId]) {
@@ -360,7 +373,8 @@ impl Timeline {
         }
         let left = self.base.frames_left(self.v());
         let rate = self.playhead.rate();
-        let is_due = |frames: u32| left <= f64::from(frames) * rate;
+        let coming = self.coming.unwrap_or(f64::INFINITY);
+        let is_due = |frames: u32| left <= f64::from(frames) * rate && coming >= f64::from(frames);
         let direction = self.base.direction();
         let role = self.base.role;
         if (role == Role::StandIn || !self.steering.keeps())

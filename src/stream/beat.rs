@@ -67,7 +67,7 @@ impl OnBeat {
         (n, now): (u64, Duration),
         values: &mut Values,
         fired: &mut Vec<ParamId>,
-        timeline: &Timeline,
+        timeline: &mut Timeline,
         mut tell: impl FnMut(Receipt),
     ) {
         let frame_seconds = self.fps.frame_seconds();
@@ -90,9 +90,10 @@ impl OnBeat {
             tell(Receipt::Music(MusicFrame { frame: n, beat: ticks, bend, heard, used }));
         }
         let moment = Moment { tempo: &tempo, beat, frame_beats };
-        let join_frames = |id| timeline.cut_frames(id);
+        let cut = |id| timeline.cut(n, id);
         let happened = |id| tell(Receipt::OnBeat { frame: n, id });
-        self.quantiser.step(&moment, values, fired, join_frames, happened);
+        self.quantiser.step(&moment, values, fired, cut, happened);
+        timeline.set_coming(self.quantiser.begins_in());
     }
 
     /// What waits, as [`Quantiser::waiting`] says it.

@@ -138,7 +138,7 @@ impl FrameSource for Picture {
             (n, self.clock.now()),
             &mut values,
             &mut self.fired,
-            &self.timeline,
+            &mut self.timeline,
             |receipt| tell(receipts, control, receipt),
         );
         control.waiting.set(self.on_beat.waiting());

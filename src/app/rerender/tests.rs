@@ -204,7 +204,7 @@ fn played_again(seed: u64) -> usize {
         }
         let heard = std::array::from_fn(|_| random.f32());
         signals_in.write(Signals { values: heard, at: now, ..Signals::default() });
-        on_beat.step((n, now), &mut values, &mut fired, &timeline, |receipt| {
+        on_beat.step((n, now), &mut values, &mut fired, &mut timeline, |receipt| {
             entries.extend(parts::journal_receipt(receipt, &mut music).map(entry));
         });
         let look = Look::new(n, &values, &fired);
