@@ -149,6 +149,14 @@ fn cuts_land_on_their_bar_and_light_on_its_beat() {
         .map(|e| (e["frame"].as_u64().unwrap(), e["frames"].as_u64().unwrap()))
         .collect();
     let drawn = |n: u64| !held.iter().any(|(from, many)| (from - 1..from + many + 1).contains(&n));
+    let joins: Vec<_> = shots(&stage)
+        .iter()
+        .map(|shot| {
+            let from = shot["frame"].as_u64().unwrap();
+            from..from + shot["fade_frames"].as_u64().unwrap() + 2
+        })
+        .collect();
+    let settled = beats.keys().next().unwrap() + 30;
     let (mut rises, mut wrong) = (0, Vec::new());
     for (n, mean) in means.iter().enumerate().skip(1) {
         let frame = first + n as u64;
@@ -156,9 +164,8 @@ fn cuts_land_on_their_bar_and_light_on_its_beat() {
             continue;
         };
         let is_light = |beat: f64| beat.rem_euclid(1.0) < 0.5;
-        let near_a_cut =
-            cuts.iter().any(|shot| shot["frame"].as_u64().unwrap().abs_diff(frame) < 2);
-        if near_a_cut || !drawn(frame) {
+        // The depth has its own way to go at first, and in a join light changes by itself.
+        if frame < settled || joins.iter().any(|join| join.contains(&frame)) || !drawn(frame) {
             continue;
         }
         let step = mean - means[n - 1];

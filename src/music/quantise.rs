@@ -252,7 +252,7 @@ mod tests {
                 assert_eq!(n, 75);
                 return;
             }
-            assert_eq!(quantiser.begins_in().map(f64::round), (n >= 10).then(|| f64::from(75 - n)));
+            assert_eq!(quantiser.begins_in().map(f64::ceil), (n >= 10).then(|| f64::from(75 - n)));
         }
         panic!("it never came");
     }
