@@ -227,3 +227,66 @@ fn cycles_last_whole_bars() {
     let off = measured.iter().filter(|frames| frames.abs() > 1.0).count();
     assert_eq!(off, 0, "frames away from the bar: {measured:?}");
 }
+
+#[test]
+fn crossfades_and_presets_land_on_their_bar() {
+    let stage = stage();
+    let mut show = stage.live(&["--no-record"]);
+    // It comes round once a second, with joins of its own that a cut could run into.
+    set(&show, "playback/hold", true);
+    set(&show, "playback/crossfade", 0.4);
+    set(&show, "quantise/cut", "bar");
+    set(&show, "quantise/recall", "bar");
+    set(&show, "preset/fade", 0);
+    square(&show);
+    show.until_state("a cycle, and three that wait", |state| {
+        let ready = |clip: &&Value| clip["state"] == "ready";
+        let many = state["ring"].as_array().unwrap().iter().filter(ready).count();
+        state["on_air"]["cycle"].is_u64() && many >= 3
+    });
+    let later = |show: &mut Show, many: u64| {
+        let from = frames(show);
+        show.until("a while", Duration::from_secs(60), |show| {
+            (frames(show) > from + many).then_some(())
+        });
+    };
+    for pause in [0, 31, 17] {
+        later(&mut show, pause);
+        set(&show, "playback/next", Value::Null);
+        later(&mut show, 170);
+    }
+    set(&show, "preset/recall", "noir");
+    later(&mut show, 150);
+    show.stop();
+
+    let beats = beats(&stage);
+    let away = |beat: f64| (beat / 4.0 - (beat / 4.0).round()) * 4.0 * 30.0;
+    let happened: Vec<u64> = stage
+        .events("on_beat")
+        .iter()
+        .filter(|e| e["address"] == "/playback/next")
+        .map(|e| e["frame"].as_u64().unwrap())
+        .collect();
+    assert_eq!(happened.len(), 3, "{happened:?}");
+    for frame in happened {
+        let shots = shots(&stage);
+        let join = shots.iter().find(|shot| shot["frame"] == frame && shot["role"] == "fresh");
+        let join = join.unwrap_or_else(|| panic!("nothing is joined in at {frame}: {shots:?}"));
+        let many = join["fade_frames"].as_u64().unwrap();
+        assert!(many >= 20, "{join}");
+        let middle = beats[&frame] + (many - 1) as f64 / 60.0;
+        assert!(away(middle).abs() <= 1.0, "{} frames away: {join}", away(middle));
+    }
+    let recalled =
+        |e: &&Value| e["source"].as_str().is_some_and(|source| source.starts_with("preset noir"));
+    let changes = stage.events("param");
+    let generation = changes.iter().find(recalled).unwrap()["generation"].as_u64();
+    let applied = stage.events("param_applied");
+    let first = applied.iter().find(|e| e["generation"].as_u64() >= generation).unwrap();
+    let frame = first["frame"].as_u64().unwrap();
+    // No modulator is on from there on, so the beat of the frame before is the last that is said.
+    let off = away(beats[&(frame - 1)] + 1.0 / 30.0);
+    // A thread has to wake up in half a frame; on a busy machine it is late.
+    assert!((-0.5..4.0).contains(&off), "the preset came {off} frames from its bar");
+    println!("the preset came {off:.2} frames from its bar");
+}
