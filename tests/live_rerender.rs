@@ -166,6 +166,20 @@ fn a_set_is_drawn_again_as_it_was_played() {
     frames_later(&mut show, 20);
     set(&show, "playback/freeze", 0.0);
     set(&show, "playback/speed", 1.0);
+    // So is what goes with the beat: modulators, cycles of whole bars, cuts that wait.
+    let recall = |show: &Show, name: &str| {
+        let body = json!({"value": name});
+        assert_eq!(show.put("/api/v1/params/preset/recall", &body).status(), 200);
+    };
+    recall(&show, "kick");
+    set(&show, "playback/cycle_bars", 1.0);
+    set(&show, "playback/bend", 0.5);
+    set(&show, "quantise/cut", 1.0);
+    frames_later(&mut show, 90);
+    assert_eq!(show.put("/api/v1/params/fx/glitch_hit", &json!({})).status(), 200);
+    frames_later(&mut show, 60);
+    recall(&show, "clean");
+    set(&show, "playback/cycle_bars", 0.0);
     // What waits is cut, and another cycle grows out of the picture there.
     let prompt = json!({"value": "crimson ink in black water"});
     assert_eq!(show.put("/api/v1/params/prompt/text", &prompt).status(), 200);
@@ -184,6 +198,9 @@ fn a_set_is_drawn_again_as_it_was_played() {
     let said = rerender(&stage, &[]);
     assert!(said.starts_with("final_60fps_1080p_rerender.mp4: "), "{said}");
     assert!(!said.contains("could not be rebuilt"), "{said}");
+    let glitches = stage.events("on_beat");
+    assert_eq!(glitches.len(), 1, "{glitches:?}");
+    assert!(stage.events("music").iter().any(|e| e["bends"].is_array()));
     let path = stage.project("final_60fps_1080p_rerender.mp4");
     let recorded = Recorded::of(&stage, &["final_60fps_1080p.mp4"]);
     let (new, length) = (look(&path), recorded.pictures.len());

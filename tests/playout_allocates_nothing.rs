@@ -1,5 +1,5 @@
 //! The timeline's steady state, under an allocator that counts: whatever is steered, and however
-//! plans change, a tick neither allocates nor frees.
+//! plans change, a tick neither allocates nor frees; nor does what puts it on the beat.
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -11,7 +11,8 @@ use std::time::Duration;
 use counting::{CALLS, Counting};
 use vfaq::base::time::FrameRate;
 use vfaq::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
-use vfaq::param::{ParamId, Values};
+use vfaq::music::{Bender, Heard, Modulators, Moment, Part, Quantiser, Tempo, Ticks, param_of};
+use vfaq::param::{MOD_SOURCES, MOD_TARGETS, MODULATORS, ParamId, QUANTA, Values};
 use vfaq::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use vfaq::ring::{Capacity, ring};
 
@@ -43,8 +44,12 @@ fn a_tick_allocates_nothing_whatever_is_steered() {
     let modes =
         [ParamId::Freeze, ParamId::Reverse, ParamId::Bounce, ParamId::Hold, ParamId::LoopCycles];
     let (mut values, mut revision, mut calls) = (Values::default(), 0, 0);
+    let tempo = Tempo::default();
+    let (mut modulators, mut bender, mut quantiser) =
+        (Modulators::default(), Bender::default(), Quantiser::default());
+    let mut on_beat = 0;
     for n in 0..20_000u64 {
-        let mut fired = Vec::new();
+        let mut fired = Vec::with_capacity(8);
         if n % 97 == 0 {
             feeder.append(clip(Origin::Cycle, n as u32)).unwrap();
         }
@@ -70,8 +75,28 @@ fn a_tick_allocates_nothing_whatever_is_steered() {
             _ => {}
         }
         values[ParamId::Speed] = 1.0 + (n as f32 / 500.0).sin() * 0.9;
+        // All modulators, from another source to another target all the time.
+        for slot in 0..MODULATORS {
+            let turn = n as usize / 60 + slot;
+            values[param_of(slot, Part::Source)] = (turn % MOD_SOURCES.len()) as f32;
+            values[param_of(slot, Part::Target)] = (turn * 7 % MOD_TARGETS.len()) as f32;
+        }
+        values[ParamId::CycleBars] = (n / 4000 % 3) as f32;
+        for id in [ParamId::QuantiseCut, ParamId::QuantiseHold] {
+            values[id] = (n / 700) as f32 % (QUANTA.len() as f32 - 3.0);
+        }
+        let mut moved = values;
+        let heard = Heard([(n % 256) as u8; 11]);
         let before = CALLS.get();
-        std::hint::black_box(timeline.tick(n, &values, &fired));
+        let beat = Ticks::of(n as f64 / 30.0).beat();
+        modulators.step(&mut moved, beat, &heard, 16.7);
+        let now = (&tempo, beat, 1.0 / 30.0);
+        bender.step(&moved, now, timeline.ahead(), 16.7).apply(&mut moved);
+        let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
+        let cut = |id| timeline.cut(n, id);
+        quantiser.step(&moment, &mut moved, &mut fired, cut, |_| on_beat += 1);
+        timeline.set_coming(quantiser.begins_in());
+        std::hint::black_box(timeline.tick(n, &moved, &fired));
         calls += CALLS.get() - before;
         shots_out.try_iter().for_each(drop);
         while feeder.tail_cut().is_some() {}
@@ -79,5 +104,6 @@ fn a_tick_allocates_nothing_whatever_is_steered() {
     }
     let (played, dropped) = (counters.played.get(), counters.dropped.get());
     assert!(played > 40 && dropped > 10, "{played} played, {dropped} dropped");
+    assert!(on_beat > 40, "{on_beat}");
     assert_eq!(calls, 0);
 }

@@ -23,6 +23,7 @@ mod parts;
 mod prepare_show;
 mod presets;
 pub mod project_folder;
+mod recall;
 mod recorder;
 mod rehearsal;
 mod report;

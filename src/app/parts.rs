@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -11,6 +12,7 @@ use super::generator;
 use super::report::Notice;
 use super::steered::{Arrival, Steered};
 use crate::archive;
+use crate::archive::beats::{self, Gathered};
 use crate::archive::journal::{self, Event as JournalEvent};
 use crate::audio;
 use crate::base::clock::Clock;
@@ -19,11 +21,12 @@ use crate::base::time::FrameRate;
 use crate::config::{AudioSource, Config, Live};
 use crate::generate::mock;
 use crate::media::{Clip, CycleId, Grown, Origin, PreparedClip, VideoFormat};
-use crate::param::{Accepted, Board, REGISTRY, Value, Values};
+use crate::param::{self, Accepted, Board, REGISTRY, Value, Values};
 use crate::playout::{Role, ShotEvent};
 use crate::prepare::{self, MotionWork, Outcome, Preparer};
 use crate::ring::Feeder;
 use crate::show::Topic;
+use crate::stream::beat::MusicFrame;
 use crate::stream::clip::GstClipDecoder;
 use crate::stream::picture::Receipt;
 use crate::stream::sound::FileSound;
@@ -35,6 +38,9 @@ const BESIDE_CLIPS_MB: u32 = 430;
 const LEAST_CLIPS_MB: u32 = 60;
 /// Size and length of the stand-in: soft on the canvas, and painted before anybody waits.
 const STAND_IN: (u32, u32, u32) = (320, 180, 24);
+
+/// What of the music came before a pause as long as this is entered in the journal.
+const MUSIC_WAITS: Duration = Duration::from_secs(1);
 
 /// Bytes of prepared clips that a show may hold.
 pub fn clip_bytes(config: &Config) -> usize {
@@ -181,12 +187,20 @@ pub fn journal_shot(event: ShotEvent) -> journal::Shot {
     }
 }
 
-pub fn journal_receipt(receipt: Receipt) -> JournalEvent {
+/// What of the music is not a whole entry yet waits in `music`.
+pub fn journal_receipt(receipt: Receipt, music: &mut Gathered) -> Option<JournalEvent> {
     match receipt {
         Receipt::Applied { frame, generation, .. } => {
-            JournalEvent::ParamApplied { frame, generation }
+            Some(JournalEvent::ParamApplied { frame, generation })
         }
-        Receipt::Held { frame, frames } => JournalEvent::Held { frame, frames },
+        Receipt::Held { frame, frames } => Some(JournalEvent::Held { frame, frames }),
+        Receipt::OnBeat { frame, id } => {
+            Some(JournalEvent::OnBeat { frame, address: param::of(id).address.into() })
+        }
+        Receipt::Music(MusicFrame { frame, beat, bend, heard, used }) => {
+            let frame = beats::Frame { frame, beat, bend, heard };
+            music.add(frame, used.signals).map(JournalEvent::Music)
+        }
     }
 }
 
@@ -253,6 +267,7 @@ pub fn spawn_journal(
         .name("journal".into())
         .spawn(move || {
             let (mut shots, mut receipts) = (shots, receipts);
+            let mut music = Gathered::default();
             let never = crossbeam_channel::never();
             let mut open = 2;
             // Ends when the render thread has dropped both of its ends.
@@ -275,11 +290,21 @@ pub fn spawn_journal(
                             if let Receipt::Applied { frame, generation, at } = receipt {
                                 board.applied(generation, frame, at);
                             }
-                            archive.journal(journal_receipt(receipt));
+                            if let Some(event) = journal_receipt(receipt, &mut music) {
+                                archive.journal(event);
+                            }
                         }
                         Err(_) => { receipts = never.clone(); open -= 1; }
                     },
+                    default(MUSIC_WAITS) => {
+                        if let Some(rest) = music.take() {
+                            archive.journal(JournalEvent::Music(rest));
+                        }
+                    }
                 }
+            }
+            if let Some(rest) = music.take() {
+                archive.journal(JournalEvent::Music(rest));
             }
         })
         .map_err(|e| Error::internal("cannot start the journal").with_source(e))

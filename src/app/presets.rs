@@ -62,7 +62,14 @@ impl Presets {
         let Value::Text(name) = value else { return Ok(()) };
         match param.id {
             ParamId::MorphA | ParamId::MorphB if &**name == NOW => Ok(()),
-            ParamId::Recall | ParamId::MorphA | ParamId::MorphB if !name.is_empty() => {
+            ParamId::Recall
+            | ParamId::MorphA
+            | ParamId::MorphB
+            | ParamId::OnBuild
+            | ParamId::OnDrop
+            | ParamId::OnBreakdown
+                if !name.is_empty() =>
+            {
                 preset::load(name, &self.folders).map(drop)
             }
             _ => Ok(()),

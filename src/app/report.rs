@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::generator::GeneratorInfo;
 use super::machine;
+use super::recall::Recalls;
 use super::room::Room;
 use super::steered::Steered;
 use crate::archive;
@@ -15,7 +16,8 @@ use crate::base::telemetry::{
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
-use crate::param::{Board, REGISTRY, Value};
+use crate::music::{CUTS, HOLDS};
+use crate::param::{self, Board, ParamId, QUANTA, REGISTRY, Value};
 use crate::playout::{InRing, Mode, Place, PlayoutCounters, RingView};
 use crate::prepare::MotionCounters;
 use crate::ring;
@@ -41,6 +43,7 @@ const PROMPTS: usize = 512;
 
 /// Where the numbers are found.
 pub struct Sources {
+    pub recalls: Arc<Recalls>,
     pub room: Arc<Room>,
     pub telemetry: Arc<LiveTelemetry>,
     pub playout: Arc<PlayoutCounters>,
@@ -248,7 +251,23 @@ impl Reporter {
             position: playout.position.get() as f64 / 1000.0,
             speed: playout.speed.get() as f64 / 1000.0,
             mode: Mode::ALL.get(playout.mode.get() as usize).map_or("", |mode| mode.name()),
+            waits: self.waits(),
         }
+    }
+
+    /// What waits for the beat.
+    fn waits(&self) -> Vec<String> {
+        let waiting = self.sources.picture.waiting.get();
+        let all = CUTS.iter().map(|id| (*id, ParamId::QuantiseCut));
+        let all = all.chain(HOLDS.iter().map(|id| (*id, ParamId::QuantiseHold)));
+        let waits = all.enumerate().filter(|(bit, _)| waiting & (1 << bit) != 0);
+        let told = waits.map(|(_, (id, quantum))| {
+            let name = param::of(id).address.rsplit('/').next().unwrap_or_default();
+            let quantum = self.sources.board.number(quantum).round() as usize;
+            let ends = if HOLDS.contains(&id) { " ends" } else { "" };
+            format!("{name}{ends} at {}", QUANTA.get(quantum).unwrap_or(&"once"))
+        });
+        told.chain(self.sources.recalls.waits()).collect()
     }
 
     /// What the ring holds, as the timeline said it last.

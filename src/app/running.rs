@@ -18,6 +18,7 @@ use super::generator::{self, Generator, GeneratorInfo, Steer};
 use super::overlays;
 use super::prepare_show::{Material, Show};
 use super::presets::Presets;
+use super::recall::{self, Recalls};
 use super::recorder::Recorder;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
@@ -29,7 +30,7 @@ use crate::base::clock::Clock;
 use crate::base::effort::PresentEffort;
 use crate::base::error::{Error, Result};
 use crate::base::summary::Summary;
-use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, Status};
+use crate::base::telemetry::{EffortStatus, EncoderChange, Gauge, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
@@ -37,6 +38,7 @@ use crate::cycle::{self, Workshop};
 use crate::generate::LookAhead;
 use crate::llm::Ahead;
 use crate::media::{Clip, CycleId, Frame, Origin};
+use crate::music::{Section, Signals, Tempo, TempoCell};
 use crate::param::{self, Accepted, Applies, Change, From, Op, ParamId, REGISTRY, Smoother, Value};
 use crate::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
@@ -45,6 +47,7 @@ use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
 use crate::steer::midi::{self, Midi};
 use crate::steer::osc::Osc;
+use crate::stream::beat::{Hearing, OnBeat};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings::{AdaptSettings, Adapted, Encodings};
@@ -103,6 +106,9 @@ struct Running<'a> {
     /// Changes that are not the picture's alone.
     steers: Receiver<Accepted>,
     presets: Arc<Presets>,
+    recalls: Arc<Recalls>,
+    /// Where in a track the music was when that was looked at last.
+    section: Section,
     refused_at: Option<Duration>,
     /// Keeps both channels open: a closed one would keep the main loop busy.
     _open: (Sender<Notice>, Sender<Clip>),
@@ -170,6 +176,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
     let effort = Arc::new(PresentEffort::default());
+    let (_tempo_in, tempo) = triple_buffer::triple_buffer(&Tempo::default());
+    let (_signals_in, signals) = triple_buffer::triple_buffer(&Signals::default());
+    let sound_latency_ms = Arc::new(Gauge::default());
+    let hearing = Hearing { tempo, signals, sound_latency_ms: sound_latency_ms.clone() };
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let (sound_file, sound) = parts::open_sound(&live.audio)?;
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
@@ -190,6 +200,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
                 timeline,
                 params: reader,
                 smoother: Smoother::new(show.params),
+                on_beat: OnBeat::new(hearing, live.fps),
                 renderer,
                 overlays,
                 fps: live.fps,
@@ -288,7 +299,19 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     )?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
+    // What the tempo is, for those who wait beside the picture.
+    let tempo_cell = Arc::new(TempoCell::default());
+    let recalls = {
+        let timing = recall::Timing {
+            clock: clock.clone(),
+            fps: live.fps,
+            tempo: Box::new(move || tempo_cell.get()),
+            sound_latency_ms,
+        };
+        Arc::new(Recalls::start(board.clone(), presets.clone(), timing)?)
+    };
     let mut reporter = Reporter::new(Sources {
+        recalls: recalls.clone(),
         room: room.clone(),
         telemetry: telemetry.clone(),
         playout: playout_counters,
@@ -446,6 +469,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         ready,
         steers,
         presets,
+        recalls,
+        section: Section::default(),
         refused_at: None,
         _open: (notice_tx, ready_tx),
         session_frames: telemetry,
@@ -546,6 +571,7 @@ impl Running<'_> {
                 self.refused_at = None;
                 self.event(Event::Problem(Topic::Steering, None));
             }
+            self.watch_section(now);
             if now >= next_disk {
                 next_disk = now + DISK_EVERY;
                 self.watch_disk();

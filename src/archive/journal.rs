@@ -11,6 +11,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::beats::Music;
 use crate::base::error::{Error, Kind, Result};
 use crate::base::telemetry::OutputState;
 use crate::config::{Fit, Interpolation};
@@ -79,6 +80,11 @@ pub enum Event {
     /// For `frames` from output frame `frame` on the picture before went out again; parameters
     /// stood still meanwhile.
     Held { frame: u64, frames: u64 },
+    /// What modulators and bend went by in frames that follow one another.
+    Music(Music),
+    /// A cut that came while cuts wait for the beat, or the end of a hold that had to wait, happened
+    /// with output frame `frame`.
+    OnBeat { frame: u64, address: String },
     /// A part of the recording begins with output frame `frame`.
     Recording {
         /// File name.
@@ -398,6 +404,18 @@ mod tests {
             any::<(u64, u64)>()
                 .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
             any::<(u64, u64)>().prop_map(|(frame, frames)| Event::Held { frame, frames }),
+            (any::<u64>(), any::<i64>(), "[0-9a-f]{0,4}").prop_map(|(frame, beat, heard)| {
+                Event::Music(Music {
+                    frame,
+                    beat,
+                    steps: vec![2184; frame as usize % 3],
+                    bends: vec![-7; beat.unsigned_abs() as usize % 3],
+                    signals: vec!["kick".into(); heard.len() / 2],
+                    heard,
+                })
+            }),
+            (any::<u64>(), "/[a-z]{1,9}")
+                .prop_map(|(frame, address)| Event::OnBeat { frame, address }),
             (".{0,9}", any::<u64>()).prop_map(|(file, frame)| Event::Recording { file, frame }),
             (".{0,9}", any::<i64>(), any::<i16>()).prop_map(|(prompt, seed, value)| {
                 Event::SessionStart {

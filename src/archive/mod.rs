@@ -6,6 +6,7 @@
 //! file either old or new, and costs the journal at most its last second. A full disk is reported,
 //! it stops nothing.
 
+pub mod beats;
 pub mod clean;
 pub mod disk;
 mod fingerprint;

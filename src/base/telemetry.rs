@@ -221,6 +221,8 @@ pub struct OnAir {
     pub speed: f64,
     /// `normal`, `freeze`, `reverse`, `bounce`, `hold` or `loop`.
     pub mode: &'static str,
+    /// What waits for the beat: `next at bar`, ...
+    pub waits: Vec<String>,
 }
 
 /// A clip of the ring.

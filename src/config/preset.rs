@@ -46,19 +46,30 @@ pub enum PresetKind {
 }
 
 /// Groups of parameters that a section of a file may name.
-const LOOK: &[&str] = &["fx", "playback", "overlay"];
+const LOOK: &[&str] = &["fx", "playback", "overlay", "mod", "quantise", "listen"];
+/// Of those, whose short names come first.
+const SHORT: &[&str] = &["fx", "playback", "overlay"];
 const STYLE: &[&str] = &["prompt", "gen"];
 
 /// In a whole look, what stays as it is: nobody wants a light to go on because a look was recalled.
 const NEVER_RESET: &[ParamId] = &[ParamId::Blackout, ParamId::BlackoutFade];
 
 impl Preset {
-    /// What it changes. A whole one puts effects that it does not name to their defaults.
+    /// What it changes. A whole one puts effects that it does not name to their defaults, and switches
+    /// modulators off that it does not name; of one that it names in part the rest is the default.
     pub fn changes(&self, fade_ms: f32) -> Vec<Change> {
         let named = |param: &Param| self.values.iter().any(|(p, _)| p.id == param.id);
+        let of_one = |slot: &str, address: &str| {
+            address.strip_prefix(slot).is_some_and(|part| part.starts_with('/'))
+        };
+        let modulator = |p: &Param| {
+            let slot = p.address.rsplit_once('/').map_or("", |(slot, _)| slot);
+            let in_use = self.values.iter().any(|(p, _)| of_one(slot, p.address));
+            p.group() == "mod" && (in_use || p.address.ends_with("/source"))
+        };
         let rest = REGISTRY.iter().filter(|p| {
             self.whole
-                && (p.group() == "fx" || p.id == ParamId::Speed)
+                && (p.group() == "fx" || p.id == ParamId::Speed || modulator(p))
                 && p.is_number()
                 && !NEVER_RESET.contains(&p.id)
                 && !named(p)
@@ -71,6 +82,7 @@ impl Preset {
 
 const SHIPPED: &[(&str, &str)] = &[
     ("ambient", include_str!("../../presets/ambient.yaml")),
+    ("breathe", include_str!("../../presets/breathe.yaml")),
     ("clean", include_str!("../../presets/clean.yaml")),
     ("concrete", include_str!("../../presets/concrete.yaml")),
     ("depth", include_str!("../../presets/depth.yaml")),
@@ -78,9 +90,11 @@ const SHIPPED: &[(&str, &str)] = &[
     ("drift", include_str!("../../presets/drift.yaml")),
     ("dusk", include_str!("../../presets/dusk.yaml")),
     ("house", include_str!("../../presets/house.yaml")),
+    ("kick", include_str!("../../presets/kick.yaml")),
     ("neon", include_str!("../../presets/neon.yaml")),
     ("noir", include_str!("../../presets/noir.yaml")),
     ("pulse", include_str!("../../presets/pulse.yaml")),
+    ("rave", include_str!("../../presets/rave.yaml")),
     ("silk", include_str!("../../presets/silk.yaml")),
     ("techno", include_str!("../../presets/techno.yaml")),
     ("velvet", include_str!("../../presets/velvet.yaml")),
@@ -256,7 +270,8 @@ fn resolve(key: &str, groups: &[&str]) -> Result<&'static Param> {
         let mut same = REGISTRY.iter().filter(ends).filter(|p| wanted(p));
         same.next().filter(|_| same.next().is_none())
     };
-    let param = match only(&here).or_else(|| only(&|_| true)) {
+    let first = |param: &Param| here(param) && SHORT.contains(&param.group());
+    let param = match only(&first).or_else(|| only(&here)).or_else(|| only(&|_| true)) {
         Some(param) => param,
         _ if key.starts_with('/') => param::find(key)?,
         _ if key.contains('/') => param::find(&ending)?,
@@ -374,7 +389,7 @@ mod tests {
         std::fs::write(folder.path().join("mine.yaml"), "look: {zoom: 2}").unwrap();
         let folders = [folder.path().to_path_buf()];
         let error = load("neo", &folders).unwrap_err().to_string();
-        assert!(error.contains("house, mine, neon, noir"), "{error}");
+        assert!(error.contains("house, kick, mine, neon, noir"), "{error}");
         assert_eq!(load("mine", &folders).unwrap().values.len(), 1);
     }
 

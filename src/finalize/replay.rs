@@ -9,10 +9,12 @@
 use std::collections::VecDeque;
 use std::f64::consts::PI;
 
+use crate::archive::beats::Frame as MusicFrame;
 use crate::archive::journal::{Entry, Event, Grown, Role, Shot, StandIn};
 use crate::base::error::{Error, Kind, Result};
 use crate::base::time::FrameRate;
 use crate::config::{Fit, Interpolation};
+use crate::music::{CUTS, HOLDS, Holds, Modulators, cuts_wait, holds_wait};
 use crate::param::{self, Param, ParamId, Smoother, Snapshot, Values};
 use crate::playout::{Playhead, share};
 
@@ -39,6 +41,10 @@ pub struct Session {
     applied: VecDeque<(u64, u64)>,
     /// From a frame on so many show the picture before.
     held: VecDeque<(u64, u64)>,
+    /// What of the music moved the picture.
+    music: VecDeque<MusicFrame>,
+    /// What waited for a beat, and the frame with which it happened.
+    on_beat: VecDeque<(u64, ParamId)>,
     shots: VecDeque<Shot>,
 }
 
@@ -133,6 +139,8 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
                 changes: VecDeque::new(),
                 applied: VecDeque::new(),
                 held: VecDeque::new(),
+                music: VecDeque::new(),
+                on_beat: VecDeque::new(),
                 shots: VecDeque::new(),
             });
             continue;
@@ -151,6 +159,12 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
                 session.applied.push_back((frame, generation));
             }
             Event::Held { frame, frames } => session.held.push_back((frame, frames)),
+            Event::Music(music) => session.music.extend(music.frames()),
+            Event::OnBeat { frame, address } => {
+                if let Ok(param) = param::find(&address) {
+                    session.on_beat.push_back((frame, param.id));
+                }
+            }
             Event::Recording { file, frame } => session.parts.push((file, frame)),
             Event::SessionEnd { frames, .. } => session.frames = Some(frames),
             _ => {}
@@ -162,6 +176,8 @@ pub fn sessions(entries: Vec<Entry>) -> Result<Vec<Session>> {
         session.changes.make_contiguous().sort_by_key(|change| change.generation);
         session.applied.make_contiguous().sort_by_key(|applied| applied.0);
         session.held.make_contiguous().sort_by_key(|held| held.0);
+        session.music.make_contiguous().sort_by_key(|music| music.frame);
+        session.on_beat.make_contiguous().sort_by_key(|happened| happened.0);
     }
     Ok(sessions)
 }
@@ -175,6 +191,10 @@ pub struct Replay {
     fired: Vec<ParamId>,
     smoother: Smoother,
     values: Values,
+    /// The music as it was said last.
+    music: MusicFrame,
+    modulators: Modulators,
+    holds: Holds,
     playhead: Playhead,
     held_until: u64,
     held: bool,
@@ -199,6 +219,9 @@ impl Replay {
             fired: Vec::new(),
             smoother: Smoother::new(values),
             values,
+            music: MusicFrame::default(),
+            modulators: Modulators::default(),
+            holds: Holds::default(),
             held_until: 0,
             held: false,
             base: None,
@@ -257,7 +280,34 @@ impl Replay {
         }
         let frame_ms = self.left.fps.frame_seconds() as f32 * 1000.0;
         self.values = *self.smoother.step(&self.target, frame_ms);
+        self.step_music(n, frame_ms);
         self.playhead.step(n, &self.values);
+    }
+
+    /// As `stream/beat` does, with what it said.
+    fn step_music(&mut self, n: u64, frame_ms: f32) {
+        self.music.bend = Default::default();
+        while let Some(music) = self.left.music.pop_front_if(|music| music.frame <= n) {
+            self.music = music;
+        }
+        if self.music.frame != n {
+            self.music.bend = Default::default();
+        }
+        let values = &mut self.values;
+        self.modulators.step(values, self.music.beat.beat(), &self.music.heard, frame_ms);
+        self.music.bend.apply(values);
+        if cuts_wait(values) {
+            self.fired.retain(|id| !CUTS.contains(id));
+        }
+        let (mut ends, fired) = ([false; HOLDS.len()], &mut self.fired);
+        while let Some((_, id)) = self.left.on_beat.pop_front_if(|happened| happened.0 <= n) {
+            match HOLDS.iter().position(|hold| *hold == id) {
+                Some(place) => ends[place] = true,
+                None => fired.push(id),
+            }
+        }
+        let waits = holds_wait(values);
+        self.holds.step(values, waits, |place| ends[place]);
     }
 
     fn take(&mut self, shot: Shot, from: f64) {

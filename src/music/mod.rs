@@ -8,8 +8,16 @@
 //! Holds: what the render thread reads are plain values, by wait-free ways; a beat is where a
 //! [`Tempo`] says at a time of the show's clock, and nowhere else.
 
+mod bend;
+mod landing;
+mod modulate;
+mod quantise;
 mod signal;
 mod tempo;
 
+pub use bend::{Ahead, Bend, Bender};
+pub use landing::{TempoCell, ahead_seconds};
+pub use modulate::{Heard, Modulators, Part, Ticks, Used, param_of};
+pub use quantise::{CUTS, Cut, HOLDS, Holds, Moment, Quantiser, cuts_wait, holds_wait};
 pub use signal::{SIGNALS, Section, Signal, Signals};
 pub use tempo::{Quantum, Source, Tempo};

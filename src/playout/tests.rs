@@ -476,6 +476,44 @@ fn next_goes_on_at_once_or_within_a_second_or_not_at_all() {
 }
 
 #[test]
+fn without_a_crossfade_a_cut_takes_no_frames_and_waits_for_none() {
+    let mut rig = with_clips(0.0, 4);
+    let mut n = until(&mut rig, 0, 1);
+    while rig.tick(n).over.is_none() {
+        n += 1;
+    }
+    // In the middle of the join that has just begun.
+    rig.events.try_iter().for_each(drop);
+    rig.fired.push(ParamId::Next);
+    let all = rig.tick(n + 1).over.is_some_and(|(_, mix)| mix == 1.0);
+    assert!(all, "all of it shows in its first frame");
+    assert!(rig.tick(n + 2).over.is_none());
+    let joins = rig.events.try_iter().filter_map(|e| Some((e.frame, e.cycle?, e.fade_frames?)));
+    assert_eq!(joins.collect::<Vec<_>>(), [(n + 1, 3, 0)]);
+}
+
+#[test]
+fn no_join_of_its_own_is_on_when_a_cut_that_waits_begins() {
+    // By itself it would begin after 119 frames, and take 30.
+    for begins in [100, 118, 119, 120, 130, 148, 149, 160, 185, 260] {
+        let mut rig = with_clips(0.5, 5);
+        let start = until(&mut rig, 0, 0);
+        rig.joined();
+        for n in start..start + begins {
+            rig.timeline.set_coming(Some((start + begins - n) as f64));
+            rig.tick(n);
+        }
+        rig.timeline.set_coming(None);
+        let before = rig.joined().len();
+        rig.fired.push(ParamId::Next);
+        assert!(rig.timeline.cut(start + begins, ParamId::Next).after == 0, "{begins}");
+        assert!(rig.tick(start + begins).over.is_some());
+        assert_eq!((rig.joined().len(), before), (1, usize::from(begins > 148)), "{begins}");
+        assert_eq!(rig.counters.underruns.get(), 0);
+    }
+}
+
+#[test]
 fn back_shows_the_cycle_before_and_comes_forwards_again() {
     let mut rig = with_clips(0.5, 5);
     let n = until(&mut rig, 0, 2);

@@ -27,6 +27,7 @@ use super::steering::{Mode, Steering, Wish};
 use super::strand::{Motion, Role, Strand};
 use crate::base::time::FrameRate;
 use crate::media::{CycleId, Origin, PreparedClip};
+use crate::music::{Ahead, Cut};
 use crate::param::{ParamId, Values};
 // What is on air is said in the renderer's own terms: nothing is translated on the way.
 use crate::render::Picture as Shot;
@@ -77,6 +78,8 @@ pub struct Timeline {
     pub(super) fade: Option<Fade>,
     after: After,
     wish: Option<Wish>,
+    /// Frames until somebody's cut begins, where that waits.
+    coming: Option<f64>,
     /// Reverse has come, and the clip on air has not turned yet.
     turns_back: bool,
     /// Ready and not shown yet.
@@ -111,6 +114,7 @@ impl Timeline {
             fade: None,
             after: After::AtOnce,
             wish: None,
+            coming: None,
             turns_back: false,
             plan: Plan::new(MANY),
             history: History::new(settings.history_bytes, MANY / 2),
@@ -131,6 +135,10 @@ impl Timeline {
         self.take_commands(n);
         self.finish_fade(n);
         self.turn(n);
+        // A cut waits for no crossfade.
+        if self.fade.is_some() && self.cuts_now() {
+            self.end_fade();
+        }
         if self.fade.is_none() {
             self.join_next(n);
         }
@@ -156,6 +164,50 @@ impl Timeline {
 
     pub(super) fn on_air_mut(&mut self) -> &mut Strand {
         self.fade.as_mut().map_or(&mut self.base, |fade| &mut fade.to)
+    }
+
+    /// How far it is to the join that comes by itself at the end of the clip on air; `None`: none is
+    /// due.
+    pub fn ahead(&self) -> Option<Ahead> {
+        let (on_air, steering) = (self.on_air(), &self.steering);
+        if !self.live || steering.freeze || on_air.role == Role::StandIn || !on_air.is_steady() {
+            return None;
+        }
+        let (clip, direction) = (&on_air.clip, on_air.direction());
+        let ready = self.plan.queue.front().map(|ready| &ready.clip);
+        let walks = || self.history.neighbour(clip, direction);
+        let next = match on_air.role {
+            _ if steering.bounce => return None,
+            _ if steering.hold => Some(clip),
+            _ if steering.cycles > 0 => self.history.in_loop(clip, direction, steering.cycles),
+            _ if steering.reverse => Some(walks()?),
+            // It may still come.
+            Role::Fresh => ready,
+            _ if self.after == After::AtOnce && ready.is_some() => return None,
+            _ => Some(walks().or(ready)?),
+        };
+        let join_frames = self.frames_between(on_air, next.map(|clip| &**clip), true);
+        Some(Ahead { left: on_air.frames_left(self.v()), join_frames })
+    }
+
+    /// How [`ParamId::Next`] or [`ParamId::Back`] would go in frame `n`, the next one.
+    pub fn cut(&self, n: u64, id: ParamId) -> Cut {
+        let on_air = self.on_air();
+        let to = match id {
+            ParamId::Back => self.history.back(&on_air.clip, 1),
+            _ => self.plan.queue.front().map(|ready| &ready.clip),
+        };
+        let frames = self.steered_frames(on_air, to.map(|clip| &**clip));
+        let over = self.fade.as_ref().map_or(0, |fade| fade.start + u64::from(fade.frames));
+        // A cut waits for no crossfade.
+        let after = if frames == 0 { 0 } else { over.saturating_sub(n) as u32 };
+        Cut { frames, after }
+    }
+
+    /// In so many frames from the next one on a cut begins that was asked for; no join that comes by
+    /// itself is to be on then.
+    pub fn set_coming(&mut self, frames: Option<f64>) {
+        self.coming = frames;
     }
 
     fn steer(&mut self, n: u64, values: &Values, fired: &[ParamId]) {
@@ -209,9 +261,13 @@ impl Timeline {
     }
 
     fn finish_fade(&mut self, n: u64) {
-        if self.fade.as_ref().is_some_and(|f| n >= f.start + u64::from(f.frames))
-            && let Some(fade) = self.fade.take()
-        {
+        if self.fade.as_ref().is_some_and(|f| n >= f.start + u64::from(f.frames)) {
+            self.end_fade();
+        }
+    }
+
+    fn end_fade(&mut self) {
+        if let Some(fade) = self.fade.take() {
             let gone = std::mem::replace(&mut self.base, fade.to);
             if gone.role == Role::StandIn {
                 self.leave(gone.clip);
@@ -317,7 +373,8 @@ impl Timeline {
         }
         let left = self.base.frames_left(self.v());
         let rate = self.playhead.rate();
-        let is_due = |frames: u32| left <= f64::from(frames) * rate;
+        let coming = self.coming.unwrap_or(f64::INFINITY);
+        let is_due = |frames: u32| left <= f64::from(frames) * rate && coming >= f64::from(frames);
         let direction = self.base.direction();
         let role = self.base.role;
         if (role == Role::StandIn || !self.steering.keeps())
@@ -363,6 +420,16 @@ impl Timeline {
         }
     }
 
+    /// Whether somebody wants to be elsewhere, without a crossfade, and can.
+    fn cuts_now(&self) -> bool {
+        let there = match self.wish {
+            Some(Wish::Next { .. }) => !self.plan.queue.is_empty(),
+            Some(Wish::Back(steps)) => self.history.back(&self.on_air().clip, steps).is_some(),
+            _ => false,
+        };
+        there && self.live && self.steering.crossfade_s == 0.0
+    }
+
     /// Goes where somebody wants to be, if that can be now.
     fn grant(&mut self, n: u64) -> bool {
         let Some(wish) = self.wish else { return false };
@@ -380,7 +447,7 @@ impl Timeline {
             Wish::Cycle(cycle) => self.history.of(cycle),
         };
         if let Some(clip) = back.cloned() {
-            let frames = self.join_frames(&clip, false);
+            let frames = self.steered_frames(&self.base, Some(&clip));
             if !self.steering.stays() {
                 self.after = After::Walk;
             }
@@ -405,7 +472,7 @@ impl Timeline {
             self.remember(passed.clip);
         }
         let Some(next) = self.plan.queue.front() else { return false };
-        let frames = self.join_frames(&next.clip, false);
+        let frames = self.steered_frames(&self.base, Some(&next.clip));
         self.take_next(n, direction, frames);
         true
     }
@@ -433,19 +500,34 @@ impl Timeline {
     /// picture that the clip on air ends with, as it fades by itself then; else at most half of
     /// either clip, so that joins never meet, and at least one source frame's time.
     fn join_frames(&self, next: &PreparedClip, at_end: bool) -> u32 {
+        self.frames_between(&self.base, Some(next), at_end)
+    }
+
+    /// As [`Self::join_frames`], of any two; what comes next may not be known yet.
+    fn frames_between(&self, from: &Strand, next: Option<&PreparedClip>, at_end: bool) -> u32 {
         let fps = self.settings.fps.as_f64();
-        let (base, speed) = (&self.base.clip, self.steering.speed);
-        let half = base.clip.seconds().min(next.clip.seconds()) / 2.0;
-        let source_frame = next.clip.format.fps.frame_seconds();
+        let (base, speed) = (&from.clip, self.steering.speed);
+        let to = next.unwrap_or(base);
+        let half = base.clip.seconds().min(to.clip.seconds()) / 2.0;
+        let source_frame = to.clip.format.fps.frame_seconds();
         let grown = at_end
-            && self.base.direction() > 0.0
-            && next.grown_from.is_some_and(|from| {
-                let at = from.at.map_or((base.frames.len() - 1) as f64, f64::from);
-                from.serial == base.serial && (self.base.end() - at).abs() < 1e-6
+            && from.direction() > 0.0
+            && to.grown_from.is_some_and(|grown| {
+                let at = grown.at.map_or((base.frames.len() - 1) as f64, f64::from);
+                grown.serial == base.serial && (from.end() - at).abs() < 1e-6
             });
         let wanted = if grown { 0.0 } else { self.steering.crossfade_s };
         let seconds = wanted.max(source_frame / speed).min(half / speed);
         ((seconds * fps).floor() as u32).max(1)
+    }
+
+    /// As [`Self::frames_between`], where somebody asks for what comes: without a crossfade that is a
+    /// cut, of no frames.
+    fn steered_frames(&self, from: &Strand, next: Option<&PreparedClip>) -> u32 {
+        match self.steering.crossfade_s {
+            0.0 => 0,
+            _ => self.frames_between(from, next, false),
+        }
     }
 
     /// Keeps a clip for walking back; the oldest go when there are too many.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::beat::{MusicFrame, OnBeat};
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
 use crate::base::clock::Clock;
@@ -31,6 +32,10 @@ pub enum Receipt {
     Applied { frame: u64, generation: u64, at: Duration },
     /// For `frames` from `frame` on the picture before went out again.
     Held { frame: u64, frames: u64 },
+    /// What modulators and bend of a frame went by; only while they are on.
+    Music(MusicFrame),
+    /// What waited for a beat happened with this frame.
+    OnBeat { frame: u64, id: ParamId },
 }
 
 /// How others reach a running picture.
@@ -44,6 +49,10 @@ pub struct PictureControl {
     pub frames: Gauge,
     /// Set when the source has sent its last frame.
     pub ended: AtomicBool,
+    /// What waits for the beat, as [`Quantiser::waiting`](crate::music::Quantiser::waiting) says it.
+    pub waiting: Gauge,
+    /// Where in a track the music is: a place in [`Section::ALL`](crate::music::Section::ALL).
+    pub section: Gauge,
     /// Receipts that found the way to the journal full.
     pub receipts_lost: Counter,
 }
@@ -62,6 +71,7 @@ pub struct Picture {
     pub timeline: Timeline,
     pub params: param::Reader,
     pub smoother: Smoother,
+    pub on_beat: OnBeat,
     pub renderer: Renderer,
     /// What lies over what the renderer makes.
     pub overlays: Overlays,
@@ -83,11 +93,15 @@ pub struct Picture {
     pub next: u64,
 }
 
+fn tell(receipts: &Sender<Receipt>, control: &PictureControl, receipt: Receipt) {
+    if receipts.try_send(receipt).is_err() {
+        control.receipts_lost.add(1);
+    }
+}
+
 impl Picture {
     fn tell(&self, receipt: Receipt) {
-        if self.receipts.try_send(receipt).is_err() {
-            self.control.receipts_lost.add(1);
-        }
+        tell(&self.receipts, &self.control, receipt);
     }
 
     /// Frame `n` is drawn, or the show ends there.
@@ -118,7 +132,17 @@ impl FrameSource for Picture {
             self.fired.push(fired.id);
         }
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
-        let values = *self.smoother.step(&snapshot, frame_ms);
+        let mut values = *self.smoother.step(&snapshot, frame_ms);
+        let (receipts, control) = (&self.receipts, &*self.control);
+        self.on_beat.step(
+            (n, self.clock.now()),
+            &mut values,
+            &mut self.fired,
+            &mut self.timeline,
+            |receipt| tell(receipts, control, receipt),
+        );
+        control.waiting.set(self.on_beat.waiting());
+        control.section.set(self.on_beat.section() as u64);
         let look = Look::new(n, &values, &self.fired);
 
         let was_live = self.timeline.is_live();

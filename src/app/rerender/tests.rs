@@ -9,13 +9,16 @@ use serde_json::json;
 
 use super::*;
 use crate::app::parts;
+use crate::archive::beats::Gathered;
 use crate::archive::journal::{Entry, Event};
 use crate::config::Live;
 use crate::finalize::replay::Source;
 use crate::media::{Clip, ClipDecoder, CycleId, DecodedClip, Frame, Grown, Origin, VideoFormat};
+use crate::music::{Signals, Tempo};
 use crate::param::{self, Change, Op, ParamId, REGISTRY, Smoother, Values};
 use crate::playout::{PlayoutCounters, RingView, ShotEvent, Timeline, TimelineSettings};
 use crate::ring::{self, Capacity};
+use crate::stream::beat::{Hearing, OnBeat};
 use crate::stream::picture::Receipt;
 
 const CANVAS: (u32, u32) = (96, 64);
@@ -93,8 +96,8 @@ fn entry(event: Event) -> Entry {
 }
 
 /// Plays a show of what comes by chance, as the render thread does, and again from its journal:
-/// every pixel of every picture that was drawn is the same.
-fn played_again(seed: u64) {
+/// every pixel of every picture that was drawn is the same. Returns how often the music did something.
+fn played_again(seed: u64) -> usize {
     let mut random = fastrand::Rng::with_seed(seed);
     let none = tempfile::tempdir().unwrap();
     let (settings, ..) = crate::config::check(none.path());
@@ -111,6 +114,10 @@ fn played_again(seed: u64) {
     start[ParamId::Crossfade] = [0.0, 0.3, 1.0][random.usize(0..3)];
     let (board, mut reader) = param::board(start, &[]);
     let mut smoother = Smoother::new(start);
+    let (mut tempo_in, tempo) = triple_buffer::triple_buffer(&Tempo::default());
+    let (mut signals_in, signals) = triple_buffer::triple_buffer(&Signals::default());
+    let hearing = Hearing { tempo, signals, sound_latency_ms: Arc::default() };
+    let (mut on_beat, mut music) = (OnBeat::new(hearing, FPS), Gathered::default());
     let mut on_stage = Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
     on_stage.set_time(FPS, live.flash_limit);
 
@@ -133,8 +140,8 @@ fn played_again(seed: u64) {
             feeder.append(clip.clone()).unwrap();
             clips.push(clip);
         }
-        if random.u8(0..20) == 0 {
-            let group = ["fx", "playback"][random.usize(0..2)];
+        if random.u8(0..10) == 0 {
+            let group = ["fx", "playback", "mod", "quantise"][random.usize(0..4)];
             let steered: Vec<_> = REGISTRY.iter().filter(|p| p.group() == group).collect();
             let param = steered[random.usize(0..steered.len())];
             let op = if param.is_number() { Op::Place(random.f32()) } else { Op::Toggle };
@@ -178,7 +185,7 @@ fn played_again(seed: u64) {
         if random.u8(0..40) == 0 {
             let frames = random.u64(1..9);
             let held = Receipt::Held { frame: n, frames };
-            entries.push(entry(parts::journal_receipt(held)));
+            entries.extend(parts::journal_receipt(held, &mut music).map(entry));
             n += frames;
         }
         let snapshot = *reader.latest();
@@ -186,10 +193,20 @@ fn played_again(seed: u64) {
             seen = snapshot.generation;
             let at = Duration::ZERO;
             let applied = Receipt::Applied { frame: n, generation: seen, at };
-            entries.push(entry(parts::journal_receipt(applied)));
+            entries.extend(parts::journal_receipt(applied, &mut music).map(entry));
         }
-        let fired: Vec<_> = std::iter::from_fn(|| reader.fired(seen)).map(|f| f.id).collect();
-        let values = *smoother.step(&snapshot, FPS.frame_seconds() as f32 * 1000.0);
+        let mut fired: Vec<_> = std::iter::from_fn(|| reader.fired(seen)).map(|f| f.id).collect();
+        let mut values = *smoother.step(&snapshot, FPS.frame_seconds() as f32 * 1000.0);
+        let now = Duration::from_nanos(FPS.pts_ns(n));
+        if random.u8(0..100) == 0 {
+            let (beat, bpm) = (random.f64() * 100.0, 60.0 + random.f64() * 120.0);
+            tempo_in.write(Tempo { at: now, beat, bpm, ..Tempo::default() });
+        }
+        let heard = std::array::from_fn(|_| random.f32());
+        signals_in.write(Signals { values: heard, at: now, ..Signals::default() });
+        on_beat.step((n, now), &mut values, &mut fired, &mut timeline, |receipt| {
+            entries.extend(parts::journal_receipt(receipt, &mut music).map(entry));
+        });
         let look = Look::new(n, &values, &fired);
         let mut frame = Frame::black(CANVAS.0, CANVAS.1);
         on_stage.render(&timeline.tick(n, &values, &fired), &look, &mut frame.as_mut());
@@ -199,6 +216,9 @@ fn played_again(seed: u64) {
         n += 1;
     }
 
+    entries.extend(music.take().map(|rest| entry(Event::Music(rest))));
+    let by_the_music = |e: &&Entry| matches!(e.event, Event::Music(_) | Event::OnBeat { .. });
+    let by_the_music = entries.iter().filter(by_the_music).count();
     let session = replay::sessions(entries).unwrap().pop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("factory_state.json"), "{}").unwrap();
@@ -224,13 +244,13 @@ fn played_again(seed: u64) {
         let mean = f64::from(apart) / frame.y.len() as f64;
         assert!(mean <= 2.0, "seed {seed}: frame {n}, begun at {middle}, is {mean} away");
     }
+    by_the_music
 }
 
 #[test]
 fn a_set_played_again_is_the_same_to_the_pixel() {
-    for seed in 0..6 {
-        played_again(seed);
-    }
+    let by_the_music: usize = (0..6).map(played_again).sum();
+    assert!(by_the_music > 20, "{by_the_music} entries of the music");
 }
 
 #[test]

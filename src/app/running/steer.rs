@@ -34,7 +34,7 @@ impl Running<'_> {
             )));
         }
         match (param.id, value) {
-            (ParamId::Recall, Value::Text(name)) => self.presets.recall(name, from),
+            (ParamId::Recall, Value::Text(name)) => self.recalls.recall(name, from),
             (ParamId::Brief, _) => self.back_to_the_brief(from),
             (ParamId::SeedDice, _) => {
                 let seed = fastrand::u32(0..1 << 24) as f32;

@@ -51,6 +51,18 @@ impl Running<'_> {
         }
     }
 
+    /// A drop, and what else may recall a preset.
+    pub(super) fn watch_section(&mut self, now: Duration) {
+        let place = self.picture.section.get() as usize;
+        let section = Section::ALL.get(place).copied().unwrap_or_default();
+        if section != self.section {
+            self.section = section;
+            if let Err(error) = self.recalls.section_changed(section, now) {
+                self.refuse(error.to_string());
+            }
+        }
+    }
+
     /// Devices that are unplugged.
     pub(super) fn watch_midi(&mut self) {
         if let Some(midi) = &self.midi {

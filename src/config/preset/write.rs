@@ -10,7 +10,7 @@ use super::{LIMIT_BYTES, LOOK, NEVER_RESET, Preset, PresetKind, STYLE, read};
 use crate::base::error::{Error, Result};
 use crate::base::fsio;
 use crate::config::name;
-use crate::param::{Kind, Param, REGISTRY, Value};
+use crate::param::{Kind, Param, ParamId, REGISTRY, Value};
 
 /// All parameters at one moment.
 pub struct Snapshot(Vec<(&'static Param, Value)>);
@@ -38,9 +38,21 @@ impl Snapshot {
                     && !param.address.ends_with("/where")
                     && !is_place(param)
                 || param.group() == "playback"
-                    && matches!(param.kind, Kind::Bool | Kind::Int { .. });
+                    && matches!(param.kind, Kind::Bool | Kind::Int { .. })
+                    && param.id != ParamId::CycleBars;
             let set = match value {
-                Value::Number(number) if matches!(param.group(), "fx" | "overlay") => {
+                Value::Number(number) if param.group() == "mod" => {
+                    let slot = param.address.rsplit_once('/').map_or("", |(slot, _)| slot);
+                    let source = format!("{slot}/source");
+                    // Nothing of a modulator that is off.
+                    let on = self.0.iter().any(|(p, value)| {
+                        p.address == source && *value != Value::Number(p.default)
+                    });
+                    on && *number != param.default
+                }
+                Value::Number(number)
+                    if matches!(param.group(), "fx" | "overlay" | "quantise" | "listen") =>
+                {
                     *number != param.default
                 }
                 Value::Text(text) => !text.is_empty(),
