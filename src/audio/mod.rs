@@ -5,7 +5,13 @@
 //! Holds: the reader never waits; what is not there is silence. The writer waits while the ring is
 //! full, and learns when the reader is gone.
 
+pub mod analysis;
+mod listener;
+pub mod synth;
+
 use std::time::Duration;
+
+pub use listener::{Ear, Ears, Listener};
 
 pub const SAMPLE_RATE: u32 = 48_000;
 pub const CHANNELS: usize = 2;
