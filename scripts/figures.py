@@ -6,6 +6,8 @@ from fractions import Fraction
 FPS = 60
 # A recording ends with a whole AAC frame: up to 1024 samples of 48 kHz more than the picture.
 AAC_FRAME_MS = 1024 / 48.0
+# Of a picture that only its light matters of.
+LUMA_WIDTH, LUMA_HEIGHT = 16, 9
 
 
 def ffprobe(path, stream, entries):
@@ -28,6 +30,17 @@ def times(path, stream):
     """Presentation times in seconds of all packets of a stream, in order of time."""
     rows = ffprobe(path, stream, "packet=pts_time")
     return sorted(float(row[0]) for row in rows if row[0] != "N/A")
+
+
+def luma(recording):
+    """Mean luma of every frame."""
+    command = ["ffmpeg", "-v", "error", "-i", str(recording), "-map", "0:v:0", "-vf",
+               f"scale={LUMA_WIDTH}:{LUMA_HEIGHT}:flags=area,format=gray", "-f", "rawvideo", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        means = []
+        while len(picture := process.stdout.read(LUMA_WIDTH * LUMA_HEIGHT)) == LUMA_WIDTH * LUMA_HEIGHT:
+            means.append(sum(picture) / len(picture))
+    return means
 
 
 def ms(seconds):

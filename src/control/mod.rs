@@ -47,7 +47,8 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputStatus, Status};
 use crate::config::output::OutputSpec;
 use crate::config::preset::{Preset, PresetKind};
-use crate::param::Board;
+use crate::music::{SIGNALS, Section};
+use crate::param::{Board, MODULATORS};
 pub use access::Access;
 use access::LEAST_TOKEN;
 use guard::Ends;
@@ -128,6 +129,10 @@ pub trait Desk: Send + Sync {
     fn midi(&self) -> Option<Arc<crate::steer::midi::Handle>> {
         None
     }
+    /// What is heard, and where the beat is, this instant.
+    fn music(&self) -> Music {
+        Music::default()
+    }
     /// The newest look at a picture in the making, a JPEG or PNG file; `None`: the generator shows
     /// none.
     fn making_picture(&self) -> Option<Arc<[u8]>>;
@@ -135,6 +140,27 @@ pub trait Desk: Send + Sync {
     fn preview_jpeg(&self) -> Option<Arc<[u8]>>;
     /// `Err` says in plain words what is wrong.
     fn healthy(&self) -> std::result::Result<(), String>;
+}
+
+/// What is heard, and where the beat is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Music {
+    /// With its fraction; multiples of `beats_per_bar` are downbeats.
+    pub beat: f64,
+    pub bpm: f64,
+    pub beats_per_bar: u32,
+    /// Who gives the beat, as in `/tempo/source`.
+    pub source: &'static str,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub section: Section,
+    /// Of the sound that goes out, left and right, in dBFS; -100 is silence.
+    pub peak_db: [f32; 2],
+    pub rms_db: [f32; 2],
+    /// Each from 0 to 1, in the order of [`Signal::ALL`].
+    pub signals: [f32; SIGNALS],
+    /// What each modulator adds at present, in parts of its parameter's range.
+    pub modulators: [f32; MODULATORS],
 }
 
 /// Some of the project's cycles.

@@ -42,6 +42,7 @@ const FILES: &[File] = &files! {
     "layout.js": JS,
     "midi.js": JS,
     "model.js": JS,
+    "music.js": JS,
     "presets.js": JS,
     "prompts.js": JS,
     "outputs.js": JS,

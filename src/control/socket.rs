@@ -45,6 +45,8 @@ const MAX_PENDING: usize = 256;
 /// Whoever waits longer for a second receipt gets none.
 const RECEIPT_WITHIN: Duration = Duration::from_secs(600);
 const MAX_PREVIEW_FPS: f64 = 15.0;
+/// How often at most a client is told what is heard.
+const MAX_MUSIC_FPS: f64 = 30.0;
 
 /// What a client may send.
 #[derive(Deserialize)]
@@ -70,6 +72,7 @@ enum Kind {
     Toggle,
     Reset,
     Preview,
+    Music,
 }
 
 pub async fn open(
@@ -108,6 +111,8 @@ struct Client {
     seen: u64,
     pending: VecDeque<Pending>,
     preview: Option<Preview>,
+    /// How often it is told what is heard, and when next.
+    music: Option<(Duration, Option<Instant>)>,
     /// A preview in the making; one at a time, beside all that must not wait for it.
     making: Option<JoinHandle<Option<Picture>>>,
     state_at: Option<Instant>,
@@ -142,6 +147,7 @@ impl Client {
             seen: 0,
             pending: VecDeque::new(),
             preview: None,
+            music: None,
             making: None,
             state_at: None,
             heard_at: None,
@@ -211,6 +217,12 @@ impl Client {
         self.changes(socket).await?;
         self.receipts(socket).await?;
         self.picture(socket, at).await?;
+        if let Some((every, next)) = &mut self.music
+            && is_due(next, at, *every)
+        {
+            let message = json!({"type": "music", "music": self.site.desk.music()});
+            self.tell(socket, &message).await?;
+        }
         if is_due(&mut self.state_at, at, STATE_EVERY) {
             let text = self.site.hub.state_message(self.site.desk.status());
             self.send(socket, Message::Text(text)).await?;
@@ -336,6 +348,7 @@ impl Client {
             Kind::Toggle => Verb::Toggle,
             Kind::Reset => Verb::Reset,
             Kind::Preview => return self.want_preview(socket, &asked).await,
+            Kind::Music => return self.want_music(socket, &asked).await,
         };
         let Some(address) = &asked.address else {
             return self.refuse(socket, asked.id, "address is missing").await;
@@ -364,19 +377,38 @@ impl Client {
     }
 
     async fn want_preview(&mut self, socket: &mut WebSocket, asked: &Asked) -> Result<(), Gone> {
-        match asked.fps {
-            Some(0.0) => self.preview = None,
-            Some(fps) if fps > 0.0 && fps.is_finite() => {
-                let every = Duration::from_secs_f64(1.0 / fps.clamp(0.1, MAX_PREVIEW_FPS));
-                let sent = self.preview.as_ref().map_or(0, |preview| preview.sent);
-                self.preview = Some(Preview { every, next: None, sent });
-            }
-            _ => {
-                let message = format!("fps: send 0 to stop, or up to {MAX_PREVIEW_FPS}");
-                return self.refuse(socket, asked.id, &message).await;
-            }
+        let Some(every) = self.every(socket, asked, MAX_PREVIEW_FPS).await? else { return Ok(()) };
+        let sent = self.preview.as_ref().map_or(0, |preview| preview.sent);
+        self.preview = every.map(|every| Preview { every, next: None, sent });
+        Ok(())
+    }
+
+    async fn want_music(&mut self, socket: &mut WebSocket, asked: &Asked) -> Result<(), Gone> {
+        if let Some(every) = self.every(socket, asked, MAX_MUSIC_FPS).await? {
+            self.music = every.map(|every| (every, None));
         }
         Ok(())
+    }
+
+    /// How long from one to the next of what is asked for, `Some(None)`: no more of it; `None`: that
+    /// was refused.
+    async fn every(
+        &self,
+        socket: &mut WebSocket,
+        asked: &Asked,
+        most: f64,
+    ) -> Result<Option<Option<Duration>>, Gone> {
+        match asked.fps {
+            Some(0.0) => Ok(Some(None)),
+            Some(fps) if fps > 0.0 && fps.is_finite() => {
+                Ok(Some(Some(Duration::from_secs_f64(1.0 / fps.clamp(0.1, most)))))
+            }
+            _ => {
+                let message = format!("fps: send 0 to stop, or up to {most}");
+                self.refuse(socket, asked.id, &message).await?;
+                Ok(None)
+            }
+        }
     }
 
     async fn refuse(

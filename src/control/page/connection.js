@@ -25,9 +25,10 @@ export class Connection {
   #flushing = false
   #receipts = new Map()
   #listeners = new Map()
-  #previewFps = 0
+  // How often which is asked for.
+  #wanted = new Map()
 
-  // `snapshot`, `params`, `state`, `preview`, `online` (true or false), `refused`.
+  // `snapshot`, `params`, `state`, `preview`, `music`, `online` (true or false), `refused`.
   on(event, listener) {
     if (!this.#listeners.has(event)) this.#listeners.set(event, [])
     this.#listeners.get(event).push(listener)
@@ -54,9 +55,15 @@ export class Connection {
 
   reset(address) { return this.#ask(address, { type: TYPES.reset, address }, true) }
 
-  preview(fps) {
-    this.#previewFps = fps
-    this.#send({ type: 'preview', fps })
+  preview(fps) { this.#want('preview', fps) }
+
+  // What is heard, and where the beat is.
+  music(fps) { this.#want('music', fps) }
+
+  #want(type, fps) {
+    if ((this.#wanted.get(type) ?? 0) === fps) return
+    this.#wanted.set(type, fps)
+    this.#send({ type, fps })
   }
 
   // Plain HTTP; answers what came as JSON, or throws an Error with the show's words and `status`.
@@ -190,10 +197,11 @@ export class Connection {
         this.#tell('snapshot', message)
         this.#tell('online', true)
         if (message.state) this.#tell('state', message.state)
-        if (this.#previewFps) this.#send({ type: 'preview', fps: this.#previewFps })
+        for (const [type, fps] of this.#wanted) if (fps) this.#send({ type, fps })
         break
       case 'params': this.#tell('params', message.changes); break
       case 'state': this.#tell('state', message.state); break
+      case 'music': this.#tell('music', message.music); break
       case 'accepted': {
         const receipt = this.#receipts.get(message.id)
         this.#tell('accepted', message)

@@ -18,6 +18,7 @@ export class Keys {
       [['1', '2', '3', '4', '5', '6', '7', '8'], 'Look 1 to 8', actions.preset],
       [['u'], 'Undo the last recall', actions.undo],
       [['m'], 'Mark a chapter', actions.mark],
+      [['t'], 'Tap the tempo', actions.tap],
       [['g'], 'Go, in standby', actions.go],
       [['/'], 'To the prompt', actions.prompt],
       [['[', ']'], 'Tab before, next tab', actions.tab],

@@ -18,7 +18,7 @@ const SECTIONS = {
 }
 
 // Shown elsewhere, beside what they belong to.
-const ELSEWHERE = /^\/(prompt|gen|preset|record|show)\//
+const ELSEWHERE = /^\/(prompt|gen|preset|record|show|sound|tempo|quantise|listen|mod)\//
 
 const TITLES = { fx: 'Effects', playback: 'Playback', overlay: 'Overlays' }
 

@@ -8,6 +8,7 @@ import { Keys } from './keys.js'
 import { Layout } from './layout.js'
 import { Sheet } from './midi.js'
 import { Model } from './model.js'
+import { Music } from './music.js'
 import { Outputs } from './outputs.js'
 import { Presets } from './presets.js'
 import { Prompts } from './prompts.js'
@@ -29,6 +30,7 @@ const prompts = new Prompts(connection, controls, model)
 const outputs = new Outputs(connection, controls, model)
 const presets = new Presets(connection, controls, model, prompts)
 const layout = new Layout(controls, model)
+const music = new Music(connection, controls, layout, model)
 new Ring(connection, model, text => { show('prompt'); prompts.use(text) })
 
 const lost = error => notify(error.message, { kind: 'bad' })
@@ -43,6 +45,7 @@ new Keys({
   preset: key => presets.nth(Number(key)),
   undo: () => presets.undo(),
   mark: () => outputs.mark(),
+  tap: () => music.tap(),
   prompt: () => { show('prompt'); prompts.focus() },
   tab: key => step(key === ']' ? 1 : -1),
   help: () => at('keys').showModal(),
@@ -79,6 +82,7 @@ function show(key) {
     tab.panel.hidden = !chosen
   }
   kept.set('tab', key)
+  music.look(key === 'music' || key === 'mod')
 }
 
 function step(by) {
@@ -112,6 +116,8 @@ function build() {
   groups.filter(g => g[0] === 'fx').forEach(group)
   addTab('prompt', 'Prompt', prompts.panel())
   addTab('presets', 'Presets', presets.panel())
+  addTab('music', 'Music', music.panel())
+  addTab('mod', 'Modulators', music.modulators())
   groups.filter(g => g[0] !== 'fx').forEach(group)
   addTab('outputs', 'Outputs', outputs.panel())
   at('tabs').replaceChildren(...tabs.map(tab => tab.tab))
