@@ -30,6 +30,7 @@ pub mod rerender;
 mod room;
 mod running;
 pub mod save_as;
+mod sound;
 pub mod speeds;
 pub mod status;
 mod steered;

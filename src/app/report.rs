@@ -11,7 +11,8 @@ use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OscStatus, OutputState,
-    OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
+    OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, SoundStatus, Status,
+    SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
@@ -213,6 +214,7 @@ impl Reporter {
             osc: sources.osc.as_ref().map(|osc| osc()),
             // Whoever publishes it knows.
             midi: MidiStatus::default(),
+            sound: SoundStatus::default(),
             warnings,
         }
     }

@@ -6,6 +6,7 @@
 //! timestamps in show time.
 
 pub mod adapt;
+pub mod capture;
 pub mod check;
 pub mod clip;
 pub mod convert;

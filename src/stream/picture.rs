@@ -11,6 +11,7 @@ use crossbeam_channel::Sender;
 
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
+use crate::audio::strip::Controls;
 use crate::base::clock::Clock;
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
@@ -108,6 +109,7 @@ impl FrameSource for Picture {
 
     fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
         self.reach(n);
+        self.sound.due(n, self.clock.now());
         let snapshot = *self.params.latest();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
@@ -120,6 +122,12 @@ impl FrameSource for Picture {
         let frame_ms = self.fps.frame_seconds() as f32 * 1000.0;
         let values = *self.smoother.step(&snapshot, frame_ms);
         let look = Look::new(n, &values, &self.fired);
+        self.sound.set(Controls {
+            gain_db: values[ParamId::SoundGain],
+            mute: values[ParamId::SoundMute] > 0.5,
+            limiter: values[ParamId::SoundLimiter] > 0.5,
+            delay_ms: values[ParamId::SoundDelay],
+        });
 
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n, &values, &self.fired);
