@@ -17,6 +17,7 @@ pub mod doctor;
 mod generator;
 pub mod interpolate;
 mod library;
+pub mod listen;
 mod machine;
 mod overlays;
 mod parts;
@@ -34,6 +35,7 @@ mod sound;
 pub mod speeds;
 pub mod status;
 mod steered;
+pub mod sync_test;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

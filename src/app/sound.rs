@@ -116,6 +116,7 @@ mod tests {
 
     #[test]
     fn what_is_steered_cannot_show_a_secret_and_leads_back_to_the_settings() {
+        crate::stream::init().unwrap();
         let url = AudioSource::Url("srt://host:9000?passphrase=0123456789".into());
         let reading = Reading::new(&url, Path::new("/w"));
         assert_eq!(reading.read("").unwrap(), url);

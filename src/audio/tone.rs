@@ -14,10 +14,11 @@ pub fn tone(frame: u64) -> [f32; CHANNELS] {
     [sine(frame % u64::from(SAMPLE_RATE)) * TONE_LEVEL; CHANNELS]
 }
 
-/// The sound of a sync test, `seconds` after its beginning: a beep with each whole second.
+/// The sound of a sync test, `seconds` after its beginning: a beep with each whole second but the
+/// beginning itself.
 pub fn beep(seconds: f64) -> [f32; CHANNELS] {
     let within = seconds.rem_euclid(1.0) * f64::from(SAMPLE_RATE);
-    let sounds = seconds >= 0.0 && within < BEEP_FRAMES as f64;
+    let sounds = seconds >= 1.0 && within < BEEP_FRAMES as f64;
     let turn = within / f64::from(SAMPLE_RATE) * TONE_HZ * std::f64::consts::TAU;
     // It begins at its loudest.
     [if sounds { turn.cos() as f32 * BEEP_LEVEL } else { 0.0 }; CHANNELS]

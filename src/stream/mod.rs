@@ -14,6 +14,7 @@ mod decode;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;
+pub mod flashes;
 pub mod interpolate;
 pub mod join;
 pub mod live;

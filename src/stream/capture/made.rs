@@ -53,7 +53,7 @@ impl Capturing {
                 };
                 if let Some(sample) = decoding.next(&stop)? {
                     is_empty = false;
-                    super::device::append(&sample, out);
+                    super::append(&sample, out);
                     return Ok(Got::Samples);
                 }
                 if stop() {

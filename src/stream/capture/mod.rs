@@ -13,6 +13,7 @@ mod delivery;
 mod device;
 #[cfg(target_os = "linux")]
 mod jack;
+pub mod list;
 mod made;
 mod open;
 
@@ -26,6 +27,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use delivery::Delivery;
 pub use delivery::Listener;
+pub(super) use device::append;
 
 use super::decode::{Decoding, What};
 use super::priority::{self, Importance};
@@ -213,7 +215,7 @@ pub fn check(source: &AudioSource) -> Result<()> {
     }
 }
 
-fn open_file(path: &Path) -> Result<Decoding> {
+pub(super) fn open_file(path: &Path) -> Result<Decoding> {
     Decoding::open(path, What::Sound, &raw::audio_caps(), |pipeline, sink| {
         open::converting(pipeline, sink)
     })
