@@ -25,7 +25,7 @@ const PADS: &str = "VFAQ_TEST_PADS";
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Another program with a port each way.
-fn pads(jack: &Jack, name: &str) -> Pads {
+fn plug(jack: &Jack, name: &str) -> Pads {
     Pads::start(name, &jack.name)
 }
 
@@ -189,7 +189,7 @@ fn until_value(show: &mut Show, address: &str, wanted: f64) {
 #[test]
 fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
     let Some(jack) = Jack::start("show") else { return };
-    let mut pads = pads(&jack, "pads");
+    let mut pads = plug(&jack, "pads");
     let stage = stage();
     let mut show = jack.live(&stage, &[]);
     until_connected(&mut show, "pads", true);
@@ -225,7 +225,7 @@ fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
         state["warnings"].to_string().contains("pads is unplugged")
     });
     show.line("pads is gone; its bindings are kept");
-    let mut pads = pads(&jack, "pads");
+    let mut pads = plug(&jack, "pads");
     until_connected(&mut show, "pads", true);
     show.until_state("no warning", |state| !state["warnings"].to_string().contains("unplugged"));
     pads.wait_for("got 90 24 01");
@@ -259,7 +259,7 @@ fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
 #[test]
 fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
     let Some(jack) = Jack::start("learn") else { return };
-    let mut keys = pads(&jack, "my keys");
+    let mut keys = plug(&jack, "my keys");
     let stage = stage();
     let mut show = jack.live(&stage, &[]);
     until_connected(&mut show, "my keys", true);
@@ -329,7 +329,7 @@ fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
     drop((keys, jack));
     until_connected(&mut show, "my keys", false);
     let jack = Jack::of_name(name).unwrap();
-    let mut keys = pads(&jack, "my keys");
+    let mut keys = plug(&jack, "my keys");
     until_connected(&mut show, "my keys", true);
     keys.send(&[0xB4, 71, 127]);
     until_value(&mut show, "/fx/hue", 180.0);
@@ -339,7 +339,7 @@ fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
 #[test]
 fn messages_are_shown_and_learned_without_a_show() {
     let Some(jack) = Jack::start("cli") else { return };
-    let mut pads = pads(&jack, "pads");
+    let mut pads = plug(&jack, "pads");
     let stage = stage();
     let spawn = |arguments: &[&str]| {
         let mut command = jack.vfaq(stage.vfaq(arguments));

@@ -28,6 +28,18 @@ struct Deck(Child);
 
 impl Deck {
     fn start(jack: &Jack, hz: u32) -> Deck {
+        // The server may have been started just before; then there is nobody to play to.
+        for _ in 0..30 {
+            let mut deck = Deck::once(jack, hz);
+            std::thread::park_timeout(Duration::from_secs(1));
+            if deck.0.try_wait().unwrap().is_none() {
+                return deck;
+            }
+        }
+        panic!("no program plays into JACK");
+    }
+
+    fn once(jack: &Jack, hz: u32) -> Deck {
         let child = Command::new("gst-launch-1.0")
             .args(["-q", "audiotestsrc", "is-live=true", "volume=0.5", &format!("freq={hz}"), "!"])
             .args(["audio/x-raw,channels=2,rate=48000", "!", "jackaudiosink", "client-name=deck"])

@@ -53,7 +53,7 @@ impl Reading {
             ));
         }
         if let AudioSource::File { path, .. } = &source {
-            capture::check_file(path).map_err(|e| e.context("/sound/source"))?;
+            capture::check_file(path).map_err(|e| Error::usage(format!("/sound/source: {e}")))?;
         }
         Ok(source)
     }

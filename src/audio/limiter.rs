@@ -103,7 +103,8 @@ mod tests {
         let most = out.iter().fold(0f32, |most, s| most.max(s.abs()));
         assert!(most <= CEILING, "{most}");
         assert!(out[9000..].iter().any(|s| s.abs() > CEILING * 0.9));
-        let bend = out[200..].windows(3).map(|w| (w[2] - 2.0 * w[1] + w[0]).abs()).fold(0.0, f32::max);
+        let bend =
+            out[200..].windows(3).map(|w| (w[2] - 2.0 * w[1] + w[0]).abs()).fold(0.0, f32::max);
         // A sine of this frequency at full scale bends by 0.0004.
         assert!(bend < 0.002, "{bend}");
     }
