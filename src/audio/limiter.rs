@@ -54,7 +54,8 @@ impl Limiter {
         self.least.push_back((self.now, needed));
         while self.least.pop_front_if(|(at, _)| *at + (LOOK_AHEAD as u64) < self.now).is_some() {}
         let least = self.least.front().map_or(1.0, |(_, gain)| *gain);
-        self.let_up += (1.0 - self.let_up) * self.release;
+        // The last bit steadily, so that it gets there.
+        self.let_up += (1.0 - self.let_up) * self.release + 1e-6;
         self.let_up = self.let_up.min(least);
         self.now += 1;
 

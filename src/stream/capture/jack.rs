@@ -13,7 +13,7 @@ use crate::base::error::{Error, Result};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SOUND: &str = "32 bit float mono audio";
 /// How the capture's own ports begin: GStreamer names them by its element.
-const OURS: &str = ":in_jackaudiosrc";
+const OURS: &str = ":in_jackaudiosrc_";
 
 pub struct Cables {
     client: Client,

@@ -59,9 +59,11 @@ impl Capturing {
                 if stop() {
                     return Ok(Got::Stop);
                 }
-                pass = None;
                 if once || is_empty {
                     return Ok(Got::End);
+                }
+                if decoding.rewind().is_err() {
+                    pass = None;
                 }
             }
         })
@@ -69,6 +71,7 @@ impl Capturing {
 
     /// Writes what `next` gives, a little ahead of the show; begins with *go*.
     fn plays_ahead(&mut self, mut next: impl FnMut(&Self, &mut Vec<f32>) -> Result<Got>) -> Ending {
+        // What comes next, and where it stands.
         let mut samples: Vec<f32> = Vec::new();
         let mut place: Option<u64> = None;
         let mut began_s = None;
@@ -77,11 +80,21 @@ impl Capturing {
                 return ending;
             }
             self.delivery.tell_due();
-            let Some(now_s) = self.show_now().filter(|_| self.shared.is_playing()) else {
-                place = None;
-                continue;
-            };
             loop {
+                if samples.is_empty() {
+                    match next(self, &mut samples) {
+                        Ok(Got::Samples) => {}
+                        Ok(Got::End) => return self.ends(place),
+                        // The wish is heard above.
+                        Ok(Got::Stop) => break,
+                        Err(error) => return Ending::Lost(error.to_string()),
+                    }
+                }
+                // It waits for *go*.
+                let Some(now_s) = self.show_now().filter(|_| self.shared.is_playing()) else {
+                    place = None;
+                    break;
+                };
                 // Behind a gap in time, or after a disk stood still, it goes on where the show is.
                 let now = frames_in(now_s.max(0.0)) as u64;
                 if place.is_none_or(|place| place < now) {
@@ -96,27 +109,28 @@ impl Capturing {
                     place = Some(begin);
                     began_s.get_or_insert(now_s);
                 }
+                if began_s.is_some_and(|began_s| now_s > began_s + AHEAD_S) {
+                    self.shared.set_flowing(true);
+                }
                 let at = place.unwrap_or(now);
                 if seconds_of(at as f64) > now_s + AHEAD_S {
                     break;
-                }
-                samples.clear();
-                match next(self, &mut samples) {
-                    Ok(Got::Samples) => {}
-                    Ok(Got::End) => return Ending::Ended,
-                    // The wish is heard above.
-                    Ok(Got::Stop) => break,
-                    Err(error) => return Ending::Lost(error.to_string()),
                 }
                 self.is_live(false);
                 let at_s = self.shared.clock_of(at as f64).unwrap_or_default().as_secs_f64();
                 self.delivery.give(&samples, at_s);
                 place = Some(at + (samples.len() / CHANNELS) as u64);
-            }
-            if began_s.is_some_and(|began_s| now_s > began_s + AHEAD_S) {
-                self.shared.set_flowing(true);
+                samples.clear();
             }
         }
+    }
+
+    /// Until what was written ahead has been heard.
+    fn ends(&mut self, place: Option<u64>) -> Ending {
+        self.shared.set_flowing(false);
+        let end_s = seconds_of(place.unwrap_or(0) as f64);
+        let left_s = self.show_now().map_or(0.0, |now_s| (end_s - now_s).clamp(0.0, 2.0 * AHEAD_S));
+        self.pause(Duration::from_secs_f64(left_s)).unwrap_or(Ending::Ended)
     }
 
     /// Show time now, in seconds.

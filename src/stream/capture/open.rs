@@ -169,6 +169,8 @@ pub fn open(source: &AudioSource) -> Result<Open> {
 /// A sound card's source, linked.
 fn card(factory: &str, pipeline: &gst::Pipeline, begin: &gst::Pad) -> Result<gst::Element> {
     let element = make(factory)?;
+    // The same each time, so that the same trouble reads the same.
+    element.set_property("name", factory);
     element.set_property("provide-clock", false);
     element.set_property_from_str("slave-method", "none");
     element.set_property("latency-time", PERIOD_US);
