@@ -448,6 +448,10 @@ fn rate(
     while seen.front().is_some_and(|(at, _)| *at + window < now) {
         seen.pop_front();
     }
+    // Another recording counts from nothing.
+    if seen.back().is_some_and(|(_, last)| *last > value) {
+        seen.clear();
+    }
     seen.push_back((now, value));
     let (then, before) = *seen.front()?;
     let elapsed = now.checked_sub(then).filter(|d| *d > Duration::ZERO)?;
