@@ -16,7 +16,7 @@ APT_LIVE=(
   build-essential pkg-config curl ca-certificates
   libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libgstreamer-plugins-bad1.0-dev
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools
+  gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-tools gstreamer1.0-alsa
   # MIDI: ALSA to link with, JACK to build with; its library is looked for when a show starts.
   libasound2-dev libjack-jackd2-dev
   # TLS for rtmps, and what is loaded when a full-screen window opens.

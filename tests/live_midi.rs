@@ -17,65 +17,16 @@ use midir_jack::{MidiInput, MidiOutput};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use support::jack::Jack;
 use support::show::{SOON, Show, Stage, small, with};
 
 const PADS: &str = "VFAQ_TEST_PADS";
 /// From a message to what comes of it, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// A JACK server of its own, without sound.
-struct Jack {
-    name: String,
-    child: Child,
-}
-
-impl Jack {
-    /// `None` where there is no jackd.
-    fn start(what: &str) -> Option<Jack> {
-        // JACK has room for eight names, and keeps that of a server that was killed.
-        Jack::of_name(format!("vfaq-test-{what}"))
-    }
-
-    fn of_name(name: String) -> Option<Jack> {
-        let mut command = Command::new("jackd");
-        // Long periods: a busy machine is late for short ones, and JACK goes on without whoever is
-        // late, and what they sent.
-        command.args(["--no-realtime", "-d", "dummy", "-r", "48000", "-p", "4096"]);
-        command.env("JACK_DEFAULT_SERVER", &name).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = match command.spawn() {
-            Ok(child) => child,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                println!("skipped: there is no jackd");
-                return None;
-            }
-            Err(e) => panic!("jackd: {e}"),
-        };
-        Some(Jack { name, child })
-    }
-
-    /// Another program with a port each way.
-    fn pads(&self, name: &str) -> Pads {
-        Pads::start(name, &self.name)
-    }
-
-    fn vfaq(&self, mut command: Command) -> Command {
-        command.env("JACK_DEFAULT_SERVER", &self.name);
-        command
-    }
-
-    fn live(&self, stage: &Stage, more: &[&str]) -> Show {
-        let mut command = stage.vfaq(&["-w", "w", "-o", "out", "live", "--listen", "127.0.0.1:0"]);
-        command.args(more);
-        Show::start(self.vfaq(command))
-    }
-}
-
-impl Drop for Jack {
-    fn drop(&mut self) {
-        // It takes its sockets along.
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
+/// Another program with a port each way.
+fn plug(jack: &Jack, name: &str) -> Pads {
+    Pads::start(name, &jack.name)
 }
 
 /// Another program with MIDI ports.
@@ -238,7 +189,7 @@ fn until_value(show: &mut Show, address: &str, wanted: f64) {
 #[test]
 fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
     let Some(jack) = Jack::start("show") else { return };
-    let mut pads = jack.pads("pads");
+    let mut pads = plug(&jack, "pads");
     let stage = stage();
     let mut show = jack.live(&stage, &[]);
     until_connected(&mut show, "pads", true);
@@ -274,7 +225,7 @@ fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
         state["warnings"].to_string().contains("pads is unplugged")
     });
     show.line("pads is gone; its bindings are kept");
-    let mut pads = jack.pads("pads");
+    let mut pads = plug(&jack, "pads");
     until_connected(&mut show, "pads", true);
     show.until_state("no warning", |state| !state["warnings"].to_string().contains("unplugged"));
     pads.wait_for("got 90 24 01");
@@ -308,7 +259,7 @@ fn a_fader_steers_the_show_and_lamps_follow_also_after_it_was_unplugged() {
 #[test]
 fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
     let Some(jack) = Jack::start("learn") else { return };
-    let mut keys = jack.pads("my keys");
+    let mut keys = plug(&jack, "my keys");
     let stage = stage();
     let mut show = jack.live(&stage, &[]);
     until_connected(&mut show, "my keys", true);
@@ -378,7 +329,7 @@ fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
     drop((keys, jack));
     // At once, before anybody has seen that it was gone.
     let jack = Jack::of_name(name).unwrap();
-    let mut keys = jack.pads("my keys");
+    let mut keys = plug(&jack, "my keys");
     show.until("the fader in the new server", SOON, |show| {
         keys.send(&[0xB4, 71, 127]);
         let params: Value = show.get("/api/v1/params").json().unwrap();
@@ -391,7 +342,7 @@ fn a_control_is_learned_over_http_saved_and_used_by_the_next_show() {
 #[test]
 fn messages_are_shown_and_learned_without_a_show() {
     let Some(jack) = Jack::start("cli") else { return };
-    let mut pads = jack.pads("pads");
+    let mut pads = plug(&jack, "pads");
     let stage = stage();
     let spawn = |arguments: &[&str]| {
         let mut command = jack.vfaq(stage.vfaq(arguments));

@@ -17,7 +17,7 @@ use vfaq::stream::encoding::{EncodeSettings, Encoding, ladder};
 use vfaq::stream::live::{End, LivePipeline, LiveTelemetry};
 use vfaq::stream::output::{Chapters, Encode, Feeds, Output};
 use vfaq::stream::raw::Tap;
-use vfaq::stream::sound::{SoundFeed, SoundOut};
+use vfaq::stream::sound::{SoundFeed, SoundIn, SoundOut};
 use vfaq::stream::source::{Drawn, FrameSource, SourceSetup};
 
 const FRAMES: u64 = 360;
@@ -69,13 +69,21 @@ fn record(fps: FrameRate, path: &std::path::Path) {
             *sample = if i / 48 % 2 == 0 { 0.8 } else { -0.8 };
         }
     }
-    let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
     // Half a second lies ready when the show starts.
-    let (first, rest) = bytes.split_at(48_000 * 8 / 2);
-    writer.write(first).unwrap();
+    let (first, rest) = samples.split_at(48_000);
+    writer.go_to(0);
+    assert!(writer.write(first));
     let rest = rest.to_vec();
-    let pump = std::thread::spawn(move || writer.write(&rest));
+    let pump = std::thread::spawn(move || {
+        for block in rest.chunks(960) {
+            while writer.room() < 480 && !writer.is_abandoned() {
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            writer.write(block);
+        }
+    });
 
+    let sound = SoundIn { reader, shared: Arc::default() };
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
     let telemetry = Arc::new(LiveTelemetry::default());
     let choice = ladder::choose(&[Encoder::X264], &settings).unwrap();
@@ -85,7 +93,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
     let fanout = encoding.fanout().clone();
     let state = encoding.state().clone();
     let pipeline =
-        LivePipeline::build(fps, Some(reader), &tap, &sound_out, &telemetry, |feed| SourceSetup {
+        LivePipeline::build(fps, Some(sound), &tap, &sound_out, &telemetry, |feed| SourceSetup {
             canvas,
             fps,
             frames: Box::new(Flash { sound: feed }),
@@ -115,7 +123,7 @@ fn record(fps: FrameRate, path: &std::path::Path) {
     assert_eq!(output.info.error(), None);
     assert_eq!(output.info.frames.get(), FRAMES);
     drop(pipeline);
-    let _ = pump.join().unwrap();
+    pump.join().unwrap();
 }
 
 #[test]

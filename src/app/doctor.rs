@@ -21,11 +21,11 @@ use crate::config::{self, AudioSource, BackendKind, Config, Encoder, Live};
 use crate::control::{self, Access};
 use crate::generate::{ImageRequest, VideoRequest};
 use crate::media::CycleId;
+use crate::stream::capture;
 use crate::stream::check::{self, NEEDS};
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Patience, Rung};
 use crate::stream::output;
-use crate::stream::sound::FileSound;
 use crate::window;
 use crate::worqspace::{self, PromptBundle};
 
@@ -329,15 +329,14 @@ impl Doctor<'_> {
 
     fn sound(&mut self, source: &AudioSource) {
         const GROUP: &str = "sound";
-        self.found(match source {
-            AudioSource::Silence => Finding::new(GROUP, "source", Mark::Ok, "silence"),
-            AudioSource::File(path) => match FileSound::start(path) {
-                Ok(_) => {
-                    Finding::new(GROUP, "source", Mark::Ok, format!("{} plays", path.display()))
-                }
-                Err(error) => Finding::new(GROUP, "source", Mark::Warn, error.to_string())
-                    .advice("name another file in live.audio.source, or write silence"),
-            },
+        let shown = source.shown();
+        self.found(match (source, capture::check(source)) {
+            (AudioSource::Silence, _) => Finding::new(GROUP, "source", Mark::Ok, "silence"),
+            (_, Ok(())) => Finding::new(GROUP, "source", Mark::Ok, format!("{shown} plays")),
+            (_, Err(error)) => {
+                Finding::new(GROUP, "source", Mark::Warn, format!("{shown}: {error}"))
+                    .advice("vfaq sound list says what there is for live.audio.source")
+            }
         });
     }
 

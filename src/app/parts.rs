@@ -14,11 +14,10 @@ use super::steered::{Arrival, Steered};
 use crate::archive;
 use crate::archive::beats::{self, Gathered};
 use crate::archive::journal::{self, Event as JournalEvent};
-use crate::audio;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::time::FrameRate;
-use crate::config::{AudioSource, Config, Live};
+use crate::config::{Config, Live};
 use crate::generate::mock;
 use crate::media::{Clip, CycleId, Grown, Origin, PreparedClip, VideoFormat};
 use crate::param::{self, Accepted, Board, REGISTRY, Value, Values};
@@ -29,7 +28,6 @@ use crate::show::Topic;
 use crate::stream::beat::MusicFrame;
 use crate::stream::clip::GstClipDecoder;
 use crate::stream::picture::Receipt;
-use crate::stream::sound::FileSound;
 
 /// Memory of a show beside its clips, measured: the libraries, the encoder and its buffers, a
 /// cycle being painted, encoded and decoded, what the allocators keep.
@@ -80,16 +78,6 @@ pub fn stand_in(prompt: &str, seed: i64) -> Arc<PreparedClip> {
         prompt: prompt.into(),
     };
     Arc::new(PreparedClip::without_repeats((Origin::StandIn, clip, false), frames, 0))
-}
-
-pub fn open_sound(source: &AudioSource) -> Result<(Option<FileSound>, Option<audio::Reader>)> {
-    match source {
-        AudioSource::Silence => Ok((None, None)),
-        AudioSource::File(path) => {
-            let (file, reader) = FileSound::start(path)?;
-            Ok((Some(file), Some(reader)))
-        }
-    }
 }
 
 /// Starts the worker; the second value closes when it has ended.

@@ -8,7 +8,7 @@ use super::{Listen, LiveOptions, Play, backends, project_folder};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
-use crate::config::OutputSpec;
+use crate::config::{AudioSource, OutputSpec};
 use crate::config::{Config, JoinKind, preset};
 use crate::control;
 use crate::cycle;
@@ -17,6 +17,7 @@ use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::{ParamId, Value, Values};
 use crate::steer::osc;
+use crate::stream::capture;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
 use crate::stream::output;
@@ -95,6 +96,9 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
         check_summary(summary)?;
     }
     crate::steer::midi::check(&config.live.midi, &options.worqspace)?;
+    if let AudioSource::File { path, .. } = &config.live.audio {
+        capture::check_file(path).map_err(|e| e.context("live.audio.source"))?;
+    }
     let params = starting_params(options, &config)?;
     let settings = EncodeSettings::from(&config.live);
     let encoder = ladder::choose(&config.live.encoder_preference, &settings)?;

@@ -7,7 +7,8 @@ use super::{LiveOptions, backends};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
 use crate::config::output::{Container, Monitor, OutputSpec, Profile, RtmpTarget, SrtMode, Target};
-use crate::config::{Config, MidiUse};
+use crate::config::{AudioSource, Config, MidiUse};
+use crate::stream::capture;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encodings;
 
@@ -26,6 +27,7 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
         format!("cycles     {}", makers(&config)),
         format!("prompts    {}", config.llm.provider.as_deref().unwrap_or("evolve by themselves")),
         format!("recording  {}", if live.record { "into the project" } else { "off" }),
+        format!("sound      {}", sound(&live.audio)),
         match listener.and_then(|listener| listener.local_addr().ok()) {
             Some(address) => format!("page       http://{address}"),
             None => "page       off".to_owned(),
@@ -56,6 +58,21 @@ pub fn rehearse(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Vec<Stri
     }
     lines.push("all right; nothing was started".to_owned());
     Ok(lines)
+}
+
+/// Where the sound comes from, and whether it is there now.
+fn sound(source: &AudioSource) -> String {
+    let shown = source.shown();
+    match capture::check(source) {
+        Ok(()) => shown,
+        Err(error) => {
+            tracing::warn!(
+                "live.audio.source: {shown}: {error}; the show would start with silence, and wait \
+                 for it"
+            );
+            format!("{shown}, which is not there now")
+        }
+    }
 }
 
 /// Who makes the cycles.

@@ -12,7 +12,8 @@ use super::steered::Steered;
 use crate::archive;
 use crate::base::telemetry::{
     Cycles, EffortStatus, Frames, Losses, MidiStatus, MotionStatus, OnAir, OscStatus, OutputState,
-    OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, Status, SteeringStatus,
+    OutputStatus, Phase, RecordingStatus, RingClip, RingState, Runway, SoundStatus, Status,
+    SteeringStatus,
 };
 use crate::base::time::FrameRate;
 use crate::config::output::Target;
@@ -216,6 +217,7 @@ impl Reporter {
             osc: sources.osc.as_ref().map(|osc| osc()),
             // Whoever publishes it knows.
             midi: MidiStatus::default(),
+            sound: SoundStatus::default(),
             warnings,
         }
     }
@@ -464,6 +466,10 @@ fn rate(
 ) -> Option<f64> {
     while seen.front().is_some_and(|(at, _)| *at + window < now) {
         seen.pop_front();
+    }
+    // Another recording counts from nothing.
+    if seen.back().is_some_and(|(_, last)| *last > value) {
+        seen.clear();
     }
     seen.push_back((now, value));
     let (then, before) = *seen.front()?;

@@ -22,6 +22,7 @@ use super::recall::{self, Recalls};
 use super::recorder::Recorder;
 use super::report::{Moment, Notice, Reporter, Sources};
 use super::room::Room;
+use super::sound::{Reading, Sound};
 use super::steered::Steered;
 use super::{Command, Surroundings, parts, runtime};
 use crate::archive::journal::{self, Event as JournalEvent};
@@ -131,6 +132,7 @@ struct Running<'a> {
     archive_file: std::path::PathBuf,
     generator: Option<Arc<GeneratorInfo>>,
     midi: Option<Midi>,
+    sound: Arc<Sound>,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -165,7 +167,10 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         playout_counters.clone(),
         ring_in,
     );
-    let (board, reader) = param::board(show.params, &overlays::start_texts(&config.overlays));
+    let mut texts = overlays::start_texts(&config.overlays);
+    let source = live.audio.shown();
+    texts.push((ParamId::SoundSource, &source));
+    let (board, reader) = param::board(show.params, &texts);
     let (overlays, sprites) = render::overlay::overlays(live.canvas);
     let preview_frame = {
         let (width, height) = render::preview_size(live.canvas);
@@ -181,7 +186,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let sound_latency_ms = Arc::new(Gauge::default());
     let hearing = Hearing { tempo, signals, sound_latency_ms: sound_latency_ms.clone() };
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
-    let (sound_file, sound) = parts::open_sound(&live.audio)?;
+    let (sound, sound_in) = Sound::start(&live.audio, &options.worqspace, clock.clone(), None)?;
+    let sound = Arc::new(sound);
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
     let view = overlays::main_view(&config);
     let settings = EncodeSettings { view, ..EncodeSettings::from(live) };
@@ -220,7 +226,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
             lateness: telemetry.lateness.clone(),
             render: telemetry.render.clone(),
         };
-        LivePipeline::build(live.fps, sound, &tap, &sound_out, &telemetry, source)?
+        LivePipeline::build(live.fps, Some(sound_in), &tap, &sound_out, &telemetry, source)?
     };
 
     // Those who are told.
@@ -235,7 +241,11 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let presets = Arc::new(Presets::new(board.clone(), options.worqspace.join("presets")));
     {
         let presets = presets.clone();
-        board.check_with(move |param, value| presets.check(param, value));
+        let sounds = Reading::new(&live.audio, &options.worqspace);
+        board.check_with(move |param, value| match (param.id, value) {
+            (ParamId::SoundSource, Value::Text(text)) => sounds.read(text).map(drop),
+            _ => presets.check(param, value),
+        });
     }
     let desk = Arc::new(ShowDesk::new(
         board.clone(),
@@ -486,6 +496,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         archive_file: project.state_file(),
         generator: making,
         midi,
+        sound: sound.clone(),
         on_status: surroundings.on_status,
         config,
     };
@@ -506,7 +517,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     drop(on_air);
     drop(osc);
     overlays_thread.end();
-    drop(sound_file);
+    drop(sound);
     let _: std::result::Result<(), _> = preparing.recv_timeout(left);
     runtime.shutdown_timeout(left);
     let _ = journal_thread.join();
@@ -580,6 +591,7 @@ impl Running<'_> {
                 self.watch_outputs();
                 self.watch_encoder(now);
                 self.watch_midi();
+                self.watch_sound();
                 self.adapt(now);
             }
             if now >= next_status {
@@ -631,6 +643,7 @@ impl Running<'_> {
             recording: self.recorder.current(),
             outputs: &self.outputs.list(),
         });
+        status.sound = self.sound.status();
         status.midi = self.midi.as_ref().map(|midi| midi.handle().status()).unwrap_or_default();
         self.journal_outputs(&status);
         (self.on_status)(&status);

@@ -192,6 +192,7 @@ pub struct Status {
     /// `None`: the show listens to no OSC.
     pub osc: Option<OscStatus>,
     pub midi: MidiStatus,
+    pub sound: SoundStatus,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -453,6 +454,35 @@ pub struct MidiStatus {
     pub stray_bytes: u64,
     /// What controllers were shown.
     pub sent: u64,
+}
+
+/// The sound that is captured and what becomes of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SoundStatus {
+    pub source: String,
+    /// `opening`, `live`, `lost` or `ended`.
+    pub state: &'static str,
+    /// Why it is lost.
+    pub reason: Option<String>,
+    /// Times that a source came back.
+    pub returns: u64,
+    /// As it is sent, in dBFS, left and right.
+    pub peak_db: [f32; 2],
+    pub rms_db: [f32; 2],
+    /// What the limiter takes away at present.
+    pub limited_db: f32,
+    /// How much faster the source's clock is than the show's, in millionths; it is corrected by as
+    /// much.
+    pub drift_ppm: f64,
+    /// How much later the sound stands than it should.
+    pub error_ms: f64,
+    /// Times that so much was missing that the sound began anew at its place.
+    pub restarts: u64,
+    /// Sound that lies ready.
+    pub fill_ms: f64,
+    /// Times that it was not there in time, and how much was missing.
+    pub underruns: u64,
+    pub missing_ms: f64,
 }
 
 /// Seconds of timeline ready ahead of the picture.

@@ -113,7 +113,7 @@ enum PlayArg {
     Bounce,
 }
 
-fn duration(text: &str) -> Result<Duration> {
+pub fn duration(text: &str) -> Result<Duration> {
     parse_duration(text)
 }
 

@@ -37,6 +37,8 @@ mod run;
 mod signals;
 #[cfg(feature = "gst")]
 mod single;
+#[cfg(feature = "gst")]
+mod sound;
 pub mod stage;
 #[cfg(feature = "gst")]
 mod status;
@@ -74,6 +76,8 @@ Examples:
   vfaq config check                  check config.yaml and the prompt files, and start nothing
   vfaq workflow check clip.json      where prompt, seed and pictures go in a ComfyUI workflow
   vfaq midi list                     which controllers are there; monitor, learn, map check
+  vfaq sound list                    where the sound may come from; meter
+  vfaq sync-test                     how far sound and picture are apart
   vfaq doctor                        can this machine do a show?"
 )]
 struct Cli {
@@ -133,6 +137,13 @@ enum Command {
     #[cfg(feature = "gst")]
     #[command(subcommand)]
     Midi(midi::MidiCommand),
+    /// See where sound may come from, and how loud it is
+    #[cfg(feature = "gst")]
+    #[command(subcommand)]
+    Sound(sound::SoundCommand),
+    /// Play flash and beep through the whole chain, and measure how far apart they are
+    #[cfg(feature = "gst")]
+    SyncTest(sound::SyncTestArgs),
     /// Look into workflows for ComfyUI
     #[command(subcommand)]
     Workflow(workflow::WorkflowCommand),
@@ -202,6 +213,10 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         Command::Config(command) => config::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Midi(command) => midi::run(&cli.folders, &command, clock)?,
+        #[cfg(feature = "gst")]
+        Command::Sound(command) => sound::run(&cli.folders, &command, clock)?,
+        #[cfg(feature = "gst")]
+        Command::SyncTest(args) => return sound::sync_test(&args, clock),
         Command::Workflow(command) => workflow::run(&cli.folders, &command)?,
         #[cfg(feature = "gst")]
         Command::Doctor(args) => return doctor::run(&cli.folders, &args, &clock),

@@ -10,6 +10,7 @@ use super::kind::{self, choice, flag, number, pixels, rate, size, text, whole};
 use super::output;
 use super::problem::{Findings, Problem, Warning};
 use super::read::{Env, Item, Key, Reader, Section, required_text};
+use super::sound;
 use super::yaml::Value;
 use super::*;
 
@@ -627,16 +628,14 @@ fn seconds(least: f64, most: f64) -> Kind<Duration> {
     kind
 }
 
-/// `silence`, or a file that is there; its path is relative to the worqspace.
+/// A file must be there; its path is relative to the worqspace.
 fn audio_source(worqspace: &Path) -> Kind<AudioSource> {
     let worqspace = worqspace.to_path_buf();
-    let allowed = "silence, or file:PATH of a sound file that exists (from the worqspace)";
-    Kind::new(allowed, move |t| match t.trim() {
-        "silence" => Some(AudioSource::Silence),
-        t => {
-            let path = worqspace.join(t.strip_prefix("file:").filter(|p| !p.is_empty())?);
-            path.is_file().then_some(AudioSource::File(path))
-        }
+    Kind::new(sound::ALLOWED, move |t| {
+        AudioSource::parse(t, &worqspace).filter(|source| match source {
+            AudioSource::File { path, .. } => path.is_file(),
+            _ => true,
+        })
     })
 }
 

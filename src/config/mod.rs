@@ -11,6 +11,7 @@ pub mod output;
 pub mod preset;
 pub(crate) mod problem;
 pub(crate) mod read;
+pub mod sound;
 pub(crate) mod yaml;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use name::project_name;
 pub use output::OutputSpec;
 pub use problem::{Findings, Problem, Warning};
 pub use read::Key;
+pub use sound::AudioSource;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -304,12 +306,6 @@ pub enum Encoder {
     Vaapi,
     X264,
     OpenH264,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum AudioSource {
-    Silence,
-    File(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

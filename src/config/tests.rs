@@ -201,7 +201,10 @@ fn each_value_has_its_limits() {
         ("live: {encoder_preference: []}", "allowed: at least one"),
         ("live: {bitrate_kbps: 6M}", "live.bitrate_kbps: found \"6M\""),
         ("live: {listen: 8787}", "allowed: ADDRESS:PORT"),
-        ("live: {audio: {source: mic}}", "live.audio.source: found \"mic\", allowed: silence, or"),
+        (
+            "live: {audio: {source: mic}}",
+            "live.audio.source: found \"mic\", allowed: silence, tone,",
+        ),
         ("live: {audio: {source: 'file:no.wav'}}", "of a sound file that exists"),
         ("live: {buffer_seconds: 3}", "at least min_runway_seconds, which is 4"),
         ("live: {min_runway_seconds: 30}", "at least min_runway_seconds, which is 30"),
@@ -220,7 +223,7 @@ fn each_value_has_its_limits() {
         refused(text, says);
     }
     assert_eq!(good("live: {audio: {source: 'file:Cargo.toml'}}").live.audio, {
-        AudioSource::File(Path::new(ROOT).join("Cargo.toml"))
+        AudioSource::File { path: Path::new(ROOT).join("Cargo.toml"), once: false }
     });
 }
 

@@ -22,6 +22,7 @@ pub fn exposition(status: &Status, hub: &Hub) -> String {
     ahead(&mut page, status);
     recording(&mut page, status);
     midi(&mut page, status);
+    sound(&mut page, status);
     outputs(&mut page, status);
     control(&mut page, hub);
     osc(&mut page, status);
@@ -75,6 +76,52 @@ fn midi(page: &mut Page, status: &Status) {
         page.sample(&[("why", why)], count as f64);
     }
     page.counter("vfaq_midi_sent_total", "What MIDI controllers were shown.", midi.sent);
+}
+
+fn sound(page: &mut Page, status: &Status) {
+    let sound = &status.sound;
+    page.family("vfaq_sound_state", "gauge", "1 for the state of the source of the sound.");
+    for state in ["opening", "live", "lost", "ended"] {
+        page.sample(&[("state", state)], flag(sound.state == state));
+    }
+    page.counter("vfaq_sound_returns_total", "Times that a source came back.", sound.returns);
+    for (name, help, levels) in [
+        ("vfaq_sound_peak_dbfs", "Peak of the sound as it is sent.", sound.peak_db),
+        ("vfaq_sound_rms_dbfs", "Loudness (RMS) of the sound as it is sent.", sound.rms_db),
+    ] {
+        page.family(name, "gauge", help);
+        for (channel, level) in ["left", "right"].into_iter().zip(levels) {
+            page.sample(&[("channel", channel)], f64::from(level));
+        }
+    }
+    page.gauge(
+        "vfaq_sound_limited_decibels",
+        "What the limiter takes away at present.",
+        f64::from(sound.limited_db),
+    );
+    page.gauge(
+        "vfaq_sound_drift_ratio",
+        "How much faster the clock of the source is than the show's; it is corrected by as much.",
+        sound.drift_ppm / 1e6,
+    );
+    page.gauge(
+        "vfaq_sound_error_seconds",
+        "How much later the sound stands than it should.",
+        seconds(sound.error_ms),
+    );
+    page.counter(
+        "vfaq_sound_restarts_total",
+        "Times that so much was missing that the sound began anew at its place.",
+        sound.restarts,
+    );
+    page.gauge("vfaq_sound_fill_seconds", "Sound that lies ready.", seconds(sound.fill_ms));
+    page.counter(
+        "vfaq_sound_underruns_total",
+        "Times that sound was not there in time.",
+        sound.underruns,
+    );
+    page.family("vfaq_sound_missing_seconds_total", "counter", "Sound that was not there in time.");
+    page.sample(&[], seconds(sound.missing_ms));
 }
 
 fn picture(page: &mut Page, status: &Status) {

@@ -47,6 +47,8 @@ pub enum Topic {
     /// Something that was asked for was not done.
     Steering,
     Midi,
+    /// What the sound comes from.
+    Sound,
     /// What lies over the picture.
     Overlays,
 }

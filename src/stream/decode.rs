@@ -132,6 +132,21 @@ impl Decoding {
         Err(self.unreadable(Error::new(Kind::Io, "nothing has come from it for a minute")))
     }
 
+    /// From the start again; to be called at the end.
+    ///
+    /// # Errors
+    /// Names the file: it has to be opened anew.
+    pub fn rewind(&mut self) -> Result<()> {
+        // Nobody reads what it says at each round.
+        if let Some(bus) = self.pipeline.bus() {
+            bus.set_flushing(true);
+            bus.set_flushing(false);
+        }
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let sought = self.pipeline.seek_simple(flags, gst::ClockTime::ZERO);
+        sought.map_err(|e| self.unreadable(Error::fault(e)))
+    }
+
     /// When a sample is to be shown or heard, from the start of the file.
     pub fn time_ns(sample: &gst::Sample) -> Option<u64> {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;

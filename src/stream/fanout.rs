@@ -2,9 +2,9 @@
 //!
 //! Holds: units go out in decoding order; their timestamps are show time. Every output has a
 //! queue of its own, and no output is waited for: one whose queue is full is cut off and says so.
-//! Dropping the sender ends an output: it finishes what it has and closes. Sound is encoded sooner
-//! than the picture; what is ahead is kept, so that an output that joins has the sound of its first
-//! picture.
+//! Dropping the sender ends an output: it finishes what it has and closes. A picture goes out when
+//! its sound has come, which is captured a little later; sound that is ahead of its picture is kept,
+//! so that an output that joins has the sound of its first picture.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,7 +64,14 @@ struct Ends {
     outputs: Vec<OutputEnd>,
     /// Sound whose picture has not come yet; the oldest of more than [`SOUND_AHEAD`] is forgotten.
     ahead: VecDeque<Unit>,
+    /// Pictures whose sound has not come yet; the oldest of more than [`PICTURES_HELD`] goes on.
+    held: VecDeque<Unit>,
+    /// Show time up to which sound has come; 0: there is none.
+    sound_to_ns: u64,
 }
+
+/// A second at 60 fps, many times what sound may be late.
+const PICTURES_HELD: usize = 60;
 
 /// Sound that is kept: over twenty seconds of AAC at 48 kHz.
 const SOUND_AHEAD: usize = 1024;
@@ -133,6 +140,20 @@ impl QueueLoad {
     }
 }
 
+impl Ends {
+    fn forward(&mut self, unit: Unit) {
+        self.outputs.retain(|output| output.send(&unit));
+        if unit.kind == UnitKind::Audio {
+            if self.ahead.len() == SOUND_AHEAD {
+                self.ahead.pop_front();
+            }
+            self.ahead.push_back(unit);
+        } else {
+            while self.ahead.pop_front_if(|sound| sound.pts_ns < unit.pts_ns).is_some() {}
+        }
+    }
+}
+
 impl Fanout {
     pub fn new() -> Arc<Self> {
         Arc::default()
@@ -158,6 +179,9 @@ impl Fanout {
     pub fn close(&self) {
         let mut ends = self.lock();
         self.closed.store(true, Ordering::Release);
+        while let Some(picture) = ends.held.pop_front() {
+            ends.forward(picture);
+        }
         ends.outputs.clear();
     }
 
@@ -215,14 +239,22 @@ impl Fanout {
 
     fn send(&self, unit: Unit) {
         let mut ends = self.lock();
-        ends.outputs.retain(|output| output.send(&unit));
         if unit.kind == UnitKind::Audio {
-            if ends.ahead.len() == SOUND_AHEAD {
-                ends.ahead.pop_front();
-            }
-            ends.ahead.push_back(unit);
+            ends.sound_to_ns = unit.pts_ns + unit.duration_ns;
+            ends.forward(unit);
+        } else if ends.sound_to_ns == 0 {
+            ends.forward(unit);
         } else {
-            while ends.ahead.pop_front_if(|sound| sound.pts_ns < unit.pts_ns).is_some() {}
+            ends.held.push_back(unit);
+        }
+        let sound_to_ns = ends.sound_to_ns;
+        while let Some(picture) = ends.held.front()
+            && (picture.pts_ns + picture.duration_ns <= sound_to_ns
+                || ends.held.len() > PICTURES_HELD)
+        {
+            if let Some(picture) = ends.held.pop_front() {
+                ends.forward(picture);
+            }
         }
     }
 

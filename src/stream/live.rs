@@ -16,7 +16,7 @@ use gstreamer_app as gst_app;
 
 use super::priority::{self, Importance};
 use super::raw::{RawPicture, Tap};
-use super::sound::{SoundFeed, SoundOut};
+use super::sound::{SoundFeed, SoundIn, SoundOut};
 use super::source::{SourceCounters, SourceSetup, VfaqSrc};
 use super::{posted_error, take_down};
 use crate::base::error::{Error, Result};
@@ -55,7 +55,7 @@ impl LivePipeline {
     /// A missing element, named with its package.
     pub fn build(
         fps: FrameRate,
-        sound: Option<crate::audio::Reader>,
+        sound: Option<SoundIn>,
         tap: &Arc<Tap>,
         sound_out: &Arc<SoundOut>,
         telemetry: &Arc<LiveTelemetry>,

@@ -7,6 +7,7 @@
 
 pub mod adapt;
 pub mod beat;
+pub mod capture;
 pub mod check;
 pub mod clip;
 pub mod convert;
@@ -14,6 +15,7 @@ mod decode;
 pub mod encoding;
 pub mod encodings;
 pub mod fanout;
+pub mod flashes;
 pub mod interpolate;
 pub mod join;
 pub mod live;

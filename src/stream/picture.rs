@@ -12,6 +12,7 @@ use crossbeam_channel::Sender;
 use super::beat::{MusicFrame, OnBeat};
 use super::sound::SoundFeed;
 use super::source::{Drawn, FrameSource};
+use crate::audio::strip::Controls;
 use crate::base::clock::Clock;
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
@@ -122,6 +123,7 @@ impl FrameSource for Picture {
 
     fn draw(&mut self, n: u64, out: &mut FrameMut<'_>) -> Drawn {
         self.reach(n);
+        self.sound.due(n, self.clock.now());
         let snapshot = *self.params.latest();
         if snapshot.generation != self.generation {
             self.generation = snapshot.generation;
@@ -144,6 +146,12 @@ impl FrameSource for Picture {
         control.waiting.set(self.on_beat.waiting());
         control.section.set(self.on_beat.section() as u64);
         let look = Look::new(n, &values, &self.fired);
+        self.sound.set(Controls {
+            gain_db: values[ParamId::SoundGain],
+            mute: values[ParamId::SoundMute] > 0.5,
+            limiter: values[ParamId::SoundLimiter] > 0.5,
+            delay_ms: values[ParamId::SoundDelay],
+        });
 
         let was_live = self.timeline.is_live();
         let shot = self.timeline.tick(n, &values, &self.fired);

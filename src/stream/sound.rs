@@ -1,13 +1,14 @@
 //! Sound into the stream: exactly the samples that belong to each frame, and the encoder's
 //! priming taken out.
 //!
-//! Where the sound comes from: silence, or a file, read by a small pipeline of its own into a
-//! sample ring; when the ring runs dry there is silence, never a wait. A file starts over at its
-//! end.
+//! What is captured comes a moment after it was heard, and belongs to the picture of the moment in
+//! which it was. So the sound of a frame goes to the encoder a few frames behind its picture, with
+//! the timestamps of that picture: [`lag_frames`].
+//!
+//! Holds: where samples are missing there is silence, never a wait; every place has its sound, up to
+//! the last frame.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -15,10 +16,10 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::fanout::Fanout;
-use super::priority::{self, Importance};
+use super::make;
 use super::raw::{self, Tap};
-use super::{make, posted_error, take_down};
-use crate::audio::{self, CHANNELS, SAMPLE_RATE};
+use crate::audio::strip::{self, Controls, Strip};
+use crate::audio::{self, CHANNELS, SAMPLE_RATE, Shared};
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Counter;
 use crate::base::time::{FrameRate, NS};
@@ -105,49 +106,128 @@ pub fn begins_together(fps: FrameRate, n: u64) -> bool {
     late * 1000 <= 5 * rate
 }
 
+/// So much later than it was heard sound may come from a card, beside the length of its blocks.
+const LATE_S: f64 = 0.033;
+/// A clock that stands further back than this was anchored anew.
+const NEW_LINE_NS: i64 = 500_000_000;
+
+/// How many frames behind its picture sound goes to the encoder.
+pub fn lag_frames(fps: FrameRate) -> u64 {
+    1 + (LATE_S * fps.as_f64()).ceil() as u64
+}
+
+/// What is captured, as the render thread takes it.
+pub struct SoundIn {
+    pub reader: audio::Reader,
+    pub shared: Arc<Shared>,
+}
+
 /// Pushes the sound of each frame into the encoder and the tap. Lives on the render thread.
 pub struct SoundFeed {
     source: gst_app::AppSrc,
     tap: Arc<Tap>,
     out: Arc<SoundOut>,
     pool: gst::BufferPool,
-    reader: Option<audio::Reader>,
+    input: Option<SoundIn>,
     fps: FrameRate,
+    lag: u64,
+    strip: Strip,
+    controls: Controls,
+    samples: Vec<f32>,
+    /// Whether each of the last frames was playing; the lowest bit is the newest.
+    playing: u64,
     /// Frames whose sound was not there in time.
     silent: Arc<Counter>,
+    is_missing: bool,
 }
 
 impl SoundFeed {
-    /// Sends the samples of frame `n`; `playing`: those of the sound's source, else silence.
+    /// Frame `n` is due, or a little overdue, at this moment of the show's clock.
+    pub fn due(&mut self, n: u64, now: Duration) {
+        let Some(SoundIn { shared, .. }) = &self.input else { return };
+        let line_ns = self.fps.pts_ns(n) as i64 - now.as_nanos() as i64;
+        // The frame that was least late is nearest to the truth; the second one is anchored anew.
+        let known = shared.line_ns().filter(|_| n > 1);
+        if known.is_none_or(|known| line_ns > known || line_ns < known - NEW_LINE_NS) {
+            shared.set_line_ns(line_ns);
+        }
+    }
+
+    /// How the strip is set from now on.
+    pub fn set(&mut self, controls: Controls) {
+        self.controls = controls;
+    }
+
+    /// Frame `n` went out; `playing`: with what is captured, else with silence.
     pub fn send(&mut self, n: u64, playing: bool) {
+        let was_playing = self.playing & 1 == 1;
+        self.playing = self.playing << 1 | u64::from(playing);
+        if let Some(SoundIn { shared, .. }) = &self.input
+            && playing != was_playing
+        {
+            shared.set_playing(playing.then(|| self.fps.samples_before(n, SAMPLE_RATE)));
+        }
+        if let Some(n) = n.checked_sub(self.lag) {
+            self.push(n, self.playing >> self.lag & 1 == 1);
+        }
+    }
+
+    fn push(&mut self, n: u64, playing: bool) {
         let first = self.fps.samples_before(n, SAMPLE_RATE);
         let samples = (self.fps.samples_before(n + 1, SAMPLE_RATE) - first) as usize;
-        let bytes = samples * CHANNELS * size_of::<f32>();
+        // No more than there is room for, so nothing is allocated.
+        self.samples.resize(samples * CHANNELS, 0.0);
+        self.read(first + strip::LATENCY as u64, playing);
+        self.strip.pass(&mut self.samples, &self.controls);
+        if let Some(SoundIn { shared, .. }) = &self.input {
+            shared.set_levels(&self.strip.levels());
+        }
         // Errors here mean that the pipeline is going down.
         let Ok(mut buffer) = self.pool.acquire_buffer(None) else { return };
         let at = |sample: u64| sample * NS / u64::from(SAMPLE_RATE);
         let (pts_ns, duration_ns) = (at(first), at(first + samples as u64) - at(first));
         {
             let buffer = buffer.make_mut();
-            buffer.set_size(bytes);
+            buffer.set_size(samples * CHANNELS * size_of::<f32>());
             buffer.set_pts(gst::ClockTime::from_nseconds(pts_ns));
             buffer.set_duration(gst::ClockTime::from_nseconds(duration_ns));
             let Ok(mut map) = buffer.map_writable() else { return };
-            match self.reader.as_mut().filter(|_| playing) {
-                Some(reader) => {
-                    if !reader.read(map.as_mut_slice()) {
-                        self.silent.add(1);
-                    }
-                }
-                None => map.fill(0),
+            for (bytes, sample) in map.as_mut_slice().chunks_exact_mut(4).zip(&self.samples) {
+                bytes.copy_from_slice(&sample.to_le_bytes());
             }
         }
         self.tap.send_sound(pts_ns, duration_ns, &buffer);
         let _ = self.source.push_buffer(buffer);
     }
 
+    /// Takes what stands in these places, also where it is not to be heard.
+    fn read(&mut self, place: u64, playing: bool) {
+        let Some(SoundIn { reader, shared }) = &mut self.input else {
+            self.samples.fill(0.0);
+            return;
+        };
+        let found = reader.read(place, &mut self.samples);
+        shared.set_fill(reader.fill() as u64);
+        if !playing {
+            self.samples.fill(0.0);
+            return;
+        }
+        let missing = self.samples.len() / CHANNELS - found;
+        let is_missing = missing > 0 && shared.is_flowing();
+        if is_missing {
+            self.silent.add(1);
+            shared.missing.add(missing as u64);
+            shared.underruns.add(u64::from(!self.is_missing));
+        }
+        self.is_missing = is_missing;
+    }
+
     /// The picture has ended behind so many frames, and the sound with it.
     pub fn end(&mut self, frames: u64) {
+        for n in frames.saturating_sub(self.lag)..frames {
+            let ago = frames - 1 - n;
+            self.push(n, self.playing >> ago & 1 == 1);
+        }
         self.out.set_end(self.fps.pts_ns(frames));
         let _ = self.source.end_of_stream();
     }
@@ -161,7 +241,7 @@ pub fn build(
     pipeline: &gst::Pipeline,
     tap: &Arc<Tap>,
     out: &Arc<SoundOut>,
-    reader: Option<audio::Reader>,
+    input: Option<SoundIn>,
     fps: FrameRate,
     silent: Arc<Counter>,
 ) -> Result<SoundFeed> {
@@ -207,130 +287,21 @@ pub fn build(
     config.set_params(Some(&raw::audio_caps()), size, 8, 0);
     pool.set_config(config).map_err(Error::fault)?;
     pool.set_active(true).map_err(Error::fault)?;
-    Ok(SoundFeed { source, tap: tap.clone(), out: out.clone(), pool, reader, fps, silent })
-}
-
-/// Reads a sound file into a sample ring, over and over.
-pub struct FileSound {
-    pipeline: gst::Pipeline,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl FileSound {
-    /// Opens the file and fills the ring.
-    ///
-    /// # Errors
-    /// A file that cannot be read or holds no sound; named.
-    pub fn start(path: &Path) -> Result<(Self, audio::Reader)> {
-        let failed = |e: Error| e.context(format!("live.audio.source: file {}", path.display()));
-        let (writer, reader) = audio::ring();
-        let pipeline = gst::Pipeline::new();
-        priority::set_for(&pipeline, Importance::Background);
-        let source = make("filesrc")?;
-        source.set_property("location", path.to_string_lossy().as_ref());
-        let decode = make("decodebin")?;
-        let convert = make("audioconvert")?;
-        let resample = make("audioresample")?;
-        let sink = gst_app::AppSink::builder()
-            .caps(&raw::audio_caps())
-            .sync(false)
-            .max_buffers(16)
-            .build();
-        pipeline
-            .add_many([&source, &decode, &convert, &resample, sink.upcast_ref()])
-            .map_err(Error::fault)?;
-        source.link(&decode).map_err(Error::fault)?;
-        gst::Element::link_many([&convert, &resample, sink.upcast_ref()]).map_err(Error::fault)?;
-        let sink_pad = convert.static_pad("sink").ok_or_else(|| Error::internal("no pad"))?;
-        decode.connect_pad_added(move |_, pad| {
-            let is_audio = pad.current_caps().is_some_and(|caps| {
-                caps.structure(0).is_some_and(|s| s.name().starts_with("audio/"))
-            });
-            if is_audio && !sink_pad.is_linked() {
-                let _ = pad.link(&sink_pad);
-            }
-        });
-        let mut sound = FileSound { pipeline, thread: None };
-        sound.pipeline.set_state(gst::State::Playing).map_err(|e| failed(Error::fault(e)))?;
-        // The first samples prove that the file holds sound.
-        let first = sink.try_pull_sample(gst::ClockTime::from_seconds(5)).ok_or_else(|| {
-            let posted = sound
-                .pipeline
-                .bus()
-                .and_then(|b| b.pop_filtered(&[gst::MessageType::Error]))
-                .and_then(|m| posted_error(&m));
-            failed(posted.unwrap_or_else(|| Error::usage("it holds no sound")))
-        })?;
-        let pump = Pump { pipeline: sound.pipeline.clone(), sink, writer };
-        let thread = std::thread::Builder::new()
-            .name("sound-file".into())
-            .spawn(move || pump.run(first))
-            .map_err(|e| Error::internal("cannot start reading sound").with_source(e))?;
-        sound.thread = Some(thread);
-        Ok((sound, reader))
-    }
-}
-
-impl Drop for FileSound {
-    /// The pump ends when the reader is gone or the pipeline is down.
-    fn drop(&mut self) {
-        take_down(&self.pipeline);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Pump {
-    pipeline: gst::Pipeline,
-    sink: gst_app::AppSink,
-    writer: audio::Writer,
-}
-
-impl Pump {
-    fn run(mut self, first: gst::Sample) {
-        let mut sample = Some(first);
-        loop {
-            match sample.take() {
-                Some(sample) => {
-                    let Some(map) = sample.buffer().and_then(|b| b.map_readable().ok()) else {
-                        return;
-                    };
-                    if self.writer.write(map.as_slice()).is_err() {
-                        return;
-                    }
-                }
-                None if self.sink.is_eos() && self.sink.current_state() == gst::State::Playing => {
-                    let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::KEY_UNIT;
-                    // Nobody else reads what it says at each round.
-                    if let Some(bus) = self.pipeline.bus() {
-                        bus.set_flushing(true);
-                        bus.set_flushing(false);
-                    }
-                    if self.pipeline.seek_simple(flags, gst::ClockTime::ZERO).is_err() {
-                        tracing::warn!("the sound file cannot start over; silence from here on");
-                        return;
-                    }
-                }
-                None => {
-                    let failed = self.pipeline.bus().and_then(|bus| {
-                        bus.pop_filtered(&[gst::MessageType::Error]).as_ref().and_then(posted_error)
-                    });
-                    if let Some(error) = failed {
-                        tracing::warn!("the sound file has failed, silence from here on: {error}");
-                        return;
-                    }
-                    // A disk that stands still, or a show that is over.
-                    if self.sink.current_state() != gst::State::Playing {
-                        return;
-                    }
-                }
-            }
-            sample = self.sink.try_pull_sample(gst::ClockTime::from_nseconds(
-                Duration::from_secs(10).as_nanos() as u64,
-            ));
-        }
-    }
+    Ok(SoundFeed {
+        source,
+        tap: tap.clone(),
+        out: out.clone(),
+        pool,
+        input,
+        fps,
+        lag: lag_frames(fps).min(63),
+        strip: Strip::new(),
+        controls: Controls::default(),
+        samples: vec![0.0; most as usize * CHANNELS],
+        playing: 0,
+        silent,
+        is_missing: false,
+    })
 }
 
 #[cfg(test)]

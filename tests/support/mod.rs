@@ -5,6 +5,8 @@
 pub mod disk;
 #[cfg(feature = "gst")]
 pub mod film;
+#[cfg(all(feature = "gst", target_os = "linux"))]
+pub mod jack;
 #[cfg(feature = "gst")]
 pub mod nginx;
 pub mod seed;

@@ -42,6 +42,7 @@ impl Running<'_> {
             }
             (ParamId::UndoRecall, _) => self.presets.undo(from),
             (ParamId::RecordStart, _) => self.start_recording(),
+            (ParamId::SoundSource, Value::Text(text)) => self.sound.switch(text),
             (ParamId::RecordStop, _) => self.recorder.stop(),
             (ParamId::RecordSplit, _) => self.recorder.split(),
             (ParamId::RecordMark, Value::Text(name)) => {

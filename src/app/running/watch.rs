@@ -71,6 +71,12 @@ impl Running<'_> {
         }
     }
 
+    /// A source of sound that is away.
+    pub(super) fn watch_sound(&mut self) {
+        let trouble = self.sound.trouble();
+        self.event(Event::Problem(Topic::Sound, trouble));
+    }
+
     /// Ends what is written cleanly before a disk is full, and then stops making cycles.
     pub(super) fn watch_disk(&mut self) {
         let min_mb = self.config.live.min_free_mb;

@@ -21,8 +21,9 @@ use crate::stream::{make, take_down};
 
 /// Pictures that may wait for this thread; further ones are left out and counted.
 const FEED_PICTURES: usize = 4;
-/// Pictures inside the pipeline; the combiner holds one back until its sound is complete.
-const MOST_INSIDE: u64 = 4;
+/// Pictures inside the pipeline; the combiner holds them back until their sound is complete, which
+/// comes a few frames later than they do.
+const MOST_INSIDE: u64 = 12;
 /// Longer than this nothing stands still that works.
 const STILL_LIMIT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(100);

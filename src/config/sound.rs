@@ -1,0 +1,150 @@
+//! Where a show's sound comes from, as `live.audio.source` and `/sound/source` write it.
+//!
+//! Holds: what [`AudioSource::shown`] says has no secret in it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::base::redact;
+
+/// What may be written.
+pub const ALLOWED: &str = "silence, tone, file:PATH or file-once:PATH of a sound file that exists \
+                           (from the worqspace), jack, pulse or alsa (each also with :DEVICE), \
+                           an rtmp://, rtmps:// or srt:// address, or ndi:NAME";
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum AudioSource {
+    Silence,
+    /// 1 kHz at -20 dBFS.
+    Tone,
+    File {
+        path: PathBuf,
+        /// Silence at its end, rather than from the start again.
+        once: bool,
+    },
+    /// PulseAudio, or PipeWire in its place; `None`: the default device.
+    Pulse(Option<String>),
+    /// A program or ports of JACK, as a regular expression; `None`: the card's inputs.
+    Jack(Option<String>),
+    Alsa(Option<String>),
+    /// RTMP or SRT; it may hold a secret.
+    Url(String),
+    Ndi(String),
+}
+
+impl AudioSource {
+    /// Reads a source; `None`: it is none. A file's path is relative to `folder`; whether it is there
+    /// is not looked at.
+    pub fn parse(text: &str, folder: &Path) -> Option<Self> {
+        let text = text.trim();
+        let (kind, rest) = match text.split_once(':') {
+            Some((kind, rest)) => (kind, Some(rest.trim())),
+            None => (text, None),
+        };
+        let file = |once| {
+            let path = folder.join(rest.filter(|path| !path.is_empty())?);
+            Some(AudioSource::File { path, once })
+        };
+        let device = rest.filter(|device| !device.is_empty()).map(str::to_owned);
+        match (kind, rest) {
+            ("silence", None) => Some(AudioSource::Silence),
+            ("tone", None) => Some(AudioSource::Tone),
+            ("file", _) => file(false),
+            ("file-once", _) => file(true),
+            ("pulse", _) => Some(AudioSource::Pulse(device)),
+            ("jack", _) => Some(AudioSource::Jack(device)),
+            ("alsa", _) => Some(AudioSource::Alsa(device)),
+            ("rtmp" | "rtmps" | "srt", Some(address)) if address.starts_with("//") => {
+                Some(AudioSource::Url(text.to_owned())).filter(|_| address.len() > 2)
+            }
+            ("ndi", _) => device.map(AudioSource::Ndi),
+            _ => None,
+        }
+    }
+
+    /// As it is written, for people.
+    pub fn shown(&self) -> String {
+        let of = |kind: &str, device: &Option<String>| match device {
+            Some(device) => format!("{kind}:{device}"),
+            None => kind.to_owned(),
+        };
+        match self {
+            AudioSource::Silence => "silence".to_owned(),
+            AudioSource::Tone => "tone".to_owned(),
+            AudioSource::File { path, once: false } => format!("file:{}", path.display()),
+            AudioSource::File { path, once: true } => format!("file-once:{}", path.display()),
+            AudioSource::Pulse(device) => of("pulse", device),
+            AudioSource::Jack(device) => of("jack", device),
+            AudioSource::Alsa(device) => of("alsa", device),
+            AudioSource::Url(url) => shown_url(url),
+            AudioSource::Ndi(name) => format!("ndi:{name}"),
+        }
+    }
+
+    /// Whether its address holds what nobody should see.
+    pub fn has_secret(&self) -> bool {
+        matches!(self, AudioSource::Url(url) if shown_url(url) != *url)
+    }
+}
+
+impl fmt::Debug for AudioSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown())
+    }
+}
+
+/// Without a user, a password and queries (stream ids, pass phrases, tokens).
+fn shown_url(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?..."));
+    let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
+    let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("...@{host}"));
+    let path = path.map_or(String::new(), |path| format!("/{path}"));
+    redact::hide(&format!("{scheme}://{host}{path}{query}")).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_read_and_shown_as_it_is_written() {
+        for text in [
+            "silence",
+            "tone",
+            "file:/a/b.wav",
+            "file-once:/a/b.wav",
+            "pulse",
+            "pulse:alsa_input.usb",
+            "jack",
+            "jack:mixxx:.*",
+            "alsa",
+            "alsa:hw:1,0",
+            "rtmp://host/live/set",
+            "srt://host:9000",
+            "ndi:STUDIO (OBS)",
+        ] {
+            let source =
+                AudioSource::parse(text, Path::new("/w")).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(source.shown(), text);
+            assert!(!source.has_secret());
+        }
+        for text in ["mic", "", "silence:1", "file:", "rtmp:", "rtmp://", "ndi:", "http://a/b.mp3"]
+        {
+            assert_eq!(AudioSource::parse(text, Path::new("/w")), None, "{text}");
+        }
+        let file = AudioSource::parse("file:set.wav", Path::new("/w"));
+        assert_eq!(file, Some(AudioSource::File { path: "/w/set.wav".into(), once: false }));
+    }
+
+    #[test]
+    fn secrets_of_addresses_are_not_shown() {
+        for url in ["rtmp://dj:geheim@host/live/set", "srt://host:9000?passphrase=geheim"] {
+            let source = AudioSource::parse(url, Path::new("/w")).unwrap();
+            assert!(source.has_secret());
+            assert!(
+                !source.shown().contains("geheim") && !format!("{source:?}").contains("geheim")
+            );
+        }
+    }
+}
