@@ -6,7 +6,7 @@
 
 use divan::Bencher;
 use vfaq::music::{
-    Ahead, Bender, Cut, Heard, Modulators, Moment, Part, Quantiser, Tempo, Ticks, param_of,
+    Ahead, Bender, Cut, Modulators, Moment, Part, Quantiser, Stepped, Tempo, Ticks, param_of,
 };
 use vfaq::param::{MODULATORS, ParamId, Smoother, Snapshot, Values};
 
@@ -32,7 +32,7 @@ fn run(bencher: Bencher, slots: usize, source: f32, waits: bool) {
         n += 1;
         let mut values = set;
         let beat = Ticks::of(n as f64 / 30.0).beat();
-        let heard = Heard([(n % 256) as u8; 11]);
+        let heard = Stepped([(n % 256) as u8; 11]);
         modulators.step(&mut values, beat, &heard, 16.7);
         let ahead = waits.then_some(Ahead { left: 400.0 - (n % 400) as f64, join_frames: 30 });
         bender.step(&values, (&tempo, beat, 1.0 / 30.0), ahead, 16.7).apply(&mut values);

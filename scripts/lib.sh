@@ -32,6 +32,8 @@ APT_TEST=(
   # MIDI ports of a JACK server, OSC from liblo, and a browser that is driven from node.
   jackd2 libjack-jackd2-0 liblo-tools chromium nodejs npm
 )
+# Ableton Link is C++, and its bindings are made when it is built. The lints look at it too.
+APT_LINK=(cmake libclang-dev)
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
 # The outputs run streams to real servers: an RTMP server, an SRT receiver, an X server without a
@@ -56,7 +58,7 @@ stop() {
   exit "$code"
 }
 
-# need_system live|test|soak|soak-outputs|bench-interpolation|bench-finalizer|plugin: returns when the system
+# need_system live|test|link|soak|soak-outputs|bench-interpolation|bench-finalizer|plugin: returns when the system
 # has what that script needs.
 need_system() {
   local purpose=$1
@@ -96,7 +98,8 @@ debian_missing() {
 need_debian_packages() {
   local wanted=("${APT_LIVE[@]}") missing
   case $1 in
-    test) wanted+=("${APT_TEST[@]}") ;;
+    test) wanted+=("${APT_TEST[@]}" "${APT_LINK[@]}") ;;
+    link) wanted+=("${APT_LINK[@]}" iproute2 util-linux) ;;
     soak) wanted+=("${APT_SOAK[@]}") ;;
     bench-finalizer) wanted+=(ffmpeg python3) ;;
     soak-outputs) wanted+=("${APT_SOAK_OUTPUTS[@]}") ;;
@@ -137,6 +140,7 @@ need_other_system() {
       # macOS has no X server.
       [ "$(uname -s)" = Darwin ] || tools+=(Xvfb import xdotool)
       ;;
+    link) tools+=(cmake c++ ip unshare) ;;
     soak) tools+=(ffprobe python3) ;;
     soak-outputs) tools+=(ffprobe python3 nginx srt-live-transmit Xvfb) ;;
     bench-interpolation | bench-finalizer) tools+=(ffmpeg ffprobe python3) ;;
@@ -170,6 +174,10 @@ tell_packages() {
       extra_arch=' ffmpeg shellcheck xorg-server-xvfb imagemagick xdotool'
       extra_suse=' ffmpeg ShellCheck xorg-x11-server-Xvfb ImageMagick xdotool'
       extra_brew=' ffmpeg shellcheck'
+      ;;
+    link)
+      extra_fedora=' gcc-c++ cmake clang-devel' extra_arch=' cmake clang'
+      extra_suse=' gcc-c++ cmake clang-devel' extra_brew=' cmake llvm'
       ;;
     soak | bench-interpolation | bench-finalizer)
       extra_fedora=' ffmpeg python3' extra_arch=' ffmpeg python'

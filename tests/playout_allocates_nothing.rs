@@ -11,7 +11,7 @@ use std::time::Duration;
 use counting::{CALLS, Counting};
 use vfaq::base::time::FrameRate;
 use vfaq::media::{Clip, CycleId, Frame, Origin, PreparedClip, VideoFormat};
-use vfaq::music::{Bender, Heard, Modulators, Moment, Part, Quantiser, Tempo, Ticks, param_of};
+use vfaq::music::{Bender, Modulators, Moment, Part, Quantiser, Stepped, Tempo, Ticks, param_of};
 use vfaq::param::{MOD_SOURCES, MOD_TARGETS, MODULATORS, ParamId, QUANTA, Values};
 use vfaq::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use vfaq::ring::{Capacity, ring};
@@ -86,7 +86,7 @@ fn a_tick_allocates_nothing_whatever_is_steered() {
             values[id] = (n / 700) as f32 % (QUANTA.len() as f32 - 3.0);
         }
         let mut moved = values;
-        let heard = Heard([(n % 256) as u8; 11]);
+        let heard = Stepped([(n % 256) as u8; 11]);
         let before = CALLS.get();
         let beat = Ticks::of(n as f64 / 30.0).beat();
         modulators.step(&mut moved, beat, &heard, 16.7);

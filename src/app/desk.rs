@@ -7,9 +7,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use crossbeam_channel::Sender;
 
+use super::ears::Shown;
 use super::generator::GeneratorInfo;
 use super::library::Library;
 use super::presets::Presets;
+use super::sound::Sound;
 use super::{Command, report};
 use crate::archive;
 use crate::archive::journal::{self, OutputAction};
@@ -18,12 +20,14 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::{OutputState, OutputStatus, Phase, Status};
 use crate::config::output::OutputSpec;
 use crate::config::preset::{Preset, PresetKind};
-use crate::control::{CycleEntry, CyclePage, Desk, OutputChange};
+use crate::control::{CycleEntry, CyclePage, Desk, Music, OutputChange};
 use crate::media::Frame;
+use crate::music::TempoCell;
 use crate::param::{self, Board, Change, From, Op, ParamId};
 use crate::render;
 use crate::steer::midi;
 use crate::stream::output::{Output, Outputs, Wish};
+use crate::stream::picture::PictureControl;
 
 /// JPEG quality of the preview: 20 KB of a busy picture, where 80 takes half as much again.
 const QUALITY: u8 = 70;
@@ -40,6 +44,15 @@ pub struct ShowDesk {
     generator: OnceLock<Arc<GeneratorInfo>>,
     library: Library,
     midi: OnceLock<Arc<midi::Handle>>,
+    music: OnceLock<MusicSeen>,
+}
+
+/// Where the music is seen.
+pub struct MusicSeen {
+    pub tempo: Arc<TempoCell>,
+    pub heard: Shown,
+    pub sound: Arc<Sound>,
+    pub picture: Arc<PictureControl>,
 }
 
 struct Preview {
@@ -73,6 +86,7 @@ impl ShowDesk {
             clock,
             generator: OnceLock::new(),
             midi: OnceLock::new(),
+            music: OnceLock::new(),
         }
     }
 
@@ -85,6 +99,11 @@ impl ShowDesk {
     pub fn set_midi(&self, midi: Arc<midi::Handle>) {
         // A show has one.
         let _ = self.midi.set(midi);
+    }
+
+    pub fn set_music(&self, music: MusicSeen) {
+        // A show has one.
+        let _ = self.music.set(music);
     }
 
     pub fn toggle_blackout(&self, source: &str) {
@@ -131,6 +150,23 @@ impl ShowDesk {
 }
 
 impl Desk for ShowDesk {
+    fn music(&self) -> Music {
+        let Some(seen) = self.music.get() else { return Music::default() };
+        let (tempo, heard, levels) = (seen.tempo.get(), seen.heard.signals(), seen.sound.levels());
+        Music {
+            beat: tempo.beat_at(self.clock.now().as_secs_f64()),
+            bpm: tempo.bpm,
+            beats_per_bar: tempo.beats_per_bar,
+            source: tempo.source.name(),
+            confidence: tempo.confidence,
+            section: heard.section,
+            peak_db: levels.peak,
+            rms_db: levels.rms,
+            signals: heard.values,
+            modulators: seen.picture.modulators(),
+        }
+    }
+
     fn status(&self) -> Arc<Status> {
         self.status.load_full()
     }

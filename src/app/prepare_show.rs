@@ -16,7 +16,7 @@ use crate::generate::pool::Pool;
 use crate::llm::{self, Writer};
 use crate::media::CycleId;
 use crate::param::{ParamId, Value, Values};
-use crate::steer::osc;
+use crate::steer::{os2l, osc};
 use crate::stream::capture;
 use crate::stream::encoding::EncodeSettings;
 use crate::stream::encoding::ladder::{self, Choice};
@@ -39,6 +39,7 @@ pub struct Show {
     pub listener: Option<TcpListener>,
     pub access: Arc<control::Access>,
     pub osc: Option<osc::Bound>,
+    pub os2l: Option<os2l::Bound>,
     pub material: Material,
     pub clock: Arc<dyn Clock>,
 }
@@ -75,6 +76,7 @@ pub struct Checked {
     pub listener: Option<TcpListener>,
     access: Arc<control::Access>,
     pub osc: Option<osc::Bound>,
+    pub os2l: Option<os2l::Bound>,
 }
 
 /// Checks what a show needs; of all that is kept only the port is taken.
@@ -117,6 +119,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
     let listener = config.live.listen.map(|addr| control::bind(addr, &access)).transpose()?;
     let config_text = opened.config_text;
     let osc = osc::bind(&config.live.osc)?;
+    let os2l = os2l::bind(config.live.tempo.os2l, config.live.tempo.os2l_is_asked)?;
     Ok(Checked {
         config,
         config_text,
@@ -128,6 +131,7 @@ pub fn check(options: &LiveOptions, clock: Arc<dyn Clock>) -> Result<Checked> {
         listener,
         access,
         osc,
+        os2l,
     })
 }
 
@@ -144,6 +148,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         listener,
         access,
         osc,
+        os2l,
     } = check(&options, clock.clone())?;
     // What comes before leaves nothing behind; from here on there is a project.
     let project = Arc::new(open_project(&options, &config, &config_text, &*clock)?);
@@ -174,6 +179,7 @@ pub fn prepare(options: LiveOptions, clock: Arc<dyn Clock>) -> Result<Show> {
         listener,
         access,
         osc,
+        os2l,
         material,
         clock,
     })
@@ -231,6 +237,10 @@ fn starting_params(options: &LiveOptions, config: &Config) -> Result<Values> {
     let join = &config.live.join;
     let seconds = if join.kind == JoinKind::Cut { 0.0 } else { join.seconds };
     values[ParamId::Crossfade] = seconds as f32;
+    let tempo = &config.live.tempo;
+    values[ParamId::TempoSource] = tempo.source;
+    values[ParamId::TempoBpm] = tempo.bpm as f32;
+    values[ParamId::BeatsPerBar] = tempo.beats_per_bar as f32;
     values[ParamId::OverlayFade] = config.overlays.fade as f32;
     for switch in &config.overlays.show {
         values[*switch] = 1.0;

@@ -12,7 +12,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::presets::Presets;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
-use crate::base::telemetry::Gauge;
 use crate::base::time::FrameRate;
 use crate::music::{Quantum, Section, Tempo, ahead_seconds};
 use crate::param::{Board, From, ParamId, QUANTA};
@@ -32,7 +31,6 @@ pub struct Timing {
     pub clock: Arc<dyn Clock>,
     pub fps: FrameRate,
     pub tempo: Box<dyn Fn() -> Tempo + Send>,
-    pub sound_latency_ms: Arc<Gauge>,
 }
 
 pub struct Recalls {
@@ -154,14 +152,11 @@ impl Waiter {
     fn left(&self, beat: &mut f64) -> Duration {
         let tempo = (self.timing.tempo)();
         let frame = self.timing.fps.frame_seconds();
-        let number = |id| self.board.number(id);
-        let latency = self.timing.sound_latency_ms.get();
-        let (land_on, earlier) = (number(ParamId::LandOn), number(ParamId::Latency));
         // Of the first frame that reads what is set now.
         let now = self.timing.clock.now().as_secs_f64()
-            + ahead_seconds(land_on, earlier, latency, frame)
+            + ahead_seconds(&self.board.values(), frame)
             + frame / 2.0;
-        let quantum = Quantum::of(number(ParamId::QuantiseRecall));
+        let quantum = Quantum::of(self.board.number(ParamId::QuantiseRecall));
         let Some(next) = tempo.next(quantum, tempo.beat_at(now)) else { return Duration::ZERO };
         *beat = beat.min(next);
         Duration::try_from_secs_f64(tempo.time_of(*beat) - now).unwrap_or(Duration::ZERO)
@@ -197,7 +192,6 @@ mod tests {
             clock: clock.clone(),
             fps: FrameRate::whole(60),
             tempo: Box::new(move || Tempo { bpm, ..Tempo::default() }),
-            sound_latency_ms: Arc::default(),
         };
         (Recalls::start(board.clone(), presets, timing).unwrap(), board, clock, folder)
     }

@@ -218,6 +218,8 @@ impl Reporter {
             // Whoever publishes it knows.
             midi: MidiStatus::default(),
             sound: SoundStatus::default(),
+            os2l: None,
+            tempo: Default::default(),
             warnings,
         }
     }

@@ -13,8 +13,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::awake::keep_awake;
-use super::desk::ShowDesk;
+use super::desk::{MusicSeen, ShowDesk};
+use super::ears::Ears;
 use super::generator::{self, Generator, GeneratorInfo, Steer};
+use super::music::Music;
 use super::overlays;
 use super::prepare_show::{Material, Show};
 use super::presets::Presets;
@@ -31,7 +33,7 @@ use crate::base::clock::Clock;
 use crate::base::effort::PresentEffort;
 use crate::base::error::{Error, Result};
 use crate::base::summary::Summary;
-use crate::base::telemetry::{EffortStatus, EncoderChange, Gauge, OutputState, Phase, Status};
+use crate::base::telemetry::{EffortStatus, EncoderChange, OutputState, Phase, Status};
 use crate::config::output::Target;
 use crate::config::{Config, Interpolation, JoinKind};
 use crate::control::{self, Desk};
@@ -39,7 +41,7 @@ use crate::cycle::{self, Workshop};
 use crate::generate::LookAhead;
 use crate::llm::Ahead;
 use crate::media::{Clip, CycleId, Frame, Origin};
-use crate::music::{Section, Signals, Tempo, TempoCell};
+use crate::music::Section;
 use crate::param::{self, Accepted, Applies, Change, From, Op, ParamId, REGISTRY, Smoother, Value};
 use crate::playout::{PlayoutCounters, RingView, Timeline, TimelineSettings};
 use crate::prepare::{MotionCounters, MotionWork};
@@ -47,6 +49,7 @@ use crate::render::{self, Renderer};
 use crate::ring::{self, Capacity, Starter};
 use crate::show::{Director, Effect, Event, Ladder, Topic};
 use crate::steer::midi::{self, Midi};
+use crate::steer::os2l::Os2l;
 use crate::steer::osc::Osc;
 use crate::stream::beat::{Hearing, OnBeat};
 use crate::stream::clip::{GstClipDecoder, GstClipEncoder};
@@ -133,6 +136,8 @@ struct Running<'a> {
     generator: Option<Arc<GeneratorInfo>>,
     midi: Option<Midi>,
     sound: Arc<Sound>,
+    os2l: Option<Os2l>,
+    music: Music,
     on_status: &'a mut dyn FnMut(&Status),
 }
 
@@ -181,12 +186,13 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let picture = Arc::new(PictureControl::default());
     let telemetry = Arc::new(LiveTelemetry::default());
     let effort = Arc::new(PresentEffort::default());
-    let (_tempo_in, tempo) = triple_buffer::triple_buffer(&Tempo::default());
-    let (_signals_in, signals) = triple_buffer::triple_buffer(&Signals::default());
-    let sound_latency_ms = Arc::new(Gauge::default());
-    let hearing = Hearing { tempo, signals, sound_latency_ms: sound_latency_ms.clone() };
+    let (music, tempo) =
+        Music::start(&show.params, &live.tempo, board.clone(), clock.clone(), archive.handle())?;
+    let ears = Ears::open(&show.params, music.note_sender())?;
+    let hearing = Hearing { tempo, signals: ears.picture };
     let (tap, sound_out) = (Tap::new(), SoundOut::new());
-    let (sound, sound_in) = Sound::start(&live.audio, &options.worqspace, clock.clone(), None)?;
+    let (sound, sound_in) =
+        Sound::start(&live.audio, &options.worqspace, clock.clone(), Some(ears.listener))?;
     let sound = Arc::new(sound);
     let adapt = AdaptSettings { enabled: live.adaptive_bitrate, floor_kbps: live.min_bitrate_kbps };
     let view = overlays::main_view(&config);
@@ -256,15 +262,24 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         outputs.clone(),
         clock.clone(),
     ));
+    desk.set_music(MusicSeen {
+        tempo: music.cell(),
+        heard: ears.shown,
+        sound: sound.clone(),
+        picture: picture.clone(),
+    });
     let (notice_tx, notices) = bounded(NOTICES);
     let (ready_tx, ready) = bounded(NOTICES);
     let (steer_tx, steers) = bounded(STEERS);
     let steered = Arc::new(Steered::new(board.plans.clone()));
     {
+        let (hands, hearing) = (music.hands(), ears.settings);
         let (archive, steered) = (archive.handle(), steered.clone());
         let generates = matches!(show.material, Material::Generated { .. });
         board.listen(move |accepted| {
             archive.journal(parts::journal_change(accepted));
+            hands.changed(accepted);
+            hearing.changed(accepted);
             if generates {
                 steered.accepted(accepted);
             }
@@ -284,7 +299,8 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     }
     let midi = {
         let (board, clock) = (board.clone(), clock.clone());
-        Midi::start(&live.midi, &options.worqspace, board, clock, midi::system::systems())?
+        let (systems, notes) = (midi::system::systems(), music.note_sender());
+        Midi::start(&live.midi, &options.worqspace, board, clock, systems, notes)?
     };
     if let Some(midi) = &midi {
         desk.set_midi(midi.handle().clone());
@@ -309,14 +325,12 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     )?;
     let room = Arc::new(Room::start()?);
     let motion_counters = Arc::new(MotionCounters::default());
-    // What the tempo is, for those who wait beside the picture.
-    let tempo_cell = Arc::new(TempoCell::default());
     let recalls = {
+        let tempo = music.cell();
         let timing = recall::Timing {
             clock: clock.clone(),
             fps: live.fps,
-            tempo: Box::new(move || tempo_cell.get()),
-            sound_latency_ms,
+            tempo: Box::new(move || tempo.get()),
         };
         Arc::new(Recalls::start(board.clone(), presets.clone(), timing)?)
     };
@@ -391,11 +405,21 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     let osc = match show.osc {
         Some(bound) => {
             let name = parts::project_name(&options.name, project.folder());
-            let osc = Osc::start(bound, board.clone(), clock.clone(), &name, runtime.handle())?;
+            let (runtime, notes) = (runtime.handle(), music.note_sender());
+            let osc = Osc::start(bound, board.clone(), clock.clone(), &name, runtime, notes)?;
             let (listen, query) = osc.addresses();
             (surroundings.on_osc)(listen, query);
             reporter.set_osc(osc.teller());
             Some(osc)
+        }
+        None => None,
+    };
+    let os2l = match show.os2l {
+        Some(bound) => {
+            let name = parts::project_name(&options.name, project.folder());
+            let os2l = Os2l::start(bound, music.note_sender(), clock.clone(), &name)?;
+            tracing::info!("OS2L on {}", os2l.address());
+            Some(os2l)
         }
         None => None,
     };
@@ -497,12 +521,15 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         generator: making,
         midi,
         sound: sound.clone(),
+        os2l,
+        music,
         on_status: surroundings.on_status,
         config,
     };
     let ended = running.until_the_end(&surroundings.commands, &own_commands);
     // Nobody steers a show that has ended.
     running.midi = None;
+    running.os2l = None;
 
     // Off air: first the files that the audience keeps, then everything else.
     if let Some(task) = generator_task {
@@ -645,6 +672,8 @@ impl Running<'_> {
         });
         status.sound = self.sound.status();
         status.midi = self.midi.as_ref().map(|midi| midi.handle().status()).unwrap_or_default();
+        status.os2l = self.os2l.as_ref().map(Os2l::status);
+        status.tempo = self.music.status();
         self.journal_outputs(&status);
         (self.on_status)(&status);
         self.desk.status.store(Arc::new(status.clone()));

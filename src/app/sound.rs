@@ -90,6 +90,11 @@ impl Sound {
         self.capture.trouble()
     }
 
+    /// As it goes out.
+    pub fn levels(&self) -> audio::Levels {
+        self.shared.levels()
+    }
+
     pub fn status(&self) -> SoundStatus {
         let (now, levels) = (self.capture.now(), self.shared.levels());
         SoundStatus {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::music::{Bend, Heard, Signal, Ticks};
+use crate::music::{Bend, Signal, Stepped, Ticks};
 
 /// Frames of an entry.
 const MOST: usize = 60;
@@ -34,7 +34,7 @@ pub struct Frame {
     pub frame: u64,
     pub beat: Ticks,
     pub bend: Bend,
-    pub heard: Heard,
+    pub heard: Stepped,
 }
 
 impl Music {
@@ -46,7 +46,7 @@ impl Music {
         let mut beat = self.beat;
         steps.enumerate().map(move |(n, step)| {
             beat = beat.saturating_add(step);
-            let mut heard = Heard::default();
+            let mut heard = Stepped::default();
             for (at, place) in places.iter().enumerate() {
                 let from = 2 * (n * places.len() + at);
                 let digits = self.heard.get(from..from + 2).unwrap_or_default();
@@ -108,7 +108,7 @@ mod tests {
     fn what_is_gathered_is_what_is_read() {
         let kick = 1 << Signal::Kick as u16 | 1 << Signal::Sub as u16;
         let frame = |n: u64| {
-            let mut heard = Heard::default();
+            let mut heard = Stepped::default();
             heard.0[Signal::Kick as usize] = (n * 7 % 256) as u8;
             heard.0[Signal::Sub as usize] = 255 - (n % 256) as u8;
             let bend = Bend(if n > 100 { n as i16 - 100 } else { 0 });
@@ -139,6 +139,6 @@ mod tests {
             ..Music::default()
         };
         assert_eq!(music.frames().count(), 3);
-        assert!(music.frames().all(|frame| frame.heard == Heard::default()));
+        assert!(music.frames().all(|frame| frame.heard == Stepped::default()));
     }
 }

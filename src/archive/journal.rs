@@ -77,6 +77,8 @@ pub enum Event {
     /// The change of `generation` applied to cycles: from output frame `frame` on `cycle` is on air,
     /// the first that was made with it, so many seconds after the change came.
     Steered { generation: u64, cycle: u32, frame: u64, seconds: f64 },
+    /// From now on the beat comes from there, at about this tempo; `led`: somebody gives it still.
+    Tempo { source: String, bpm: f64, led: bool },
     /// For `frames` from output frame `frame` on the picture before went out again; parameters
     /// stood still meanwhile.
     Held { frame: u64, frames: u64 },
@@ -403,6 +405,9 @@ mod tests {
             }),
             any::<(u64, u64)>()
                 .prop_map(|(frame, generation)| Event::ParamApplied { frame, generation }),
+            ("[a-z0-9]{2,5}", 80u32..1600, any::<bool>()).prop_map(|(source, quarters, led)| {
+                Event::Tempo { source, bpm: f64::from(quarters) / 4.0, led }
+            }),
             any::<(u64, u64)>().prop_map(|(frame, frames)| Event::Held { frame, frames }),
             (any::<u64>(), any::<i64>(), "[0-9a-f]{0,4}").prop_map(|(frame, beat, heard)| {
                 Event::Music(Music {

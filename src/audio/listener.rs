@@ -20,6 +20,11 @@ const BEATS: usize = 32;
 pub struct Ear(triple_buffer::Output<Signals>);
 
 impl Ear {
+    /// The way itself, for the render thread.
+    pub fn into_output(self) -> triple_buffer::Output<Signals> {
+        self.0
+    }
+
     pub fn signals(&mut self) -> &Signals {
         self.0.read()
     }

@@ -193,6 +193,9 @@ pub struct Status {
     pub osc: Option<OscStatus>,
     pub midi: MidiStatus,
     pub sound: SoundStatus,
+    /// `None`: the show listens to no OS2L.
+    pub os2l: Option<Os2lStatus>,
+    pub tempo: TempoStatus,
     /// In plain words, newest last; only what matters now.
     pub warnings: Vec<String>,
 }
@@ -483,6 +486,63 @@ pub struct SoundStatus {
     /// Times that it was not there in time, and how much was missing.
     pub underruns: u64,
     pub missing_ms: f64,
+}
+
+/// Where the beat is, and who gives it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TempoStatus {
+    /// As in `/tempo/source`; empty before the first.
+    pub source: &'static str,
+    /// Which port or address that is, where there are several.
+    pub from: Option<String>,
+    /// `false`: it is lost, and the beat goes on as it went.
+    pub led: bool,
+    pub bpm: f64,
+    /// Beats since the show began, with their fraction, when this was put together. Multiples of
+    /// `beats_per_bar` are downbeats.
+    pub beat: f64,
+    /// Whole bars, and which beat of the bar it is, from 1.
+    pub bar: u64,
+    pub beat_of_bar: u32,
+    pub beats_per_bar: u32,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub playing: bool,
+    /// How much earlier beats come, by hand.
+    pub nudge_ms: f64,
+    /// Beats for one of the source: 2 doubles the tempo.
+    pub times: f64,
+    pub sources: Vec<TempoSource>,
+    /// How often beats were left out so that bars begin where they should.
+    pub jumps: u64,
+    /// What made no sense, by reason.
+    pub refused: std::collections::BTreeMap<&'static str, u64>,
+    /// What came in faster than it could be taken.
+    pub lost: u64,
+}
+
+/// One who may give the beat.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TempoSource {
+    pub source: &'static str,
+    /// silent, listening, live, lost
+    pub state: &'static str,
+    pub from: Option<String>,
+    pub bpm: Option<f64>,
+    pub confidence: f32,
+}
+
+/// OS2L.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Os2lStatus {
+    /// Where programs connect.
+    pub listen: String,
+    pub clients: usize,
+    pub beats: u64,
+    /// Events that are no beats.
+    pub ignored: u64,
+    /// What is no OS2L.
+    pub refused: u64,
 }
 
 /// Seconds of timeline ready ahead of the picture.

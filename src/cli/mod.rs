@@ -42,6 +42,7 @@ mod sound;
 pub mod stage;
 #[cfg(feature = "gst")]
 mod status;
+mod tempo;
 pub mod terminal;
 #[cfg(feature = "gst")]
 mod window;
@@ -69,6 +70,7 @@ Examples:
   vfaq outputs                       where a running show goes; add, stop, retry and remove
   vfaq presets                       looks, styles and scenes to recall
   vfaq osc send /vfaq/fx/zoom 1.5    steer a running show; list, monitor, layout
+  vfaq tempo                         where the beat is, and who gives it
   vfaq run -n night --hours 2        cycles, unattended, and the finished film
   vfaq assemble -n night             put a project's films together
   vfaq status -n friday              where a project stands, and what to do next
@@ -118,6 +120,7 @@ enum Command {
     /// List and change the outputs of a running show
     Outputs(outputs::OutputsArgs),
     Osc(osc::OscArgs),
+    Tempo(tempo::TempoArgs),
     #[cfg(feature = "gst")]
     Assemble(assemble::AssembleArgs),
     /// Say where a project stands, and what to do next
@@ -197,6 +200,7 @@ fn dispatch(cli: Cli, clock: crate::base::clock::SystemClock) -> Result<ExitCode
         Command::Backends(args) => backends::run(&cli.folders, &args, clock)?,
         Command::Outputs(args) => outputs::run(&args)?,
         Command::Osc(args) => osc::run(&args)?,
+        Command::Tempo(args) => tempo::run(&args)?,
         #[cfg(feature = "gst")]
         Command::Assemble(args) if args.rerender => {
             return rerender::run(&cli.folders, args, clock);

@@ -110,6 +110,15 @@ pub fn midi() -> Kind<MidiUse> {
     choice(&[("auto", MidiUse::Auto), ("on", MidiUse::On), ("off", MidiUse::Off)])
 }
 
+/// Who may give the beat: the number of the choice.
+pub fn tempo_source() -> Kind<f32> {
+    let names = crate::param::TEMPO_SOURCES;
+    Kind::new(names.join(", "), move |t| {
+        let place = names.iter().position(|name| name.eq_ignore_ascii_case(t.trim()));
+        place.map(|place| place as f32)
+    })
+}
+
 /// The seed's names and GStreamer's mean the same encoder.
 pub fn encoder() -> Kind<Encoder> {
     let mut kind = choice(&[

@@ -460,6 +460,7 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         feedback: m.get(r, "feedback", "true", flag()),
     };
     m.close(r);
+    let tempo = tempo(r, &mut s);
     let stand_in = s.get(r, "stand_in", "true", flag());
     let keep_awake = s.get(r, "keep_awake", "true", flag());
     s.close(r);
@@ -488,9 +489,26 @@ fn live(r: &mut Reader, root: &mut Section, worqspace: &Path) -> Live {
         hosts,
         osc,
         midi,
+        tempo,
         stand_in,
         keep_awake,
     }
+}
+
+fn tempo(r: &mut Reader, live: &mut Section) -> Tempo {
+    let mut s = live.section(r, "tempo");
+    let os2l = s.get(r, "os2l", "127.0.0.1:9996", kind::osc_listen());
+    let tempo = Tempo {
+        source: s.get(r, "source", "auto", kind::tempo_source()),
+        bpm: s.get(r, "bpm", "120", number(30.0..=300.0)),
+        beats_per_bar: s.get(r, "beats_per_bar", "4", whole(1..=16)),
+        os2l,
+        os2l_is_asked: s.has("os2l")
+            && os2l != Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9996))),
+        link: s.get(r, "link", "true", flag()),
+    };
+    s.close(r);
+    tempo
 }
 
 fn osc(r: &mut Reader, live: &mut Section) -> Osc {

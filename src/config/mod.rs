@@ -328,6 +328,21 @@ pub struct Midi {
     pub feedback: bool,
 }
 
+/// Who gives the beat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tempo {
+    /// Number of the choice in `/tempo/source`.
+    pub source: f32,
+    pub bpm: f64,
+    pub beats_per_bar: u32,
+    /// Where OS2L comes in; `None`: nowhere.
+    pub os2l: Option<std::net::SocketAddr>,
+    /// Somebody wrote it down.
+    pub os2l_is_asked: bool,
+    /// Sessions of Ableton Link in the local network are joined.
+    pub link: bool,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Live {
     /// Width and height in pixels; both even.
@@ -363,6 +378,7 @@ pub struct Live {
     pub hosts: Vec<String>,
     pub osc: Osc,
     pub midi: Midi,
+    pub tempo: Tempo,
     /// The built-in generator makes cycles while no other can.
     pub stand_in: bool,
     /// Keep screen and machine from sleeping during a show.

@@ -23,6 +23,7 @@ pub fn exposition(status: &Status, hub: &Hub) -> String {
     recording(&mut page, status);
     midi(&mut page, status);
     sound(&mut page, status);
+    tempo(&mut page, status);
     outputs(&mut page, status);
     control(&mut page, hub);
     osc(&mut page, status);
@@ -57,6 +58,39 @@ fn show(page: &mut Page, status: &Status) {
     page.family("vfaq_peak_resident_memory_bytes", "gauge", "Most memory ever resident.");
     page.known(&[], status.peak_rss_mb.map(|mb| (mb * 1e6).round()));
     page.gauge("vfaq_warnings", "Warnings shown at present.", status.warnings.len() as f64);
+}
+
+fn tempo(page: &mut Page, status: &Status) {
+    let tempo = &status.tempo;
+    page.gauge("vfaq_tempo_bpm", "Beats a minute that the show goes by.", tempo.bpm);
+    page.gauge("vfaq_tempo_confidence", "How sure that is, 0 to 1.", tempo.confidence.into());
+    page.gauge("vfaq_tempo_led", "1 while somebody gives the beat.", flag(tempo.led));
+    page.gauge("vfaq_tempo_playing", "1 while the transport runs.", flag(tempo.playing));
+    page.family("vfaq_tempo_source", "gauge", "1 for who gives the beat.");
+    for source in &tempo.sources {
+        page.sample(&[("source", source.source)], flag(source.source == tempo.source));
+    }
+    page.family("vfaq_tempo_source_bpm", "gauge", "The tempo of each source that is there.");
+    for source in tempo.sources.iter().filter(|source| source.state == "live") {
+        page.known(&[("source", source.source)], source.bpm);
+    }
+    page.counter(
+        "vfaq_tempo_jumps_total",
+        "Times that beats were left out so that bars begin where they should.",
+        tempo.jumps,
+    );
+    page.family("vfaq_tempo_refused_total", "counter", "Notes of sources, by why not taken.");
+    for (why, count) in &tempo.refused {
+        page.sample(&[("why", why)], *count as f64);
+    }
+    page.counter("vfaq_tempo_lost_total", "Notes that came too fast to be taken.", tempo.lost);
+    let os2l = status.os2l.as_ref();
+    page.family("vfaq_os2l_clients", "gauge", "Programs that are connected by OS2L.");
+    page.known(&[], os2l.map(|os2l| os2l.clients as f64));
+    page.family("vfaq_os2l_beats_total", "counter", "Beats that came by OS2L.");
+    page.known(&[], os2l.map(|os2l| os2l.beats as f64));
+    page.family("vfaq_os2l_refused_total", "counter", "What came by OS2L and is none.");
+    page.known(&[], os2l.map(|os2l| os2l.refused as f64));
 }
 
 fn midi(page: &mut Page, status: &Status) {

@@ -48,11 +48,11 @@ impl Ticks {
 
 /// What is heard, as the journal keeps it: 255 is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard(pub [u8; SIGNALS]);
+pub struct Stepped(pub [u8; SIGNALS]);
 
-impl Heard {
+impl Stepped {
     pub fn of(signals: &Signals) -> Self {
-        Heard(signals.values.map(|value| (value * 255.0).round() as u8))
+        Stepped(signals.values.map(|value| (value * 255.0).round() as u8))
     }
 
     fn get(&self, signal: usize) -> f32 {
@@ -87,6 +87,8 @@ pub struct Modulators {
 struct Slot {
     source: usize,
     level: f32,
+    /// What it added last, in parts of its target's range.
+    added: f32,
 }
 
 impl Default for Modulators {
@@ -101,8 +103,13 @@ impl Default for Modulators {
 }
 
 impl Modulators {
+    /// What each added in the last frame, in parts of its target's range.
+    pub fn added(&self) -> [f32; MODULATORS] {
+        self.slots.map(|slot| slot.added)
+    }
+
     /// Moves the smoothed `values` of a frame of `frame_ms`, in which it is `beat`.
-    pub fn step(&mut self, values: &mut Values, beat: f64, heard: &Heard, frame_ms: f32) -> Used {
+    pub fn step(&mut self, values: &mut Values, beat: f64, heard: &Stepped, frame_ms: f32) -> Used {
         let mut used = Used::default();
         for (n, slot) in self.slots.iter_mut().enumerate() {
             let part = |part| values[param_of(n, part)];
@@ -114,7 +121,7 @@ impl Modulators {
             }
             let Some(Some(_)) = self.targets.get(target) else { continue };
             if slot.source != source {
-                *slot = Slot { source, level: 0.0 };
+                *slot = Slot { source, ..Slot::default() };
             }
             used.any = true;
             let moved = if let Some(signal) = source.checked_sub(FIRST_SIGNAL) {
@@ -128,9 +135,8 @@ impl Modulators {
                 wave(source, beat, f64::from(part(Part::Beats)), f64::from(part(Part::Phase)), n)
             };
             let moved = bent(moved, part(Part::Curve)) * part(Part::Depth);
-            if moved.is_finite() {
-                self.sums[target] += moved;
-            }
+            slot.added = if moved.is_finite() { moved } else { 0.0 };
+            self.sums[target] += slot.added;
         }
         if used.any {
             for (sum, target) in self.sums.iter_mut().zip(&self.targets) {
@@ -232,7 +238,7 @@ mod tests {
         let on = [(Part::Source, source(name)), (Part::Target, target("fx/brightness"))];
         set(&mut values, 0, &on);
         set(&mut values, 0, parts);
-        Modulators::default().step(&mut values, beat, &Heard::default(), FRAME_MS);
+        Modulators::default().step(&mut values, beat, &Stepped::default(), FRAME_MS);
         values[ParamId::Brightness]
     }
 
@@ -284,7 +290,7 @@ mod tests {
             (Part::Depth, -1.0),
         ];
         set(&mut values, 3, &on);
-        Modulators::default().step(&mut values, 0.0, &Heard::default(), FRAME_MS);
+        Modulators::default().step(&mut values, 0.0, &Stepped::default(), FRAME_MS);
         assert_eq!(values[ParamId::Hue], -10.0);
         assert_eq!(values[ParamId::Kaleidoscope], 5.0);
         assert_eq!(values[ParamId::Zoom], 1.0);
@@ -301,12 +307,12 @@ mod tests {
         ];
         set(&mut values, 0, &on);
         let mut modulators = Modulators::default();
-        let mut kick = Heard::default();
+        let mut kick = Stepped::default();
         kick.0[Signal::Kick as usize] = 255;
         let mut seen = Vec::new();
         for n in 0..60 {
             let mut values = values;
-            let heard = if n == 0 { kick } else { Heard::default() };
+            let heard = if n == 0 { kick } else { Stepped::default() };
             let used = modulators.step(&mut values, 0.0, &heard, FRAME_MS);
             assert!(used.hears(Signal::Kick) && !used.hears(Signal::Snare));
             seen.push(values[ParamId::Brightness]);
@@ -319,7 +325,7 @@ mod tests {
     #[test]
     fn off_changes_nothing() {
         let mut values = Values::default();
-        let used = Modulators::default().step(&mut values, 1.3, &Heard([200; SIGNALS]), FRAME_MS);
+        let used = Modulators::default().step(&mut values, 1.3, &Stepped([200; SIGNALS]), FRAME_MS);
         assert_eq!((used, values), (Used::default(), Values::default()));
     }
 
@@ -338,7 +344,7 @@ mod tests {
             let mut modulators = Modulators::default();
             for (beat, heard) in frames {
                 let mut values = set;
-                modulators.step(&mut values, beat, &Heard(heard), FRAME_MS);
+                modulators.step(&mut values, beat, &Stepped(heard), FRAME_MS);
                 for param in REGISTRY.iter().filter(|p| p.is_number()) {
                     prop_assert!(param.check(values[param.id]).is_ok(), "{}", param.address);
                 }
@@ -349,7 +355,7 @@ mod tests {
                 values[param_of(slot, Part::Depth)] = wild;
                 values[param_of(slot, Part::Beats)] = wild;
             }
-            modulators.step(&mut values, 1.5, &Heard::default(), FRAME_MS);
+            modulators.step(&mut values, 1.5, &Stepped::default(), FRAME_MS);
             for param in REGISTRY.iter().filter(|p| p.is_number() && p.group() != "mod") {
                 prop_assert!(param.check(values[param.id]).is_ok(), "{}", param.address);
             }

@@ -3,17 +3,15 @@
 //! Holds: everything here runs on the render thread and neither waits nor allocates. What a set is
 //! played again by leaves as receipts: beats, what was heard, and what happened when.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::picture::Receipt;
-use crate::base::telemetry::Gauge;
 use crate::base::time::FrameRate;
 use crate::music::{
-    Bend, Bender, Heard, Modulators, Moment, Quantiser, Section, Signals, Tempo, Ticks, Used,
+    Bend, Bender, Modulators, Moment, Quantiser, Section, Signals, Stepped, Tempo, Ticks, Used,
     ahead_seconds,
 };
-use crate::param::{ParamId, Values};
+use crate::param::{MODULATORS, ParamId, Values};
 use crate::playout::Timeline;
 
 /// What was heard in so many frames is kept, for sound that is delayed by up to two seconds.
@@ -25,7 +23,7 @@ pub struct MusicFrame {
     pub frame: u64,
     pub beat: Ticks,
     pub bend: Bend,
-    pub heard: Heard,
+    pub heard: Stepped,
     pub used: Used,
 }
 
@@ -33,8 +31,6 @@ pub struct MusicFrame {
 pub struct Hearing {
     pub tempo: triple_buffer::Output<Tempo>,
     pub signals: triple_buffer::Output<Signals>,
-    /// How long the sound takes to get into the stream, in ms.
-    pub sound_latency_ms: Arc<Gauge>,
 }
 
 pub struct OnBeat {
@@ -72,9 +68,7 @@ impl OnBeat {
     ) {
         let frame_seconds = self.fps.frame_seconds();
         let time = self.grid.time_of(n, self.fps, now);
-        let latency = self.hearing.sound_latency_ms.get();
-        let (land_on, earlier) = (values[ParamId::LandOn], values[ParamId::Latency]);
-        let time = time + ahead_seconds(land_on, earlier, latency, frame_seconds);
+        let time = time + ahead_seconds(values, frame_seconds);
         let tempo = *self.hearing.tempo.read();
         // In the middle of the time that it shows.
         let ticks = Ticks::of(tempo.beat_at(time + frame_seconds / 2.0));
@@ -94,6 +88,11 @@ impl OnBeat {
         let happened = |id| tell(Receipt::OnBeat { frame: n, id });
         self.quantiser.step(&moment, values, fired, cut, happened);
         timeline.set_coming(self.quantiser.begins_in());
+    }
+
+    /// What each modulator adds, as [`Modulators::added`] says it.
+    pub fn added(&self) -> [f32; MODULATORS] {
+        self.modulators.added()
     }
 
     /// What waits, as [`Quantiser::waiting`] says it.
@@ -138,7 +137,7 @@ impl Grid {
 
 /// What was heard of late.
 struct Recent {
-    heard: [(Duration, Heard); RECENT],
+    heard: [(Duration, Stepped); RECENT],
     /// Where the next one goes.
     next: usize,
 }
@@ -151,16 +150,16 @@ impl Default for Recent {
 
 impl Recent {
     /// Takes in what is heard, and says what was heard last up to `time`, in seconds.
-    fn heard(&mut self, signals: &Signals, time: f64) -> Heard {
+    fn heard(&mut self, signals: &Signals, time: f64) -> Stepped {
         let newest = self.heard[(self.next + RECENT - 1) % RECENT];
-        let now = (signals.at, Heard::of(signals));
+        let now = (signals.at, Stepped::of(signals));
         if now != newest {
             self.heard[self.next] = now;
             self.next = (self.next + 1) % RECENT;
         }
         let backwards = (1..=RECENT).map(|back| self.heard[(self.next + RECENT - back) % RECENT]);
         let mut until = backwards.filter(|(at, _)| at.as_secs_f64() <= time);
-        until.next().map_or(Heard::default(), |(_, heard)| heard)
+        until.next().map_or(Stepped::default(), |(_, heard)| heard)
     }
 }
 

@@ -4,7 +4,7 @@
 //! want to know leaves by bounded channels, a triple buffer and counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -17,7 +17,7 @@ use crate::base::clock::Clock;
 use crate::base::telemetry::{Counter, Gauge};
 use crate::base::time::FrameRate;
 use crate::media::{Frame, FrameMut};
-use crate::param::{self, ParamId, Smoother};
+use crate::param::{self, MODULATORS, ParamId, Smoother};
 use crate::playout::Timeline;
 use crate::render::overlay::{Overlays, View};
 use crate::render::{self, Look, Renderer};
@@ -54,11 +54,18 @@ pub struct PictureControl {
     pub waiting: Gauge,
     /// Where in a track the music is: a place in [`Section::ALL`](crate::music::Section::ALL).
     pub section: Gauge,
+    /// What each modulator adds, in parts of its parameter's range, as bits.
+    modulators: [AtomicU32; MODULATORS],
     /// Receipts that found the way to the journal full.
     pub receipts_lost: Counter,
 }
 
 impl PictureControl {
+    /// What each modulator adds at present, in parts of its parameter's range.
+    pub fn modulators(&self) -> [f32; MODULATORS] {
+        std::array::from_fn(|n| f32::from_bits(self.modulators[n].load(Ordering::Relaxed)))
+    }
+
     /// Frames since *go*.
     pub fn show_frames(&self) -> u64 {
         match self.go_frame.get() {
@@ -144,6 +151,9 @@ impl FrameSource for Picture {
             |receipt| tell(receipts, control, receipt),
         );
         control.waiting.set(self.on_beat.waiting());
+        for (to, added) in control.modulators.iter().zip(self.on_beat.added()) {
+            to.store(added.to_bits(), Ordering::Relaxed);
+        }
         control.section.set(self.on_beat.section() as u64);
         let look = Look::new(n, &values, &self.fired);
         self.sound.set(Controls {

@@ -116,7 +116,7 @@ fn played_again(seed: u64) -> usize {
     let mut smoother = Smoother::new(start);
     let (mut tempo_in, tempo) = triple_buffer::triple_buffer(&Tempo::default());
     let (mut signals_in, signals) = triple_buffer::triple_buffer(&Signals::default());
-    let hearing = Hearing { tempo, signals, sound_latency_ms: Arc::default() };
+    let hearing = Hearing { tempo, signals };
     let (mut on_beat, mut music) = (OnBeat::new(hearing, FPS), Gathered::default());
     let mut on_stage = Renderer::new(CANVAS, live.fit, Interpolation::Flow, Arc::default());
     on_stage.set_time(FPS, live.flash_limit);

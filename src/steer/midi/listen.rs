@@ -98,7 +98,7 @@ impl Listener {
     fn on_bytes(&self, device: Arc<str>) -> OnBytes {
         let heard = self.heard.clone();
         let (mut parser, mut decoder) = (Parser::default(), Decoder::default());
-        Box::new(move |bytes| {
+        Box::new(move |_, bytes| {
             parser.feed(bytes, |short| {
                 let events = decoder.events(short);
                 let _ = heard.try_send(Message { device: device.clone(), events });

@@ -20,6 +20,7 @@ pub mod parse;
 mod ports;
 pub mod system;
 pub mod takeover;
+mod tempo;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::MidiStatus;
 use crate::config::{Midi as Settings, MidiUse};
+use crate::music::NoteSender;
 use crate::param::{self, Board};
 
 /// Messages that may wait. When it is full further ones are lost, and counted: by then the thread
@@ -226,6 +228,7 @@ impl Midi {
         board: Arc<Board>,
         clock: Arc<dyn Clock>,
         systems: Vec<Box<dyn System>>,
+        notes: NoteSender,
     ) -> Result<Option<Midi>> {
         if settings.enabled == MidiUse::Off {
             return Ok(None);
@@ -254,7 +257,10 @@ impl Midi {
             let thread = std::thread::Builder::new().name("midi".into()).spawn(run);
             midi.threads.push(thread.map_err(failed)?);
         }
-        let mut ports = ports::Ports::new(systems, settings, handle, clock, heard_tx, counters);
+        let mut ports = {
+            let clocks = Arc::new(tempo::Clocks::new(notes));
+            ports::Ports::new(systems, settings, handle, clock, heard_tx, clocks, counters)
+        };
         let look = move || {
             while let Err(crossbeam_channel::RecvTimeoutError::Timeout) =
                 stopped.recv_timeout(ports::LOOK_EVERY)

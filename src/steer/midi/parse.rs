@@ -15,6 +15,23 @@ pub struct Short {
     pub b: u8,
 }
 
+/// What the clock of another device says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// 24 of them are a beat.
+    Tick,
+    Start,
+    Continue,
+    Stop,
+    /// The place in the song, in sixteenths.
+    Position(u16),
+}
+
+enum Found {
+    Short(Short),
+    Clock(Clock),
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Place {
     /// Nothing is understood before a status byte.
@@ -24,6 +41,7 @@ enum Place {
     Channel(u8),
     /// Of a system message: so many bytes still belong to it.
     System(u8),
+    Position,
     SysEx,
 }
 
@@ -38,18 +56,34 @@ pub struct Parser {
 
 impl Parser {
     /// Takes bytes in, and calls `found` for each message that is complete with them.
-    pub fn feed(&mut self, bytes: &[u8], mut found: impl FnMut(Short)) {
+    pub fn feed(&mut self, bytes: &[u8], found: impl FnMut(Short)) {
+        self.feed_all(bytes, found, |_| {});
+    }
+
+    /// The same, and `clock` for what the clock says.
+    pub fn feed_all(
+        &mut self,
+        bytes: &[u8],
+        mut found: impl FnMut(Short),
+        mut clock: impl FnMut(Clock),
+    ) {
         for byte in bytes {
-            if let Some(message) = self.byte(*byte) {
-                found(message);
+            match self.byte(*byte) {
+                Some(Found::Short(message)) => found(message),
+                Some(Found::Clock(said)) => clock(said),
+                None => {}
             }
         }
     }
 
-    fn byte(&mut self, byte: u8) -> Option<Short> {
+    fn byte(&mut self, byte: u8) -> Option<Found> {
         match byte {
             // Real time: may stand anywhere, within other messages too, and changes nothing.
-            0xF8.. => None,
+            0xF8 => Some(Found::Clock(Clock::Tick)),
+            0xFA => Some(Found::Clock(Clock::Start)),
+            0xFB => Some(Found::Clock(Clock::Continue)),
+            0xFC => Some(Found::Clock(Clock::Stop)),
+            0xF9 | 0xFD..=0xFF => None,
             0x80..=0xEF => {
                 self.begin(Place::Channel(byte));
                 None
@@ -63,7 +97,7 @@ impl Parser {
                 None
             }
             0xF2 => {
-                self.begin(Place::System(2));
+                self.begin(Place::Position);
                 None
             }
             // The end of a SysEx, a tune request, or undefined: nothing follows.
@@ -80,7 +114,7 @@ impl Parser {
         self.place = place;
     }
 
-    fn value(&mut self, value: u8) -> Option<Short> {
+    fn value(&mut self, value: u8) -> Option<Found> {
         match self.place {
             Place::SysEx => None,
             Place::Lost => {
@@ -91,16 +125,25 @@ impl Parser {
                 self.place = if left > 1 { Place::System(left - 1) } else { Place::Lost };
                 None
             }
+            Place::Position => {
+                let Some(low) = self.first.take() else {
+                    self.first = Some(value);
+                    return None;
+                };
+                self.place = Place::Lost;
+                let position = u16::from(value) << 7 | u16::from(low);
+                Some(Found::Clock(Clock::Position(position)))
+            }
             Place::Channel(status) => {
                 let (kind, channel) = (status & 0xF0, (status & 0x0F) + 1);
                 if matches!(kind, 0xC0 | 0xD0) {
-                    return Some(Short { kind, channel, a: value, b: 0 });
+                    return Some(Found::Short(Short { kind, channel, a: value, b: 0 }));
                 }
                 let Some(a) = self.first.take() else {
                     self.first = Some(value);
                     return None;
                 };
-                Some(Short { kind, channel, a, b: value })
+                Some(Found::Short(Short { kind, channel, a, b: value }))
             }
         }
     }
@@ -128,6 +171,16 @@ mod tests {
         let program = |a| Short { kind: 0xC0, channel: 4, a, b: 0 };
         let note = Short { kind: 0x90, channel: 1, a: 36, b: 0 };
         assert_eq!(parse(&bytes), [cc(1, 21, 64), cc(1, 21, 65), program(5), program(6), note]);
+    }
+
+    #[test]
+    fn a_clock_is_heard_between_all_else() {
+        let bytes = [0xFA, 0xB0, 0xF8, 21, 0xF8, 64, 0xF2, 8, 1, 0xFC, 0xF2, 3, 0xFB, 0xFE, 0xF9];
+        let (mut messages, mut said) = (Vec::new(), Vec::new());
+        Parser::default().feed_all(&bytes, |m| messages.push(m), |c| said.push(c));
+        assert_eq!(messages, [cc(1, 21, 64)]);
+        use Clock::{Continue, Position, Start, Stop, Tick};
+        assert_eq!(said, [Start, Tick, Tick, Position(136), Stop, Continue]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::device::{Found, devices};
 use super::event::Decoder;
 use super::parse::Parser;
 use super::system::{CLIENT, In, OnBytes, Out, Port, System};
+use super::tempo::{Clocks, Stamps};
 use super::{Handle, Heard, lock};
 use crate::base::clock::Clock;
 use crate::base::error::Result;
@@ -41,6 +42,7 @@ pub struct Ports {
     handle: Arc<Handle>,
     clock: Arc<dyn Clock>,
     heard: Sender<Heard>,
+    clocks: Arc<Clocks>,
     counters: Arc<Counters>,
     open: Vec<Open>,
     /// What could not be opened, and was told of.
@@ -58,6 +60,7 @@ impl Ports {
         handle: Arc<Handle>,
         clock: Arc<dyn Clock>,
         heard: Sender<Heard>,
+        clocks: Arc<Clocks>,
         counters: Arc<Counters>,
     ) -> Self {
         Ports {
@@ -67,6 +70,7 @@ impl Ports {
             handle,
             clock,
             heard,
+            clocks,
             counters,
             open: Vec::new(),
             told: Vec::new(),
@@ -130,6 +134,7 @@ impl Ports {
             let out = lock(&self.handle.core).gone(open.device, self.clock.now());
             // Closed without anybody waiting for it.
             drop(out);
+            self.clocks.gone(open.device, self.clock.now());
             if open.found.is_some() {
                 tracing::warn!("MIDI: {} is gone; its bindings are kept", open.name);
                 self.away.push(open.name);
@@ -184,7 +189,7 @@ impl Ports {
         let opened = match input {
             None => Ok(None),
             Some(port) => {
-                let on = self.on_bytes(device);
+                let on = self.on_bytes(device, names[0]);
                 self.systems[system].open_in(port, on).map(Some)
             }
         };
@@ -198,20 +203,24 @@ impl Ports {
     }
 
     /// What becomes of a device's bytes; it starts from nothing with each connection.
-    fn on_bytes(&self, device: usize) -> OnBytes {
+    fn on_bytes(&self, device: usize, name: &str) -> OnBytes {
+        let (clocks, name, mut stamps) =
+            (self.clocks.clone(), Arc::<str>::from(name), Stamps::default());
         let (heard, clock) = (self.heard.clone(), self.clock.clone());
         let counters = self.counters.clone();
         let (mut parser, mut decoder) = (Parser::default(), Decoder::default());
-        Box::new(move |bytes| {
+        Box::new(move |stamp_us, bytes| {
             let at = clock.now();
             let before = parser.stray;
-            parser.feed(bytes, |message| {
+            let take = |message| {
                 counters.messages.add(1);
                 let events = decoder.events(message);
                 if heard.try_send(Heard { device, events, at }).is_err() {
                     counters.lost.add(1);
                 }
-            });
+            };
+            let sent_at = stamps.at(stamp_us, at);
+            parser.feed_all(bytes, take, |said| clocks.hear(device, &name, said, sent_at));
             counters.stray.add(parser.stray - before);
         })
     }

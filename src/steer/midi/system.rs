@@ -24,8 +24,9 @@ pub struct Port {
     pub input: bool,
 }
 
-/// Called with bytes as they come in, on a thread of the system.
-pub type OnBytes = Box<dyn FnMut(&[u8]) + Send>;
+/// Called with bytes as they come in, on a thread of the system, and with when they came by its own
+/// clock, in microseconds from anywhere.
+pub type OnBytes = Box<dyn FnMut(u64, &[u8]) + Send>;
 
 /// The way to a device.
 pub trait Out: Send {
@@ -132,7 +133,7 @@ macro_rules! midir_system {
                     return Err(failed($name, "it has ended"));
                 }
                 let input = MidiInput::new(CLIENT).map_err(|e| failed($name, e))?;
-                let heard = move |_: u64, bytes: &[u8], (): &mut ()| on(bytes);
+                let heard = move |stamp_us: u64, bytes: &[u8], (): &mut ()| on(stamp_us, bytes);
                 let opened: std::result::Result<MidiInputConnection<()>, String> = match port {
                     // Asked for as late as can be: what is gone by now cannot be connected.
                     Some(port) => match input.ports().into_iter().find(|p| p.id() == port.id) {

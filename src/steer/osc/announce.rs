@@ -51,6 +51,19 @@ pub fn announce(
     }
 }
 
+/// Announces one service, where other machines can reach it.
+pub fn announce_one(kind: &str, address: SocketAddr, name: &str) -> Option<Announced> {
+    if address.ip().is_loopback() {
+        return None;
+    }
+    let told = || -> mdns_sd::Result<Announced> {
+        let announced = Announced { daemon: ServiceDaemon::new()? };
+        announced.daemon.register(service(kind, address, name)?)?;
+        Ok(announced)
+    };
+    told().map_err(|error| tracing::warn!("{kind} is not announced in the network: {error}")).ok()
+}
+
 fn service(kind: &str, address: SocketAddr, name: &str) -> mdns_sd::Result<ServiceInfo> {
     let instance = format!("Visual FaQtory Live ({name})");
     // As many bytes as a label of DNS has.

@@ -19,6 +19,7 @@ use super::value::{self, Style};
 use crate::base::clock::Clock;
 use crate::base::telemetry::{Counter, OscStatus};
 use crate::config::net::Network;
+use crate::music::{Note, NoteSender, Source};
 use crate::param::{Board, Change, From, Op};
 
 /// How far ahead a time may be.
@@ -58,6 +59,8 @@ pub struct Core {
     pub listeners: AtomicUsize,
     pub waiting: AtomicUsize,
     pub allow: Vec<Network>,
+    /// Where beats go.
+    pub notes: NoteSender,
     pub later: Sender<Later>,
     pub listen: String,
     pub query: Option<String>,
@@ -127,6 +130,11 @@ impl Core {
             for one in asked {
                 match one {
                     Asked::Changes(more) => changes.extend(more),
+                    // It says when it falls; the conductor can wait.
+                    Asked::Tempo(heard) => {
+                        self.notes.name(Source::Osc, &peer.address.to_string());
+                        self.notes.send(Note::new(Source::Osc, received + wait, heard));
+                    }
                     other => others.push(other),
                 }
             }
@@ -217,7 +225,7 @@ impl Core {
     ) -> Result<(), Refusal> {
         let no_feedback = |text: &str| Err(Refusal::new(Why::Unavailable, "/vfaq/subscribe", text));
         match asked {
-            Asked::Changes(_) | Asked::Nothing => {}
+            Asked::Changes(_) | Asked::Tempo(_) | Asked::Nothing => {}
             Asked::Values(params) => {
                 let style = if peer.typed { Style::Typed } else { Style::Plain };
                 let values = params.iter().map(|p| value::message(p, &self.board.value(p), style));
@@ -268,6 +276,7 @@ pub mod tests {
         pub clock: Arc<ManualClock>,
         pub later: Receiver<Later>,
         pub reader: Reader,
+        pub heard: Receiver<Note>,
     }
 
     pub fn bench() -> Bench {
@@ -275,6 +284,7 @@ pub mod tests {
         let clock = Arc::new(ManualClock::default());
         clock.advance(Duration::from_secs(100));
         let (sender, later) = bounded(WAITING);
+        let (notes, heard) = crate::music::notes();
         let core = Core {
             board,
             clock: clock.clone(),
@@ -286,11 +296,12 @@ pub mod tests {
             listeners: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             allow: Vec::new(),
+            notes,
             later: sender,
             listen: "127.0.0.1:9000".into(),
             query: None,
         };
-        Bench { core: Arc::new(core), clock, later, reader }
+        Bench { core: Arc::new(core), clock, later, reader, heard }
     }
 
     pub fn peer(port: u16) -> Peer {
@@ -362,6 +373,43 @@ pub mod tests {
         }
         let answers = bench.send(&bundle(5000, vec![zoom]));
         assert!(answers[0].args[1].clone().string().unwrap().starts_with("too_many"));
+    }
+
+    #[test]
+    fn beats_and_tempi_are_heard_when_they_fall() {
+        use crate::music::Heard;
+        let bench = bench();
+        for (address, args, heard) in [
+            ("/beat", vec![], Heard::Beat { number: None, bpm: None }),
+            ("/vfaq/beat", vec![3.into()], Heard::Beat { number: Some(2.0), bpm: None }),
+            (
+                "/beat",
+                vec![1.0f32.into(), 128.0f32.into()],
+                Heard::Beat { number: Some(0.0), bpm: Some(128.0) },
+            ),
+            ("/vfaq/bpm", vec![174.into()], Heard::Bpm(174.0)),
+            ("/tempo", vec![OscType::Double(91.5)], Heard::Bpm(91.5)),
+        ] {
+            assert!(bench.send(&packet(address, args)).is_empty());
+            let note = bench.heard.try_recv().unwrap();
+            assert_eq!((note.heard, note.at), (heard, Duration::from_secs(100)), "{address}");
+        }
+        bench.send(&bundle(250, vec![packet("/beat", vec![])]));
+        let at = bench.heard.try_recv().unwrap().at.as_secs_f64();
+        assert!((at - 100.25).abs() < 1e-6, "{at}");
+        for (address, args, why) in [
+            ("/vfaq/bpm", vec![0.0f32.into()], "out_of_range: 0 is no tempo; send 20 to 400"),
+            ("/vfaq/bpm", vec![999.into()], "out_of_range"),
+            ("/vfaq/bpm", vec![f32::NAN.into()], "out_of_range"),
+            ("/vfaq/bpm", vec![], "arguments"),
+            ("/beat", vec!["one".into()], "wrong_type"),
+            ("/beat", vec![1.into(), 2.into(), 3.into()], "arguments"),
+        ] {
+            let answers = bench.send(&packet(address, args));
+            let text = answers[0].args[1].clone().string().unwrap();
+            assert!(text.starts_with(why), "{text}");
+        }
+        assert!(bench.heard.is_empty());
     }
 
     #[test]

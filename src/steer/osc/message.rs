@@ -7,6 +7,7 @@ use rosc::{OscMessage, OscType};
 
 use super::pattern::{Pattern, is_pattern};
 use super::refusal::{Refusal, Why};
+use crate::music::{BPM, Heard};
 use crate::param::{self, Change, Kind, Op, Param, REGISTRY, Value};
 
 /// Before every address.
@@ -28,6 +29,8 @@ pub enum Asked {
         place: bool,
     },
     Unsubscribe,
+    /// The tempo, or a beat, from a program that has one.
+    Tempo(Heard),
     /// Not for us.
     Nothing,
 }
@@ -64,6 +67,12 @@ pub fn read(message: &OscMessage, explain: bool) -> Result<Asked, Refusal> {
         "/vfaq/subscribe" => return subscribe(args).map_err(|(why, text)| refused(why, text)),
         // Two shows that answer each other would not end.
         "/vfaq/error" => return Ok(Asked::Nothing),
+        "/vfaq/beat" | "/beat" => {
+            return beat(args).map(Asked::Tempo).map_err(|(why, text)| refused(why, text));
+        }
+        "/vfaq/bpm" | "/bpm" | "/tempo" => {
+            return tempo(args).map(Asked::Tempo).map_err(|(why, text)| refused(why, text));
+        }
         _ => {}
     }
     let (address, mut verb) = split(&message.addr);
@@ -86,6 +95,54 @@ pub fn read(message: &OscMessage, explain: bool) -> Result<Asked, Refusal> {
 }
 
 type Fault = (Why, String);
+
+/// A beat falls: nothing, or its number, from 1, or that and the tempo.
+fn beat(args: &[OscType]) -> Result<Heard, Fault> {
+    let number = |place: usize| args.get(place).map(finite).transpose();
+    match args.len() {
+        0..=2 => {
+            let bpm = number(1)?.map(bpm).transpose()?;
+            // For this program the first is 0.
+            Ok(Heard::Beat { number: number(0)?.map(|number| number - 1.0), bpm })
+        }
+        count => Err((
+            Why::Arguments,
+            format!("{count} arguments; send the number of the beat at most, and the tempo"),
+        )),
+    }
+}
+
+fn tempo(args: &[OscType]) -> Result<Heard, Fault> {
+    match args {
+        [one] => Ok(Heard::Bpm(bpm(finite(one)?)?)),
+        _ => Err((Why::Arguments, "send the tempo in beats a minute".to_owned())),
+    }
+}
+
+fn finite(arg: &OscType) -> Result<f64, Fault> {
+    let number = match arg {
+        OscType::Double(number) => *number,
+        OscType::Int(number) => f64::from(*number),
+        other => match value(other)? {
+            Value::Number(number) => f64::from(number),
+            _ => return Err((Why::WrongType, "no number where one belongs".to_owned())),
+        },
+    };
+    match number.abs() < 1e9 {
+        true => Ok(number),
+        false => Err((Why::OutOfRange, format!("{number} is no number to go by"))),
+    }
+}
+
+fn bpm(bpm: f64) -> Result<f64, Fault> {
+    match BPM.contains(&bpm) {
+        true => Ok(bpm),
+        false => {
+            let (least, most) = (BPM.start(), BPM.end());
+            Err((Why::OutOfRange, format!("{bpm} is no tempo; send {least} to {most} bpm")))
+        }
+    }
+}
 
 /// The address of parameters, and what is done with them.
 fn split(address: &str) -> (&str, Verb) {

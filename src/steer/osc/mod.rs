@@ -5,7 +5,7 @@
 //! and number, and every queue has its limit. Ports are taken before the show starts. Two named
 //! threads, `osc in` and `osc out`, end when [`Osc`] is dropped, which joins them.
 
-mod announce;
+pub(super) mod announce;
 mod core;
 pub mod layout;
 mod message;
@@ -34,6 +34,7 @@ use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::{Counter, OscStatus};
 use crate::config;
+use crate::music::NoteSender;
 use crate::param::Board;
 
 pub use self::message::ROOT;
@@ -167,6 +168,7 @@ impl Osc {
         clock: Arc<dyn Clock>,
         name: &str,
         runtime: &tokio::runtime::Handle,
+        notes: NoteSender,
     ) -> Result<Self> {
         let Bound { socket, query, settings } = bound;
         let fault = |e| Error::internal("cannot start OSC").with_source(e);
@@ -185,6 +187,7 @@ impl Osc {
             listeners: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             allow: settings.allow.clone(),
+            notes,
             later,
             listen: listen.to_string(),
             query: query_at.map(|address| address.to_string()),
