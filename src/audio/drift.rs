@@ -36,6 +36,13 @@ const ASTRAY_FOR_S: f64 = 0.5;
 /// Blocks that come so much sooner or later than expected say nothing of the source's clock.
 const LOST_S: f64 = 0.25;
 
+/// Every block of so many seconds comes this much later than expected, or sooner: something is lost
+/// for good, and that is told apart from jitter.
+const STEP_S: f64 = 0.008;
+const STEP_FOR_S: f64 = 0.15;
+/// Behind such a step, what is further off than this begins anew.
+const STEP_ASTRAY_S: f64 = 0.005;
+
 /// What became of a block.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Placed {
@@ -124,6 +131,9 @@ pub struct Drift<R = Sinc> {
     steady: f64,
     error_s: f64,
     astray_since: Option<f64>,
+    /// Since when all blocks come late (or soon), and the least of it.
+    step: Option<(f64, f64)>,
+    stepped: bool,
     restarts: u64,
 }
 
@@ -144,6 +154,8 @@ impl<R: Resample> Drift<R> {
             steady: 0.0,
             error_s: 0.0,
             astray_since: None,
+            step: None,
+            stepped: false,
             restarts: 0,
         }
     }
@@ -176,8 +188,10 @@ impl<R: Resample> Drift<R> {
             if !is_off {
                 self.astray_since = None;
             }
-            is_off && at_s - since > ASTRAY_FOR_S
+            let is_behind_a_step = self.stepped && error_s.abs() > STEP_ASTRAY_S;
+            is_behind_a_step || is_off && at_s - since > ASTRAY_FOR_S
         });
+        self.stepped = false;
         if astray {
             if wanted - inside < 0.0 {
                 // Before the show.
@@ -212,6 +226,11 @@ impl<R: Resample> Drift<R> {
             self.time = Some((at_s, sample_s));
             return at_s;
         }
+        if let Some(step_s) = self.stepping(off_s, at_s) {
+            self.stepped = true;
+            self.time = Some((expected_s + step_s, sample_s));
+            return expected_s + step_s;
+        }
         let hz = if at_s - self.began_s < SETTLING_S { TIMES_HZ.0 } else { TIMES_HZ.1 };
         let omega = std::f64::consts::TAU * hz * block_s.min(0.1);
         let most = nominal * MOST_STEADY;
@@ -219,6 +238,22 @@ impl<R: Resample> Drift<R> {
         let sample_s = sample_s + off_s * omega * omega / frames.max(1) as f64;
         self.time = Some((time_s, sample_s.clamp(nominal - most, nominal + most)));
         time_s
+    }
+
+    /// By how much every block of late came later than expected, if it is a step and no jitter.
+    fn stepping(&mut self, off_s: f64, at_s: f64) -> Option<f64> {
+        let (since_s, least_s) = match self.step {
+            Some((since_s, least_s)) if least_s.signum() == off_s.signum() => {
+                (since_s, if off_s.abs() < least_s.abs() { off_s } else { least_s })
+            }
+            _ => (at_s, off_s),
+        };
+        self.step = (least_s.abs() > STEP_S).then_some((since_s, least_s));
+        let is_one = self.step.is_some() && at_s - since_s > STEP_FOR_S;
+        is_one.then(|| {
+            self.step = None;
+            least_s
+        })
     }
 
     /// Turns the ratio against the error.
@@ -398,6 +433,26 @@ mod tests {
         assert_eq!(run.anew, 1);
         assert!(run.most_error_s < 0.020, "{} s", run.most_error_s);
         assert!(run.bend < bend_of_sine() * 1.02, "{} of {}", run.bend, bend_of_sine());
+    }
+
+    #[test]
+    fn a_period_that_a_server_lost_is_one_gap_and_no_more() {
+        let mut drift = Drift::new().unwrap();
+        let (mut out, mut chance) = (Vec::new(), fastrand::Rng::with_seed(3));
+        let block = [0.25; 960];
+        let mut anew = Vec::new();
+        for i in 0..1000 {
+            // Two periods of 10.7 ms were never played, at the fifth second.
+            let lost_s = if i >= 500 { 0.0214 } else { 0.0 };
+            let at_s = f64::from(i + 1) * 0.01 + lost_s + chance.f64() * 0.004;
+            out.clear();
+            if let Placed::Anew(place) = drift.take(&block, at_s, 10.0, &mut out).unwrap() {
+                anew.push((at_s, place));
+            }
+        }
+        assert_eq!(anew.len(), 2, "{anew:?}");
+        assert!(anew[1].0 < 5.3, "{anew:?}");
+        assert!(drift.error_s().abs() < 0.005, "{}", drift.error_s());
     }
 
     #[test]

@@ -35,8 +35,8 @@ fn file() -> MutexGuard<'static, LogFile> {
 /// Starts logging. `RUST_LOG` wins over `verbose`.
 pub fn start(verbose: u8) {
     let level = match verbose {
-        0 => "info",
-        1 => "vfaq=debug,info",
+        0 => "info,jack_sys=warn",
+        1 => "vfaq=debug,info,jack_sys=warn",
         _ => "vfaq=trace,debug",
     };
     let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));

@@ -347,8 +347,8 @@ registry! {
         "How long overlays and screens take to come and go.", unit("s"), smooth(0.0);
     // Sound.
     SoundSource "/sound/source" "Sound source" NAME, 0.0,
-        "Where the sound comes from: silence, tone, file:PATH, jack, pulse, alsa (each also with :DEVICE), \
-         rtmp, srt or ndi addresses.", show();
+        "Where the sound comes from: silence, tone, file:PATH, file-once:PATH, jack, pulse, alsa (each also with \
+         :DEVICE), an rtmp:// or srt:// address, ndi:NAME; nothing: as in the settings.", show();
     SoundGain "/sound/gain" "Gain" float(-60.0, 24.0), 0.0,
         "Louder or softer, before the limiter; -60 is silence.", unit("dB");
     SoundMute "/sound/mute" "Mute" BOOL, 0.0, "Silence to all outputs; the picture still listens.";

@@ -106,8 +106,8 @@ pub fn begins_together(fps: FrameRate, n: u64) -> bool {
     late * 1000 <= 5 * rate
 }
 
-/// So much later than it was heard sound may come from a card, beside the length of its blocks.
-const LATE_S: f64 = 0.033;
+/// So much later than it was heard sound may come from a card, the length of its blocks included.
+const LATE_S: f64 = 0.05;
 /// A clock that stands further back than this was anchored anew.
 const NEW_LINE_NS: i64 = 500_000_000;
 
