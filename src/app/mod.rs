@@ -50,7 +50,7 @@ use crossbeam_channel::Receiver;
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Result};
 use crate::base::telemetry::Status;
-use crate::config::{BackendKind, MidiUse};
+use crate::config::{AudioSource, BackendKind, MidiUse};
 
 /// What a live show is asked for on the command line.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct LiveOptions {
     pub osc: Option<Listen>,
     /// Instead of `live.midi.enabled`.
     pub midi: Option<MidiUse>,
+    /// Instead of `live.audio.source`.
+    pub sound: Option<AudioSource>,
     pub summary: Option<PathBuf>,
 }
 

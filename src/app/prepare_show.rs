@@ -8,8 +8,7 @@ use super::{Listen, LiveOptions, Play, backends, project_folder};
 use crate::archive::{self, PlayableCycle, Project, ResumePoint};
 use crate::base::clock::Clock;
 use crate::base::error::{Error, Kind, Result};
-use crate::config::{AudioSource, OutputSpec};
-use crate::config::{Config, JoinKind, preset};
+use crate::config::{AudioSource, Config, JoinKind, OutputSpec, preset};
 use crate::control;
 use crate::cycle;
 use crate::generate::pool::Pool;
@@ -218,6 +217,9 @@ fn override_settings(config: &mut Config, bundle: &PromptBundle, options: &LiveO
             config.live.osc.listen_is_asked = true;
         }
         None => {}
+    }
+    if let Some(sound) = &options.sound {
+        config.live.audio = sound.clone();
     }
     if let Some(midi) = options.midi {
         config.live.midi.enabled = midi;

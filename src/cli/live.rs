@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::app::{self, Command, Listen, LiveOptions, Play, Surroundings};
 use crate::base::clock::SystemClock;
 use crate::base::error::{Error, Result};
 use crate::base::time::parse_duration;
-use crate::config::{self, BackendKind, MidiUse};
+use crate::config::{self, AudioSource, BackendKind, MidiUse};
 use crate::control;
 
 /// Run a live show: cycles are generated ahead, played at 60 fps, encoded once, recorded and sent
@@ -32,6 +32,8 @@ Examples:
   vfaq live -n friday --play=bounce       a prepared set: no generator needed
   vfaq live --standby                     fill the ring and wait for go (key g, or POST /api/v1/go)
   vfaq live --preset neon                 start with a look
+  vfaq live --sound jack:mixxx --preset kick
+                                          with the sound of a program; docs/music.md
   vfaq live --osc 127.0.0.1:7000          OSC comes in there; docs/osc.md
 
 Outputs (--to; more in docs/outputs.md):
@@ -90,6 +92,11 @@ pub struct LiveArgs {
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
 
+    /// Where the sound comes from: silence, tone, file:PATH, jack:NAME, pulse, alsa, an address; vfaq sound
+    /// list shows what there is [default: live.audio.source]
+    #[arg(long, value_name = "SOURCE", value_parser = sound)]
+    sound: Option<AudioSource>,
+
     /// Address of page and API, port 0 for any free one; off: none; one that other machines can reach
     /// (0.0.0.0:8787) needs live.token [default: live.listen]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
@@ -131,6 +138,12 @@ fn listen(text: &str) -> std::result::Result<Listen, String> {
         .map_err(|_| "write an address and a port, such as 127.0.0.1:8787, or off".into())
 }
 
+/// A file's path is from where the program is started.
+fn sound(text: &str) -> std::result::Result<AudioSource, String> {
+    let source = AudioSource::parse(text, Path::new(""));
+    source.ok_or_else(|| format!("allowed: {}", config::sound::ALLOWED))
+}
+
 fn midi(text: &str) -> std::result::Result<MidiUse, String> {
     let kind = config::kind::midi();
     kind.read(text).ok_or_else(|| format!("allowed: {}", kind.allowed))
@@ -158,6 +171,7 @@ pub fn run(folders: &Folders, args: LiveArgs, clock: SystemClock) -> Result<()> 
         listen: args.listen,
         osc: args.osc,
         midi: args.midi,
+        sound: args.sound,
         summary: args.summary,
     };
     if args.dry_run {
