@@ -391,7 +391,7 @@ registry! {
     OnBreakdown "/listen/on_breakdown" "At a breakdown" NAME, 0.0,
         "Recalls this preset when the drums are gone.", show();
     // Modulators: a wave in beats, or what is heard, moves a parameter.
-    Mod1Source "/mod/1/source" "Modulator 1" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod1Source "/mod/1/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod1Target "/mod/1/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod1Depth "/mod/1/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod1Curve "/mod/1/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -399,7 +399,7 @@ registry! {
     Mod1Phase "/mod/1/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod1Attack "/mod/1/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod1Release "/mod/1/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod2Source "/mod/2/source" "Modulator 2" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod2Source "/mod/2/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod2Target "/mod/2/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod2Depth "/mod/2/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod2Curve "/mod/2/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -407,7 +407,7 @@ registry! {
     Mod2Phase "/mod/2/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod2Attack "/mod/2/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod2Release "/mod/2/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod3Source "/mod/3/source" "Modulator 3" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod3Source "/mod/3/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod3Target "/mod/3/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod3Depth "/mod/3/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod3Curve "/mod/3/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -415,7 +415,7 @@ registry! {
     Mod3Phase "/mod/3/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod3Attack "/mod/3/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod3Release "/mod/3/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod4Source "/mod/4/source" "Modulator 4" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod4Source "/mod/4/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod4Target "/mod/4/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod4Depth "/mod/4/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod4Curve "/mod/4/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -423,7 +423,7 @@ registry! {
     Mod4Phase "/mod/4/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod4Attack "/mod/4/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod4Release "/mod/4/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod5Source "/mod/5/source" "Modulator 5" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod5Source "/mod/5/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod5Target "/mod/5/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod5Depth "/mod/5/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod5Curve "/mod/5/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -431,7 +431,7 @@ registry! {
     Mod5Phase "/mod/5/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod5Attack "/mod/5/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod5Release "/mod/5/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod6Source "/mod/6/source" "Modulator 6" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod6Source "/mod/6/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod6Target "/mod/6/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod6Depth "/mod/6/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod6Curve "/mod/6/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -439,7 +439,7 @@ registry! {
     Mod6Phase "/mod/6/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod6Attack "/mod/6/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod6Release "/mod/6/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod7Source "/mod/7/source" "Modulator 7" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod7Source "/mod/7/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod7Target "/mod/7/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod7Depth "/mod/7/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod7Curve "/mod/7/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;
@@ -447,7 +447,7 @@ registry! {
     Mod7Phase "/mod/7/phase" "Phase" float(0.0, 1.0), 0.0, MOD_PHASE, wraps();
     Mod7Attack "/mod/7/attack" "Attack" float(0.0, 1000.0), 5.0, MOD_ATTACK, unit("ms"), smooth(0.0);
     Mod7Release "/mod/7/release" "Release" float(0.0, 5000.0), 200.0, MOD_RELEASE, unit("ms"), smooth(0.0);
-    Mod8Source "/mod/8/source" "Modulator 8" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
+    Mod8Source "/mod/8/source" "Source" Kind::Enum(MOD_SOURCES), 0.0, MOD_SOURCE;
     Mod8Target "/mod/8/target" "Moves" Kind::Enum(MOD_TARGETS), 0.0, MOD_TARGET;
     Mod8Depth "/mod/8/depth" "Depth" float(-1.0, 1.0), 0.5, MOD_DEPTH;
     Mod8Curve "/mod/8/curve" "Curve" Kind::Enum(MOD_CURVES), 0.0, MOD_CURVE;

@@ -26,7 +26,7 @@ const BUSIER: f32 = 1.4;
 const BUILD_ENDS_BARS: f32 = 8.0;
 /// How long a drop is one.
 const DROP_BARS: f32 = 8.0;
-/// After so long with nothing it is silent; after so long with something it no longer is.
+/// After so long with nothing it is silent; after so much of something it no longer is.
 const SILENT_SECONDS: f32 = 1.0;
 const LOUD_SECONDS: f32 = 0.3;
 /// Of each part of the energy.
@@ -170,7 +170,12 @@ impl Form {
 
         let silent = hop.whole_db < QUIETEST_DB;
         self.silent_seconds = if silent { self.silent_seconds + HOP_SECONDS } else { 0.0 };
-        self.loud_seconds = if silent { 0.0 } else { self.loud_seconds + HOP_SECONDS };
+        // Hits with nothing between them are music, too.
+        if self.silent_seconds > SILENT_SECONDS {
+            self.loud_seconds = 0.0;
+        } else if !silent {
+            self.loud_seconds += HOP_SECONDS;
+        }
 
         let busy = if self.busiest > 0.0 { self.busy / self.busiest } else { 0.0 };
         let drive = if silent {
@@ -239,5 +244,27 @@ impl Form {
         };
         // A bass without a kick.
         loud && self.low_share > 0.85
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hits_with_nothing_between_them_are_music() {
+        let mut form = Form::new();
+        let mut now = |seconds: f32, loud: fn(u32) -> bool| {
+            for n in 0..(seconds / HOP_SECONDS) as u32 {
+                let db = if loud(n) { -20.0 } else { -120.0 };
+                let hop = Hop { whole_db: db, low_db: db, high_db: db, kick: false, strength: 0.0 };
+                form.step(&hop);
+            }
+            form.section()
+        };
+        assert_eq!(now(3.0, |_| false), Section::Silence);
+        // A twentieth of a second, twice a second.
+        assert_eq!(now(6.0, |n| n % 94 < 10), Section::Steady);
+        assert_eq!(now(2.0, |_| false), Section::Silence);
     }
 }

@@ -17,8 +17,9 @@ const NEAR_PX = 48
 const FINE_PX = 48
 // More numbers than this are typed, not slid.
 const MOST_STEPS = 1000
-// More choices than this are a list.
+// More choices than this, or longer ones, are a list.
 const MOST_SEGMENTS = 5
+const MOST_LETTERS = 24
 
 export class Controls {
   constructor(model, openSheet) {
@@ -41,7 +42,7 @@ export class Controls {
     switch (param.kind) {
       case 'bool': return this.#toggle(param, options)
       case 'trigger': return this.#pad(param, options)
-      case 'enum': return param.choices.length > MOST_SEGMENTS ? this.#list(param, options) : this.#segments(param, options)
+      case 'enum': return param.choices.length > MOST_SEGMENTS || param.choices.join('').length > MOST_LETTERS ? this.#list(param, options) : this.#segments(param, options)
       case 'text': return this.#text(param, options)
       default:
         if (param.kind === 'int' && param.max - param.min > MOST_STEPS) return this.#number(param)
