@@ -158,7 +158,8 @@ impl Waiter {
             + frame / 2.0;
         let quantum = Quantum::of(self.board.number(ParamId::QuantiseRecall));
         let Some(next) = tempo.next(quantum, tempo.beat_at(now)) else { return Duration::ZERO };
-        *beat = beat.min(next);
+        let gone = tempo.beat_at(now) > *beat + 0.5;
+        *beat = if gone { next } else { beat.min(next) };
         Duration::try_from_secs_f64(tempo.time_of(*beat) - now).unwrap_or(Duration::ZERO)
     }
 

@@ -23,6 +23,8 @@ pub struct Cut {
     pub frames: u32,
     /// Frames until it can begin: a crossfade is on.
     pub after: u32,
+    /// There is nothing to go on to.
+    pub empty: bool,
 }
 
 /// Where in the music a frame is.
@@ -48,7 +50,9 @@ impl Moment<'_> {
     /// than the quantum lasts.
     fn left(&self, beat: &mut f64, quantum: Quantum, lead: f64, after: f64) -> f64 {
         let Some(next) = self.next(quantum, lead + after) else { return 0.0 };
-        *beat = beat.min(next);
+        // Beats that were left out are no reason to come between two.
+        let gone = self.beat + lead > *beat + 0.5;
+        *beat = if gone { next } else { beat.min(next) };
         let left = (*beat - self.beat - lead) / self.frame_beats;
         // A tempo that stands still has no beats to wait for.
         if left.is_finite() { left.max(0.0) } else { 0.0 }
@@ -132,7 +136,10 @@ impl Quantiser {
             let again = came > usize::from(waits.is_none());
             let beat = waits.get_or_insert(f64::INFINITY);
             let left = moment.left(beat, quantum, lead, after);
-            if again || left == 0.0 {
+            if left == 0.0 && cut.empty && !again {
+                // A beat later there may be.
+                *beat = f64::INFINITY;
+            } else if again || left == 0.0 {
                 *waits = None;
                 fired.push(id);
                 tell(id);
@@ -194,7 +201,7 @@ mod tests {
             let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
             let mut fired = came(n, values);
             let mut now = *values;
-            let cut = Cut { frames: join, after: 0 };
+            let cut = Cut { frames: join, ..Cut::default() };
             quantiser.step(&moment, &mut now, &mut fired, |_| cut, |_| ());
             happened.extend(fired.into_iter().map(|id| (n, id)));
             if values[ParamId::Hold] < now[ParamId::Hold] {
@@ -235,6 +242,34 @@ mod tests {
     }
 
     #[test]
+    fn beats_that_are_left_out_and_a_ring_that_is_empty_put_a_cut_off_to_the_next_bar() {
+        let tempo = Tempo::default();
+        let when = |jump: u32, filled: u32| {
+            let mut quantiser = Quantiser::default();
+            let (mut values, mut fired) = (bars("bar"), Vec::new());
+            for n in 0..600u32 {
+                if n == 10 {
+                    fired.push(ParamId::Next);
+                }
+                // In frame 50 beats are left out, past the one that is waited for.
+                let left_out = if n >= 50 { f64::from(jump) } else { 0.0 };
+                let beat = (f64::from(n) + 0.5) / 30.0 + left_out;
+                let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
+                let cut = Cut { empty: n < filled, ..Cut::default() };
+                quantiser.step(&moment, &mut values, &mut fired, |_| cut, |_| ());
+                if fired.pop().is_some() {
+                    return n;
+                }
+            }
+            panic!("it never came");
+        };
+        assert_eq!(when(0, 0), 120);
+        // Beat 8 is 3 beats sooner.
+        assert_eq!(when(3, 0), 150);
+        assert_eq!(when(0, 121), 240);
+    }
+
+    #[test]
     fn a_crossfade_that_is_on_is_waited_for_as_long_as_it_takes() {
         let tempo = Tempo::default();
         let mut quantiser = Quantiser::default();
@@ -246,7 +281,7 @@ mod tests {
             let beat = (f64::from(n) + 0.5) / 30.0;
             let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
             // One of 31 frames is on until frame 50, so at beat 2 this one cannot be half over.
-            let cut = Cut { frames: 31, after: 50u32.saturating_sub(n) };
+            let cut = Cut { frames: 31, after: 50u32.saturating_sub(n), ..Cut::default() };
             quantiser.step(&moment, &mut values, &mut fired, |_| cut, |_| ());
             if fired.pop().is_some() {
                 assert_eq!(n, 75);

@@ -550,13 +550,10 @@ pub const MOD_TARGETS: &[&str] = &[
     "fx/trails_rotation",
     "fx/strobe",
     "fx/strobe_depth",
-    "fx/blackout_fade",
     "playback/speed",
     "playback/loop_cycles",
     "playback/crossfade",
-    "overlay/logo/size",
     "overlay/logo/opacity",
-    "overlay/text/size",
     "overlay/text/opacity",
 ];
 

@@ -201,7 +201,7 @@ impl Timeline {
         let over = self.fade.as_ref().map_or(0, |fade| fade.start + u64::from(fade.frames));
         // A cut waits for no crossfade.
         let after = if frames == 0 { 0 } else { over.saturating_sub(n) as u32 };
-        Cut { frames, after }
+        Cut { frames, after, empty: id == ParamId::Next && to.is_none() }
     }
 
     /// In so many frames from the next one on a cut begins that was asked for; no join that comes by

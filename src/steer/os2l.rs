@@ -7,9 +7,9 @@
 //! which joins them.
 
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,8 +22,9 @@ use crate::base::error::{Error, Result};
 use crate::base::telemetry::{Counter, Os2lStatus};
 use crate::music::{BPM, Heard, Note, NoteSender, Source};
 
-/// Connections at once; a further one is closed.
+/// Connections at once; a further one is closed, or comes for one that was silent for so long.
 const CLIENTS: usize = 4;
+const SILENT: Duration = Duration::from_secs(30);
 /// The longest object, in bytes.
 const LONGEST: usize = 4096;
 /// So much junk in a row, and nobody listens any more.
@@ -145,15 +146,19 @@ impl Drop for Os2l {
 
 /// The thread `os2l`: takes connections, and gives each a thread.
 fn accept(core: &Arc<Core>, listener: &TcpListener, over: &Receiver<()>) {
-    let mut clients: Vec<JoinHandle<()>> = Vec::new();
+    let mut clients: Vec<Client> = Vec::new();
     while over.try_recv() != Err(TryRecvError::Disconnected) {
-        clients.retain(|client| !client.is_finished());
+        clients.retain(|client| !client.thread.is_finished());
         match listener.accept() {
-            Ok((stream, peer)) if clients.len() < CLIENTS => {
-                let (core, over) = (core.clone(), over.clone());
-                let run = move || hear(&core, stream, peer, &over);
+            Ok((stream, peer)) if has_place(&clients, core.clock.now()) => {
+                let heard_ms = Arc::new(AtomicU64::new(core.clock.now().as_millis() as u64));
+                let Ok(line) = stream.try_clone() else { continue };
+                let run = {
+                    let (core, over, heard_ms) = (core.clone(), over.clone(), heard_ms.clone());
+                    move || hear(&core, stream, peer, &heard_ms, &over)
+                };
                 match std::thread::Builder::new().name("os2l client".into()).spawn(run) {
-                    Ok(client) => clients.push(client),
+                    Ok(thread) => clients.push(Client { thread, line, heard_ms }),
                     Err(e) => tracing::warn!("OS2L: no thread for {peer}: {e}"),
                 }
             }
@@ -167,12 +172,39 @@ fn accept(core: &Arc<Core>, listener: &TcpListener, over: &Receiver<()>) {
         }
     }
     for client in clients {
-        let _ = client.join();
+        let _ = client.thread.join();
     }
 }
 
+/// A program that is connected.
+struct Client {
+    thread: JoinHandle<()>,
+    line: TcpStream,
+    /// When something came from it last, by the show's clock.
+    heard_ms: Arc<AtomicU64>,
+}
+
+/// Whether one more may be connected. A laptop that fell asleep says no goodbye: whoever was silent
+/// longest has to go for it.
+fn has_place(clients: &[Client], now: Duration) -> bool {
+    if clients.len() < CLIENTS {
+        return true;
+    }
+    let heard = |client: &&Client| client.heard_ms.load(Ordering::Relaxed);
+    let Some(oldest) = clients.iter().min_by_key(heard) else { return true };
+    let silent = now.saturating_sub(Duration::from_millis(heard(&oldest)));
+    // Its thread ends with it.
+    silent > SILENT && oldest.line.shutdown(Shutdown::Both).is_ok() && clients.len() <= CLIENTS
+}
+
 /// The thread `os2l client`.
-fn hear(core: &Core, mut stream: TcpStream, peer: SocketAddr, over: &Receiver<()>) {
+fn hear(
+    core: &Core,
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    heard_ms: &AtomicU64,
+    over: &Receiver<()>,
+) {
     let can_read =
         stream.set_nonblocking(false).is_ok() && stream.set_read_timeout(Some(LOOK_EVERY)).is_ok();
     if !can_read {
@@ -192,6 +224,7 @@ fn hear(core: &Core, mut stream: TcpStream, peer: SocketAddr, over: &Receiver<()
             },
         };
         let at = core.clock.now();
+        heard_ms.store(at.as_millis() as u64, Ordering::Relaxed);
         reader.feed(&bytes[..count], |said| match said {
             Said::Beat(heard) => {
                 core.counters.beats.add(1);
@@ -280,13 +313,12 @@ impl Event {
         if self.evt != "beat" {
             return Said::Other;
         }
-        // A deck that stands still may say 0.
-        let good = self.bpm.is_none_or(|bpm| BPM.contains(&bpm))
-            && self.pos.is_none_or(|pos| pos.abs() < 1e9);
-        match good {
-            true => Said::Beat(Heard::Beat { number: self.pos, bpm: self.bpm }),
-            false => Said::Junk,
+        if self.pos.is_some_and(|pos| pos.abs() >= 1e9) {
+            return Said::Junk;
         }
+        // A track that was not analysed has the tempo 0; its beats are beats.
+        let bpm = self.bpm.filter(|bpm| BPM.contains(bpm));
+        Said::Beat(Heard::Beat { number: self.pos, bpm })
     }
 }
 
@@ -321,15 +353,14 @@ mod tests {
         }
         let button = br#"{"evt":"btn","name":"Drop","state":"on"}"#;
         assert_eq!(read(&[button]), [Said::Other]);
-        let bare = Said::Beat(Heard::Beat { number: None, bpm: None });
-        assert_eq!(read(&[br#"{"evt":"beat"}"#]), [bare]);
+        let bare = || Said::Beat(Heard::Beat { number: None, bpm: None });
+        assert_eq!(read(&[br#"{"evt":"beat"}"#]), [bare()]);
+        assert_eq!(read(&[br#"{"evt":"beat","bpm":0}{"evt":"beat","bpm":999}"#]), [bare(), bare()]);
     }
 
     #[test]
     fn what_is_no_beat_is_refused_and_the_next_is_heard() {
         for junk in [
-            r#"{"evt":"beat","bpm":0}"#,
-            r#"{"evt":"beat","bpm":999}"#,
             r#"{"evt":"beat","bpm":"fast"}"#,
             r#"{"evt":"beat","pos":1e300}"#,
             r#"{"no":1}"#,

@@ -27,18 +27,30 @@ pub struct Beats {
     line: Option<(Line, f64)>,
     /// The line is that of the beats that are remembered.
     is_theirs: bool,
+    /// By how much the number of the last beat was another than counted, if it is not believed yet.
+    wrong: Option<f64>,
 }
 
 impl Beats {
     pub fn new(quick: bool) -> Self {
-        Beats { fit: Fit::new(MOST, 3), rate: None, quick, odd: None, line: None, is_theirs: false }
+        Beats {
+            fit: Fit::new(MOST, 3),
+            rate: None,
+            quick,
+            odd: None,
+            line: None,
+            is_theirs: false,
+            wrong: None,
+        }
     }
 
     /// The tempo alone; without a beat its line begins anywhere.
     pub fn bpm(&mut self, at: f64, bpm: f64) {
         let rate = bpm / 60.0;
         self.rate = Some(rate);
-        if self.fit.last().is_none() {
+        if self.fit.last().is_none_or(|last| at - last.at >= PAUSE_S) {
+            // Old beats do not gainsay a new tempo.
+            self.fit.points.clear();
             let beat = self.line.map_or(0.0, |(line, _)| line.beat_at(at));
             self.line = Some((Line { at, beat, rate }, 0.0));
         }
@@ -65,7 +77,12 @@ impl Beats {
         self.rate = told;
         let fraction = number.map_or(0.0, |number| number.rem_euclid(1.0));
         match self.fit.last().filter(|last| at - last.at < PAUSE_S) {
-            None => self.begin_again(&[Point { at, beat: number.unwrap_or(0.0) }]),
+            None => {
+                // What was before says nothing of what begins.
+                self.line = None;
+                self.wrong = None;
+                self.begin_again(&[Point { at, beat: number.unwrap_or(0.0) }]);
+            }
             Some(last) => {
                 let gap = at - last.at;
                 let line = self.line.filter(|_| self.is_theirs);
@@ -105,7 +122,13 @@ impl Beats {
             // Which beat of a bar it is, is believed.
             let last = self.fit.last().map_or(0.0, |point| point.beat);
             let wrong = (number - last).round().rem_euclid(per_bar.max(1.0));
-            self.fit.renumber(wrong);
+            // A roll that plays one beat again and again moves no bar: two in a row must agree.
+            if wrong == 0.0 || self.wrong == Some(wrong) || self.fit.points.len() == 1 {
+                self.fit.renumber(wrong);
+                self.wrong = None;
+            } else {
+                self.wrong = Some(wrong);
+            }
         }
         self.draw();
         Ok(())

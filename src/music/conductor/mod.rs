@@ -90,8 +90,9 @@ pub struct Conductor {
     lost_at: Option<f64>,
     /// `/tempo/bpm` was set since everybody else was lost.
     fixed_is_meant: bool,
-    /// The source's beats, times `times`, plus `offset`, are those that go out.
-    times: f64,
+    /// The source's beats, times `times`, plus `offset`, are those that go out. Each source has its
+    /// own: who hears 170 for 85 does so alone.
+    times: [f64; Source::ALL.len()],
     /// To be taken with the next beat.
     times_next: Option<f64>,
     offset: f64,
@@ -122,7 +123,7 @@ impl Conductor {
             chosen: Source::Fixed,
             lost_at: None,
             fixed_is_meant: true,
-            times: 1.0,
+            times: [1.0; Source::ALL.len()],
             times_next: None,
             offset: 0.0,
             downbeat: 0.0,
@@ -163,6 +164,7 @@ impl Conductor {
         let changed = chosen != self.chosen;
         if changed {
             self.downbeat = 0.0;
+            self.times_next = None;
             if chosen == Source::Fixed {
                 // It takes over where the others were.
                 self.sources[chosen as usize].knows = Knows::Tempo;
@@ -181,7 +183,7 @@ impl Conductor {
         let Some(line) = heeded.line() else {
             return self.say(playing, 0.0);
         };
-        let upgraded = knows > self.knew;
+        let other = knows != self.knew;
         self.knew = knows;
         if begun {
             self.downbeat = 0.0;
@@ -191,7 +193,7 @@ impl Conductor {
                 || knows == Knows::Tempo)
         {
             self.times_next = None;
-            self.times = times;
+            self.times[chosen as usize] = times;
             let apart = self.out.beat - self.raw(&line, at);
             // Half as many beats: every other one of the source is one.
             let step = times.min(1.0);
@@ -201,10 +203,11 @@ impl Conductor {
             };
             self.downbeat = self.offset.rem_euclid(f64::from(self.per_bar));
         }
-        let mut anew = changed || upgraded || begun;
-        if self.times != 1.0 && !BPM.contains(&(line.rate * self.times * 60.0)) {
-            // Twice as many of another source's beats would be too many.
-            (self.times, self.times_next, anew) = (1.0, None, true);
+        let mut anew = changed || other || begun;
+        let times = &mut self.times[chosen as usize];
+        if *times != 1.0 && !BPM.contains(&(line.rate * *times * 60.0)) {
+            // Twice as many of a faster tempo would be too many.
+            (*times, self.times_next, anew) = (1.0, None, true);
         }
         if anew {
             self.align(&line, at, knows);
@@ -225,7 +228,7 @@ impl Conductor {
             }
             amiss = 0.0;
         }
-        let rate = line.rate * self.times;
+        let rate = line.rate * self.times[chosen as usize];
         self.out.rate = rate + (amiss / MEETS_S).clamp(-rate * SLEW, rate * SLEW);
         let confidence = match self.lost_at {
             None => self.sources[chosen as usize].confidence(),
@@ -274,7 +277,7 @@ impl Conductor {
 
     /// The source's beat, before the offset.
     fn raw(&self, line: &Line, at: f64) -> f64 {
-        line.beat_at(at + self.nudge) * self.times
+        line.beat_at(at + self.nudge) * self.times[self.chosen as usize]
     }
 
     /// Finds the offset with which the source's beats are next to those that go out.
@@ -334,7 +337,7 @@ impl Conductor {
 
     /// So many times as many beats, from the next on; `false`: that would be no tempo.
     pub fn multiply(&mut self, by: f64) -> bool {
-        let times = self.times_next.unwrap_or(self.times) * by;
+        let times = self.times() * by;
         let rate = self.sources[self.chosen as usize].line().map_or(self.out.rate, |l| l.rate);
         let good = BPM.contains(&(rate * times * 60.0));
         if good {
@@ -345,7 +348,7 @@ impl Conductor {
 
     /// How many beats go out for one of the source.
     pub fn times(&self) -> f64 {
-        self.times_next.unwrap_or(self.times)
+        self.times_next.unwrap_or(self.times[self.chosen as usize])
     }
 
     pub fn set_source(&mut self, source: Option<Source>) {
@@ -361,7 +364,7 @@ impl Conductor {
     /// The tempo of who gives the beat, without what is made up for.
     pub fn bpm(&self) -> f64 {
         let line = self.sources[self.chosen as usize].line();
-        line.map_or(self.out.rate, |line| line.rate * self.times) * 60.0
+        line.map_or(self.out.rate, |line| line.rate * self.times[self.chosen as usize]) * 60.0
     }
 
     /// `false`: nobody gives the beat any more, and it goes on as it went.

@@ -115,7 +115,9 @@ impl Heeded {
                 if next.is_some() {
                     self.knows = Knows::Bars;
                 }
-                ticks.tick(at, next);
+                if ticks.tick(at, next) {
+                    (self.knows, self.stopped) = (Knows::Tempo, None);
+                }
             }
             (Heard::Start, _) => {
                 (self.next, self.position) = (Some(0.0), None);

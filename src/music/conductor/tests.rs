@@ -486,6 +486,63 @@ fn the_first_who_knows_bars_puts_them_right() {
     assert!(off(beat / 4.0) < 0.01, "{beat}");
 }
 
+/// What came long ago says nothing of what comes now.
+#[test]
+fn a_stray_tap_brings_no_old_tempo_back() {
+    let mut conductor = Conductor::new(Settings { source: None, bpm: 128.0, beats_per_bar: 4 });
+    run(&mut conductor, &beats(Source::Tap, 100.0, 0.0, 5.0), 0.0, 60.0);
+    conductor.hear(Note::new(Source::Fixed, at(60.0), Heard::Bpm(128.0))).unwrap();
+    let stray = Note::new(Source::Tap, at(70.0), Heard::Beat { number: None, bpm: None });
+    let tempo = run(&mut conductor, &[stray], 60.0, 72.0);
+    assert_eq!(tempo.source, Source::Fixed);
+    assert!((tempo.bpm - 128.0).abs() < 0.1, "{tempo:?}");
+}
+
+#[test]
+fn half_of_one_source_is_no_half_of_another() {
+    let mut conductor = Conductor::new(Settings { source: None, bpm: 120.0, beats_per_bar: 4 });
+    let mut sound = beats(Source::Sound, 170.0, 0.0, 30.0);
+    sound.iter_mut().for_each(|note| note.confidence = 0.9);
+    run(&mut conductor, &sound[..30], 0.0, 10.0);
+    assert!(conductor.multiply(0.5));
+    let tempo = run(&mut conductor, &sound[30..], 10.0, 20.0);
+    assert!((tempo.bpm - 85.0).abs() < 1.0, "{tempo:?}");
+    let tempo = run(&mut conductor, &beats(Source::Tap, 85.0, 20.0, 28.0), 20.0, 28.0);
+    assert_eq!(tempo.source, Source::Tap);
+    assert!((tempo.bpm - 85.0).abs() < 1.0, "{tempo:?}");
+}
+
+#[test]
+fn a_clock_that_comes_back_in_mid_bar_moves_no_beat() {
+    let mut conductor = Conductor::new(Settings { source: None, bpm: 120.0, beats_per_bar: 4 });
+    let start = Note::new(Source::Midi, at(0.0), Heard::Start);
+    let before: Vec<Note> = std::iter::once(start).chain(clock(120.0, 0.0, 10.0)).collect();
+    run(&mut conductor, &before, 0.0, 10.0);
+    // Back after 5.27 s, at whatever tick.
+    let tempo = run(&mut conductor, &clock(120.0, 15.27, 25.0), 10.0, 25.0);
+    assert!((tempo.beat_at(25.0) - 50.0).abs() < 0.05, "{tempo:?}");
+    assert_eq!(conductor.jumps(), 0);
+}
+
+#[test]
+fn a_roll_on_one_beat_moves_no_bar() {
+    let mut conductor = Conductor::new(Settings { source: None, bpm: 120.0, beats_per_bar: 4 });
+    let deck = |n: u32, number: u32| {
+        let heard = Heard::Beat { number: Some(number.into()), bpm: Some(120.0) };
+        Note::new(Source::Os2l, at(f64::from(n) * 0.5), heard)
+    };
+    let song: Vec<Note> = (0..32).map(|n| deck(n, n)).collect();
+    run(&mut conductor, &song, 0.0, 16.0);
+    let jumps = conductor.jumps();
+    let roll: Vec<Note> = (32..44).map(|n| deck(n, 32)).collect();
+    run(&mut conductor, &roll, 16.0, 22.0);
+    assert_eq!(conductor.jumps(), jumps);
+    // Another place of the song is believed with its second beat.
+    let song: Vec<Note> = (44..52).map(|n| deck(n, n + 57)).collect();
+    let tempo = run(&mut conductor, &song, 22.0, 26.0);
+    assert_eq!(tempo.beat_at(25.75).floor().rem_euclid(4.0), f64::from((51 + 57) % 4));
+}
+
 fn any_heard() -> impl Strategy<Value = Heard> {
     let bpm = || prop_oneof![25.0f64..380.0, Just(0.0), Just(999.0), Just(f64::NAN)];
     let number = prop::option::of(prop_oneof![(0i32..64).prop_map(f64::from), -1e3f64..1e3]);

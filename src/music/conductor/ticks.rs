@@ -84,8 +84,8 @@ impl Ticks {
         }
     }
 
-    /// A tick; `as_beat`: it is that beat.
-    pub fn tick(&mut self, at: f64, as_beat: Option<f64>) {
+    /// A tick; `as_beat`: it is that beat. Whether it begins anew, and nobody knows where in a beat.
+    pub fn tick(&mut self, at: f64, as_beat: Option<f64>) -> bool {
         let last = self.fit.last();
         let usual = self.line.map_or(0.0, |line| 1.0 / (line.rate * PER_BEAT));
         let paused = last.is_some_and(|last| at - last.at > PAUSE_S);
@@ -95,11 +95,11 @@ impl Ticks {
         if let Some(last) = last.filter(|_| paused || restarted) {
             let beat = as_beat.unwrap_or(last.beat + 1.0 / PER_BEAT);
             self.begin_again(at, beat);
-            return;
+            return as_beat.is_none();
         }
         let Some(last) = last else {
             self.begin_again(at, as_beat.unwrap_or(0.0));
-            return;
+            return as_beat.is_none();
         };
         let mut beat = last.beat + 1.0 / PER_BEAT;
         if let Some(wanted) = as_beat {
@@ -172,6 +172,7 @@ impl Ticks {
         if self.gap.is_none() {
             self.draw();
         }
+        false
     }
 
     fn begin_again(&mut self, at: f64, beat: f64) {

@@ -102,6 +102,10 @@ fn beat(args: &[OscType]) -> Result<Heard, Fault> {
     match args.len() {
         0..=2 => {
             let bpm = number(1)?.map(bpm).transpose()?;
+            if number(0)?.is_some_and(|number| number < 1.0) {
+                // A button that is let go of sends 0.
+                return Err((Why::Arguments, "beats are numbered from 1".to_owned()));
+            }
             // For this program the first is 0.
             Ok(Heard::Beat { number: number(0)?.map(|number| number - 1.0), bpm })
         }
