@@ -48,8 +48,9 @@ impl Reading {
         };
         if source.has_secret() {
             return Err(Error::usage(
-                "/sound/source: an address with a password or a query would be seen by everybody; \
-                 write it into config.yaml as live.audio.source, and send an empty text here",
+                "/sound/source: an address with a password, a query or a stream key would be seen \
+                 by everybody; write it into config.yaml as live.audio.source, and send an empty \
+                 text here",
             ));
         }
         // Whether it holds sound only its decoding tells, which takes too long for whoever asks here.

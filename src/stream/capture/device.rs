@@ -38,7 +38,7 @@ impl Capturing {
             _ => None,
         };
         #[cfg(target_os = "linux")]
-        let jack_name = cables.as_ref().map_or("", |cables| cables.name());
+        let jack_name = cables.as_ref().map_or("", super::jack::Cables::name);
         #[cfg(not(target_os = "linux"))]
         let jack_name = "vfaq";
         let opened = open::open(source, jack_name).and_then(|open| Ok((open, Drift::new()?)));
