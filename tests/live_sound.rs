@@ -194,7 +194,6 @@ fn sources_are_switched_while_live_and_what_is_wrong_is_refused() {
         show.put(&format!("/api/v1/params/sound/{address}"), &json!({"value": value}))
     };
     for (source, says) in [
-        ("file:words.wav", "words.wav"),
         ("file:none.wav", "none.wav"),
         ("microphone", "silence, tone"),
         ("srt://host:9000?passphrase=secretsecret", "config.yaml"),
@@ -205,6 +204,19 @@ fn sources_are_switched_while_live_and_what_is_wrong_is_refused() {
         assert!(text.contains(says), "{source}: {text}");
     }
     until_sound(&mut show, "the tone goes on", |sound| (rms(sound) + 23.0).abs() < 0.5);
+
+    // What holds no sound is silence, and told of.
+    assert!(set(&show, "source", json!("file:words.wav")).status().is_success());
+    until_sound(&mut show, "the file is no sound", |sound| {
+        sound["state"] == "lost"
+            && sound["reason"].as_str().is_some_and(|why| why.contains("words.wav"))
+            && rms(sound) < -60.0
+    });
+    show.until("a warning of it", AT_ONCE, |show| {
+        show.state()["warnings"].to_string().contains("words.wav").then_some(())
+    });
+    assert!(set(&show, "source", json!("tone")).status().is_success());
+    until_sound(&mut show, "the tone is back", |sound| (rms(sound) + 23.0).abs() < 0.5);
 
     assert!(set(&show, "gain", json!(-20)).status().is_success());
     until_sound(&mut show, "it is turned down", |sound| (rms(sound) + 43.0).abs() < 0.5);

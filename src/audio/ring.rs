@@ -162,7 +162,7 @@ impl Reader {
         for frame in out.chunks_exact_mut(CHANNELS) {
             for (sample, last) in frame.iter_mut().zip(&mut self.last) {
                 *last *= FADE_OUT;
-                if last.abs() < 1e-6 {
+                if !last.is_finite() || last.abs() < 1e-6 {
                     *last = 0.0;
                 }
                 *sample = *last;

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+
 use crate::base::redact;
 
 /// What may be written.
@@ -55,6 +57,7 @@ impl AudioSource {
             ("jack", _) => Some(AudioSource::Jack(device)),
             ("alsa", _) => Some(AudioSource::Alsa(device)),
             ("rtmp" | "rtmps" | "srt", Some(address)) if address.starts_with("//") => {
+                remember_secrets(text);
                 Some(AudioSource::Url(text.to_owned())).filter(|_| address.len() > 2)
             }
             ("ndi", _) => device.map(AudioSource::Ndi),
@@ -93,14 +96,60 @@ impl fmt::Debug for AudioSource {
     }
 }
 
-/// Without a user, a password and queries (stream ids, pass phrases, tokens).
-fn shown_url(url: &str) -> String {
+/// Parameters of an address that are no secret; their values are ordinary words and numbers.
+const OPEN: [&str; 5] = ["mode", "latency", "pbkeylen", "transtype", "timeout"];
+
+struct Parts<'a> {
+    scheme: &'a str,
+    user: Option<&'a str>,
+    host: &'a str,
+    path: Option<&'a str>,
+    /// Of RTMP, behind the application.
+    key: Option<&'a str>,
+    query: Option<&'a str>,
+}
+
+fn parts(url: &str) -> Parts<'_> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?..."));
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, q)| (rest, Some(q)));
     let (host, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-    let host = host.rsplit_once('@').map_or(host.to_owned(), |(_, host)| format!("...@{host}"));
+    let (user, host) = host.rsplit_once('@').map_or((None, host), |(u, host)| (Some(u), host));
+    let (path, key) = match path.and_then(|path| path.rsplit_once('/')) {
+        Some((application, key)) if scheme.starts_with("rtmp") && !key.is_empty() => {
+            (Some(application), Some(key))
+        }
+        _ => (path, None),
+    };
+    Parts { scheme, user, host, path, key, query }
+}
+
+/// Nothing shows them from now on, whoever tells of the address.
+fn remember_secrets(url: &str) {
+    let Parts { user, key, query, .. } = parts(url);
+    let values = query.into_iter().flat_map(|query| query.split('&')).filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or(("", parameter));
+        (!OPEN.contains(&name)).then_some(value)
+    });
+    let user = user.into_iter().flat_map(|user| {
+        let (name, word) = user.split_once(':').unwrap_or((user, ""));
+        [user, name, word]
+    });
+    for secret in values.chain(user).chain(key) {
+        redact::remember(secret);
+        if let Ok(decoded) = percent_decode_str(secret).decode_utf8() {
+            redact::remember(&decoded);
+        }
+    }
+}
+
+/// Without a user, a password, a stream key and queries (stream ids, pass phrases, tokens).
+fn shown_url(url: &str) -> String {
+    let Parts { scheme, user, host, path, key, query } = parts(url);
+    let user = user.map_or("", |_| "...@");
     let path = path.map_or(String::new(), |path| format!("/{path}"));
-    redact::hide(&format!("{scheme}://{host}{path}{query}")).into_owned()
+    let key = key.map_or("", |_| "/***");
+    let query = query.map_or("", |_| "?...");
+    redact::hide(&format!("{scheme}://{user}{host}{path}{key}{query}")).into_owned()
 }
 
 #[cfg(test)]
@@ -120,7 +169,7 @@ mod tests {
             "jack:mixxx:.*",
             "alsa",
             "alsa:hw:1,0",
-            "rtmp://host/live/set",
+            "rtmp://host/live",
             "srt://host:9000",
             "ndi:STUDIO (OBS)",
         ] {
@@ -139,12 +188,21 @@ mod tests {
 
     #[test]
     fn secrets_of_addresses_are_not_shown() {
-        for url in ["rtmp://dj:geheim@host/live/set", "srt://host:9000?passphrase=geheim"] {
+        for (url, shown) in [
+            ("rtmp://dj:geheim-1@host/live/set", "rtmp://...@host/live/***"),
+            ("rtmp://host:1936/live/geheim-2", "rtmp://host:1936/live/***"),
+            ("rtmps://host/a/b/geheim-3?token=geheim-4", "rtmps://host/a/b/***?..."),
+            ("srt://host:9000?mode=listener&passphrase=geheim-5", "srt://host:9000?..."),
+            ("srt://host:9000?streamid=geheim%2D6", "srt://host:9000?..."),
+        ] {
             let source = AudioSource::parse(url, Path::new("/w")).unwrap();
             assert!(source.has_secret());
-            assert!(
-                !source.shown().contains("geheim") && !format!("{source:?}").contains("geheim")
-            );
+            assert_eq!((source.shown(), format!("{source:?}")), (shown.into(), shown.into()));
+        }
+        // Nor does anybody else who tells of them.
+        for n in 1..=6 {
+            let said = format!("a listener cannot reach geheim-{n}");
+            assert_eq!(redact::hide(&said), "a listener cannot reach ***");
         }
     }
 }

@@ -145,8 +145,12 @@ impl SoundFeed {
     /// Frame `n` is due, or a little overdue, at this moment of the show's clock.
     pub fn due(&mut self, n: u64, now: Duration) {
         let Some(SoundIn { shared, .. }) = &self.input else { return };
+        // The first frame waits for the encoder to open, and says nothing of where the show stands.
+        if n == 0 {
+            return;
+        }
         let line_ns = self.fps.pts_ns(n) as i64 - now.as_nanos() as i64;
-        // The frame that was least late is nearest to the truth; the second one is anchored anew.
+        // The frame that was least late is nearest to the truth.
         let known = shared.line_ns().filter(|_| n > 1);
         if known.is_none_or(|known| line_ns > known || line_ns < known - NEW_LINE_NS) {
             shared.set_line_ns(line_ns);

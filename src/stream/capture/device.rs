@@ -17,24 +17,32 @@ const PATIENCE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 /// How long a source gives sound before it is missed.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Adds the samples of a buffer.
+/// Adds the samples of a buffer; what is no number is silence.
 pub fn append(sample: &gst::Sample, out: &mut Vec<f32>) {
     let Some(map) = sample.buffer().and_then(|buffer| buffer.map_readable().ok()) else { return };
     let (samples, _) = map.as_slice().as_chunks::<4>();
-    out.extend(samples.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+    let sound = samples.iter().map(|bytes| f32::from_le_bytes(*bytes));
+    out.extend(sound.map(|sample| if sample.is_finite() { sample } else { 0.0 }));
 }
 
 impl Capturing {
     pub(super) fn plays_device(&mut self, source: &AudioSource, was_live: bool) -> Ending {
         #[cfg(target_os = "linux")]
         let mut cables = match source {
-            AudioSource::Jack(pattern) => match super::jack::Cables::new(pattern.as_deref()) {
-                Ok(cables) => Some(cables),
-                Err(error) => return Ending::Lost(error.to_string()),
-            },
+            AudioSource::Jack(pattern) => {
+                match super::jack::Cables::new(pattern.as_deref(), &self.jack_name) {
+                    Ok(cables) => Some(cables),
+                    Err(error) => return Ending::Lost(error.to_string()),
+                }
+            }
             _ => None,
         };
-        let (open, mut drift) = match open::open(source).and_then(|o| Ok((o, Drift::new()?))) {
+        #[cfg(target_os = "linux")]
+        let jack_name = cables.as_ref().map_or("", super::jack::Cables::name);
+        #[cfg(not(target_os = "linux"))]
+        let jack_name = "vfaq";
+        let opened = open::open(source, jack_name).and_then(|open| Ok((open, Drift::new()?)));
+        let (open, mut drift) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ending::Lost(error.to_string()),
         };

@@ -12,11 +12,13 @@ use crate::base::error::{Error, Result};
 
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SOUND: &str = "32 bit float mono audio";
-/// How the capture's own ports begin: GStreamer names them by its element.
-const OURS: &str = ":in_jackaudiosrc_";
+/// How the names of a capture's ports begin: GStreamer names them by its element.
+const PORTS: &str = ":in_jackaudiosrc_";
 
 pub struct Cables {
     client: Client,
+    /// The capture's own, whose ports are looked after; no other program's.
+    name: String,
     /// Of the ports to listen to; `None`: the card's.
     pattern: Option<String>,
     looked_at: Option<Duration>,
@@ -25,16 +27,24 @@ pub struct Cables {
 }
 
 impl Cables {
+    /// For a capture that is called `name`, with a number behind it where another program is.
+    ///
     /// # Errors
     /// There is no server.
-    pub fn new(pattern: Option<&str>) -> Result<Self> {
+    pub fn new(pattern: Option<&str>, name: &str) -> Result<Self> {
         ::jack::set_logger(LoggerType::None);
         let no_server =
             || Error::unavailable("no JACK server is running; start one, or choose another source");
         let (client, _) = Client::new("vfaq-cables", ClientOptions::NO_START_SERVER)
             .map_err(|e| no_server().with_source(e))?;
         let pattern = pattern.map(str::to_owned);
-        Ok(Cables { client, pattern, looked_at: None, connected: false, missing: None })
+        let is_taken =
+            !client.ports(Some(&format!("^{name}:")), None, PortFlags::empty()).is_empty();
+        let name = match is_taken {
+            true => format!("{name}-{}", std::process::id()),
+            false => name.to_owned(),
+        };
+        Ok(Cables { client, name, pattern, looked_at: None, connected: false, missing: None })
     }
 
     /// Connects what is not connected; whether something is.
@@ -65,13 +75,18 @@ impl Cables {
         Ok(self.connected)
     }
 
+    /// What the capture has to be called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What is not there.
     pub fn missing(&self) -> Option<String> {
         self.missing.clone()
     }
 
     fn inputs(&self) -> Vec<String> {
-        let ours = format!("vfaq.*{OURS}");
+        let ours = format!("^{}{PORTS}", self.name);
         self.client.ports(Some(&ours), Some(SOUND), PortFlags::IS_INPUT)
     }
 
@@ -104,7 +119,7 @@ fn missing(pattern: Option<&str>) -> String {
 /// # Errors
 /// What is missing.
 pub fn check(pattern: Option<&str>) -> Result<()> {
-    let cables = Cables::new(pattern)?;
+    let cables = Cables::new(pattern, "vfaq-check")?;
     match cables.outputs().is_empty() {
         true => Err(Error::unavailable(missing(pattern))),
         false => Ok(()),
@@ -113,7 +128,7 @@ pub fn check(pattern: Option<&str>) -> Result<()> {
 
 /// The programs that give sound, each with what it has.
 pub fn programs() -> Vec<String> {
-    let Ok(cables) = Cables::new(None) else { return Vec::new() };
+    let Ok(cables) = Cables::new(None, "vfaq-list") else { return Vec::new() };
     let ports = cables.client.ports(None, Some(SOUND), PortFlags::IS_OUTPUT);
     let mut programs: Vec<String> =
         ports.iter().filter_map(|port| Some(port.split_once(':')?.0.to_owned())).collect();

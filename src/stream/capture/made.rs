@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Capturing, Ending, open_file};
-use crate::audio::drift::{Drift, Placed};
+use crate::audio::drift::Drift;
 use crate::audio::{CHANNELS, SAMPLE_RATE, frames_in, seconds_of, tone};
 use crate::base::error::Result;
 use crate::stream::decode::Decoding;
 
 /// So far ahead of its moment sound is written: a disk may stand still for so long.
 const AHEAD_S: f64 = 0.5;
+/// What stands further ahead by more than this was written before the show's time was set back.
+const AHEAD_OFF_S: f64 = 0.1;
 /// A source that begins in mid-show begins so far ahead.
 const BEGIN_AHEAD_S: f64 = 0.02;
 /// *Go* this long ago is just now.
@@ -59,7 +61,10 @@ impl Capturing {
                 if stop() {
                     return Ok(Got::Stop);
                 }
-                if once || is_empty {
+                if is_empty {
+                    return Err(super::no_sound(path));
+                }
+                if once {
                     return Ok(Got::End);
                 }
                 if decoding.rewind().is_err() {
@@ -75,6 +80,8 @@ impl Capturing {
         let mut samples: Vec<f32> = Vec::new();
         let mut place: Option<u64> = None;
         let mut began_s = None;
+        // Length of what was written last.
+        let mut last_s = 0.0;
         loop {
             if let Some(ending) = self.wish(LOOK_EVERY) {
                 return ending;
@@ -95,9 +102,11 @@ impl Capturing {
                     place = None;
                     break;
                 };
-                // Behind a gap in time, or after a disk stood still, it goes on where the show is.
+                // Behind a gap in time, or after a disk or the picture stood still, it goes on where
+                // the show is.
                 let now = frames_in(now_s.max(0.0)) as u64;
-                if place.is_none_or(|place| place < now) {
+                let farthest = now + frames_in(AHEAD_S + AHEAD_OFF_S + last_s) as u64;
+                if place.is_none_or(|place| !(now..=farthest).contains(&place)) {
                     let from = self.shared.playing_from();
                     let just_began = began_s.is_none()
                         && seconds_of(now.saturating_sub(from) as f64) < JUST_NOW_S;
@@ -105,7 +114,6 @@ impl Capturing {
                         true => from,
                         false => now + frames_in(BEGIN_AHEAD_S) as u64,
                     };
-                    self.delivery.go_to(begin);
                     place = Some(begin);
                     began_s.get_or_insert(now_s);
                 }
@@ -118,7 +126,8 @@ impl Capturing {
                 }
                 self.is_live(false);
                 let at_s = self.shared.clock_of(at as f64).unwrap_or_default().as_secs_f64();
-                self.delivery.give(&samples, at_s);
+                self.delivery.give(&samples, at, at_s);
+                last_s = seconds_of((samples.len() / CHANNELS) as f64);
                 place = Some(at + (samples.len() / CHANNELS) as u64);
                 samples.clear();
             }
@@ -186,13 +195,10 @@ impl Capturing {
     ) -> Result<()> {
         let at_s = self.clock.now().as_secs_f64();
         out.clear();
-        let placed = drift.take(samples, at_s, line_s + cushion_s, out)?;
-        if let Placed::Anew(place) = placed {
-            self.delivery.go_to(place);
-        }
+        drift.take(samples, at_s, line_s + cushion_s, out)?;
         if let Some(place) = drift.place() {
             let first = place - (out.len() / CHANNELS) as f64;
-            self.delivery.give(out, seconds_of(first) - line_s);
+            self.delivery.give(out, first as u64, seconds_of(first) - line_s);
         }
         let mut now = super::lock(&self.now);
         now.drift_ppm = drift.drift_ppm();

@@ -42,6 +42,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// A source that gave sound for so long begins the waits anew.
 const STEADY: Duration = Duration::from_secs(5);
+/// How long the show's end waits for a source to close.
+const END_WITHIN: Duration = Duration::from_secs(1);
 /// Wishes that may wait; a further one is refused.
 const WISHES: usize = 16;
 
@@ -131,6 +133,8 @@ pub struct Capture {
     now: Arc<Mutex<Now>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// Nothing is sent: it is disconnected when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Capture {
@@ -144,6 +148,11 @@ impl Capture {
         let over = Arc::new(AtomicBool::new(false));
         let capturing = Capturing {
             wanted: setup.wanted,
+            // Who only listens is no show, and leaves a show's ports alone.
+            jack_name: match &setup.writer {
+                Some(_) => "vfaq".to_owned(),
+                None => format!("vfaq-meter-{}", std::process::id()),
+            },
             clock: setup.clock.clone(),
             shared: setup.shared.clone(),
             delivery: Delivery::new(setup.writer, setup.listener, setup.clock),
@@ -151,11 +160,15 @@ impl Capture {
             now: now.clone(),
             over: over.clone(),
         };
+        let (ending, ended) = bounded(0);
         let thread = std::thread::Builder::new()
             .name("sound".into())
-            .spawn(move || capturing.run())
+            .spawn(move || {
+                let _ending = ending;
+                capturing.run();
+            })
             .map_err(|e| Error::internal("cannot start the sound").with_source(e))?;
-        Ok(Capture { wishes, now, over, thread: Some(thread) })
+        Ok(Capture { wishes, now, over, thread: Some(thread), ended })
     }
 
     /// Takes another source from now on.
@@ -181,12 +194,16 @@ impl Capture {
 }
 
 impl Drop for Capture {
-    /// A dropped sender ends the thread.
+    /// A dropped sender ends the thread. A driver or a server may hold it; then it is left behind.
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
         self.wishes = bounded(0).0;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let Some(thread) = self.thread.take() else { return };
+        match self.ended.recv_timeout(END_WITHIN) {
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("the sound's source does not close; it is left behind");
+            }
+            _ => drop(thread.join()),
         }
     }
 }
@@ -196,11 +213,14 @@ impl Drop for Capture {
 /// # Errors
 /// Names the file and what is wrong with it.
 pub fn check_file(path: &Path) -> Result<()> {
-    let no_sound = || Error::usage(format!("there is no sound in {}", path.display()));
     match open_file(path)?.next(&|| false)? {
         Some(_) => Ok(()),
-        None => Err(no_sound()),
+        None => Err(no_sound(path)),
     }
+}
+
+fn no_sound(path: &Path) -> Error {
+    Error::usage(format!("there is no sound in {}", path.display()))
 }
 
 /// Whether a source can be opened at this moment.
@@ -236,6 +256,7 @@ enum Ending {
 /// The thread.
 struct Capturing {
     wanted: Wanted,
+    jack_name: String,
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     delivery: Delivery,

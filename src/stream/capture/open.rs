@@ -87,11 +87,11 @@ fn take_first_two(convert: &gst::Element, caps: &gst::CapsRef) {
     convert.set_property("mix-matrix", gst::Array::new([row(0), row(1)]));
 }
 
-/// Builds the pipeline of a live source, and starts it.
+/// Builds the pipeline of a live source, and starts it. `jack_name` is what JACK calls it.
 ///
 /// # Errors
 /// A missing element, or what the source says.
-pub fn open(source: &AudioSource) -> Result<Open> {
+pub fn open(source: &AudioSource, jack_name: &str) -> Result<Open> {
     let pipeline = gst::Pipeline::new();
     priority::set_for(&pipeline, Importance::Picture);
     // Its clock must not be the card's: what is measured is how that drifts.
@@ -122,7 +122,7 @@ pub fn open(source: &AudioSource) -> Result<Open> {
         }
         AudioSource::Jack(_) => {
             let element = card("jackaudiosrc", &pipeline, &begin)?;
-            element.set_property("client-name", "vfaq");
+            element.set_property("client-name", jack_name);
             // Who is connected is looked after apart from it.
             element.set_property_from_str("connect", "none");
         }
@@ -227,7 +227,7 @@ pub fn check(source: &AudioSource) -> Result<()> {
     if let AudioSource::Jack(pattern) = source {
         super::jack::check(pattern.as_deref())?;
     }
-    let open = open(source)?;
+    let open = open(source, &format!("vfaq-check-{}", std::process::id()))?;
     if open.sink.try_pull_sample(PATIENCE).is_some() {
         return Ok(());
     }
