@@ -40,7 +40,7 @@ fn run(bencher: Bencher, slots: usize, source: f32, waits: bool) {
         if waits && n.is_multiple_of(100) {
             fired.push(ParamId::Next);
         }
-        let cut = Cut { frames: 30, after: 0 };
+        let cut = Cut { frames: 30, ..Cut::default() };
         let moment = Moment { tempo: &tempo, beat, frame_beats: 1.0 / 30.0 };
         quantiser.step(&moment, &mut values, &mut fired, |_| cut, |_| ());
         values[ParamId::Zoom]
