@@ -157,7 +157,7 @@ pub struct Music {
     /// Of the sound that goes out, left and right, in dBFS; -100 is silence.
     pub peak_db: [f32; 2],
     pub rms_db: [f32; 2],
-    /// Each from 0 to 1, in the order of [`Signal::ALL`].
+    /// Each from 0 to 1, in the order of [`Signal::ALL`](crate::music::Signal::ALL).
     pub signals: [f32; SIGNALS],
     /// What each modulator adds at present, in parts of its parameter's range.
     pub modulators: [f32; MODULATORS],
