@@ -315,7 +315,7 @@ fn os2l_and_osc_give_the_beat_and_take_over_from_each_other() {
     // As VirtualDJ speaks, and what it never would.
     let mut deck = TcpStream::connect(os2l).unwrap();
     deck.write_all(
-        b"GET / HTTP/1.1\n{\"evt\":\"beat\",\"bpm\":999}{\"evt\":\"btn\",\"name\":\"x\"}",
+        b"GET / HTTP/1.1\n{\"evt\":\"beat\",\"pos\":1e300}{\"evt\":\"btn\",\"name\":\"x\"}",
     )
     .unwrap();
     let playing = drum(126.0, move |n| {

@@ -254,7 +254,8 @@ impl BeatTracker {
                 // Not heard for long enough.
                 continue;
             }
-            let near = &self.autocorrelation[whole..whole + 2];
+            // Slow tempos reach beyond its end.
+            let Some(near) = self.autocorrelation.get(whole..whole + 2) else { continue };
             sum += weight * (near[0] + part * (near[1] - near[0])) / share;
             weights += weight;
         }
