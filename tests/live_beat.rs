@@ -67,6 +67,21 @@ fn square(show: &Show) {
     set(show, "mod/1/source", "square");
 }
 
+fn until_ready(show: &mut Show) {
+    show.until_state("a cycle, and three that wait", |state| {
+        let ready = |clip: &&Value| clip["state"] == "ready";
+        let many = state["ring"].as_array().unwrap().iter().filter(ready).count();
+        state["on_air"]["cycle"].is_u64() && many >= 3
+    });
+}
+
+fn later(show: &mut Show, many: u64) {
+    let from = frames(show);
+    show.until("a while", Duration::from_secs(60), |show| {
+        (frames(show) > from + many).then_some(())
+    });
+}
+
 fn shots(stage: &Stage) -> Vec<Value> {
     let joined = |shot: &Value| shot["fade_frames"].is_u64() && shot["role"] != "stand_in";
     stage.events("shot").into_iter().filter(joined).collect()
@@ -80,17 +95,7 @@ fn cuts_land_on_their_bar_and_light_on_its_beat() {
     set(&show, "playback/crossfade", 0);
     set(&show, "quantise/cut", "bar");
     square(&show);
-    show.until_state("a cycle, and three that wait", |state| {
-        let ready = |clip: &&Value| clip["state"] == "ready";
-        let many = state["ring"].as_array().unwrap().iter().filter(ready).count();
-        state["on_air"]["cycle"].is_u64() && many >= 3
-    });
-    let later = |show: &mut Show, many: u64| {
-        let from = frames(show);
-        show.until("a while", Duration::from_secs(60), |show| {
-            (frames(show) > from + many).then_some(())
-        });
-    };
+    until_ready(&mut show);
     // Sent at any time; a bar is two seconds, 120 frames.
     let mut sent = Vec::new();
     for pause in [0, 31] {
@@ -239,17 +244,7 @@ fn crossfades_and_presets_land_on_their_bar() {
     set(&show, "quantise/recall", "bar");
     set(&show, "preset/fade", 0);
     square(&show);
-    show.until_state("a cycle, and three that wait", |state| {
-        let ready = |clip: &&Value| clip["state"] == "ready";
-        let many = state["ring"].as_array().unwrap().iter().filter(ready).count();
-        state["on_air"]["cycle"].is_u64() && many >= 3
-    });
-    let later = |show: &mut Show, many: u64| {
-        let from = frames(show);
-        show.until("a while", Duration::from_secs(60), |show| {
-            (frames(show) > from + many).then_some(())
-        });
-    };
+    until_ready(&mut show);
     for pause in [0, 31, 17] {
         later(&mut show, pause);
         set(&show, "playback/next", Value::Null);

@@ -17,7 +17,7 @@ use midir_jack::{MidiInput, MidiOutput};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use support::jack::Jack;
+use support::jack::{Jack, until_open};
 use support::show::{SOON, Show, Stage, small, with};
 
 const PADS: &str = "VFAQ_TEST_PADS";
@@ -106,16 +106,7 @@ impl Drop for Pads {
 #[ignore = "it is the other program of the tests"]
 fn the_other_program() {
     let Ok(name) = std::env::var(PADS) else { return };
-    // A test starts the server just before.
-    let mut tries = 0;
-    let output = loop {
-        match MidiOutput::new(&name) {
-            Ok(output) => break output,
-            Err(_) if tries < 200 => tries += 1,
-            Err(e) => panic!("{e}"),
-        }
-        std::thread::park_timeout(Duration::from_millis(50));
-    };
+    let output = until_open(|| MidiOutput::new(&name));
     let mut out = output.create_virtual("out").unwrap();
     let input = MidiInput::new(&name).unwrap();
     let got = |_: u64, bytes: &[u8], (): &mut ()| {

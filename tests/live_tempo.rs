@@ -16,50 +16,15 @@ use std::time::Duration;
 
 use midir_jack::MidiOutput;
 use midir_jack::os::unix::VirtualOutput;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rosc::{OscMessage, OscPacket, OscType, encoder};
 use serde_json::{Value, json};
+use support::jack::{Jack, until_open};
 use support::show::{SOON, Show, Stage, small, with};
 use vfaq::base::clock::{Clock, SystemClock};
 
 const CLOCK: &str = "VFAQ_TEST_CLOCK";
 /// From another source to its tempo, on a busy machine.
 const FOUND: Duration = Duration::from_secs(20);
-
-struct Jack {
-    name: String,
-    child: Child,
-}
-
-impl Jack {
-    /// `None` where there is no jackd.
-    fn start(name: &str) -> Option<Jack> {
-        let name = format!("vfaq-test-{name}");
-        let mut command = Command::new("jackd");
-        // Long periods: a busy machine is late for short ones, and JACK goes on without whoever is
-        // late, and what they sent. So four ticks come at once.
-        command.args(["--no-realtime", "-d", "dummy", "-r", "48000", "-p", "4096"]);
-        command.env("JACK_DEFAULT_SERVER", &name).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = match command.spawn() {
-            Ok(child) => child,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                println!("skipped: there is no jackd");
-                return None;
-            }
-            Err(e) => panic!("jackd: {e}"),
-        };
-        Some(Jack { name, child })
-    }
-}
-
-impl Drop for Jack {
-    fn drop(&mut self) {
-        // It takes its sockets along.
-        let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM);
-        let _ = self.child.wait();
-    }
-}
 
 /// Another program that plays a clock.
 struct Drummer {
@@ -108,16 +73,7 @@ impl Drop for Drummer {
 #[ignore = "it is the other program of the tests"]
 fn the_other_program() {
     let Ok(name) = std::env::var(CLOCK) else { return };
-    // A test starts the server just before.
-    let mut tries = 0;
-    let output = loop {
-        match MidiOutput::new(&name) {
-            Ok(output) => break output,
-            Err(_) if tries < 200 => tries += 1,
-            Err(e) => panic!("{e}"),
-        }
-        std::thread::park_timeout(Duration::from_millis(50));
-    };
+    let output = until_open(|| MidiOutput::new(&name));
     let mut out = output.create_virtual("out").unwrap();
     let (sender, lines) = channel();
     std::thread::spawn(move || {

@@ -50,7 +50,7 @@ pub struct ShowDesk {
 /// Where the music is seen.
 pub struct MusicSeen {
     pub tempo: Arc<TempoCell>,
-    pub heard: Shown,
+    pub heard: Arc<Shown>,
     pub sound: Arc<Sound>,
     pub picture: Arc<PictureControl>,
 }

@@ -16,7 +16,7 @@ pub struct Ears {
     pub listener: capture::Listener,
     /// For the render thread.
     pub picture: triple_buffer::Output<Signals>,
-    pub shown: Shown,
+    pub shown: Arc<Shown>,
     pub settings: Listening,
 }
 
@@ -82,7 +82,7 @@ impl Ears {
         Ok(Ears {
             listener: Box::new(hear),
             picture: ears.render.into_output(),
-            shown: Shown(Mutex::new(ears.status)),
+            shown: Arc::new(Shown(Mutex::new(ears.status))),
             settings: listening,
         })
     }

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::awake::keep_awake;
 use super::desk::{MusicSeen, ShowDesk};
-use super::ears::Ears;
+use super::ears::{Ears, Shown};
 use super::generator::{self, Generator, GeneratorInfo, Steer};
 use super::music::Music;
 use super::overlays;
@@ -136,6 +136,7 @@ struct Running<'a> {
     generator: Option<Arc<GeneratorInfo>>,
     midi: Option<Midi>,
     sound: Arc<Sound>,
+    heard: Arc<Shown>,
     os2l: Option<Os2l>,
     music: Music,
     on_status: &'a mut dyn FnMut(&Status),
@@ -264,7 +265,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
     ));
     desk.set_music(MusicSeen {
         tempo: music.cell(),
-        heard: ears.shown,
+        heard: ears.shown.clone(),
         sound: sound.clone(),
         picture: picture.clone(),
     });
@@ -521,6 +522,7 @@ pub fn run(show: Show, surroundings: Surroundings<'_>) -> Result<()> {
         generator: making,
         midi,
         sound: sound.clone(),
+        heard: ears.shown,
         os2l,
         music,
         on_status: surroundings.on_status,

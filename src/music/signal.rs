@@ -43,11 +43,6 @@ signals! {
 
 pub const SIGNALS: usize = Signal::ALL.len();
 
-impl Section {
-    pub const ALL: [Section; 5] =
-        [Section::Silence, Section::Steady, Section::Build, Section::Drop, Section::Breakdown];
-}
-
 /// Where in a track the music is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

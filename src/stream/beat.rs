@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::picture::Receipt;
 use crate::base::time::FrameRate;
 use crate::music::{
-    Bend, Bender, Modulators, Moment, Quantiser, Section, Signals, Stepped, Tempo, Ticks, Used,
+    Bend, Bender, Modulators, Moment, Quantiser, Signals, Stepped, Tempo, Ticks, Used,
     ahead_seconds,
 };
 use crate::param::{MODULATORS, ParamId, Values};
@@ -98,11 +98,6 @@ impl OnBeat {
     /// What waits, as [`Quantiser::waiting`] says it.
     pub fn waiting(&self) -> u64 {
         self.quantiser.waiting()
-    }
-
-    /// Where in a track the music is.
-    pub fn section(&mut self) -> Section {
-        self.hearing.signals.read().section
     }
 }
 

@@ -52,8 +52,6 @@ pub struct PictureControl {
     pub ended: AtomicBool,
     /// What waits for the beat, as [`Quantiser::waiting`](crate::music::Quantiser::waiting) says it.
     pub waiting: Gauge,
-    /// Where in a track the music is: a place in [`Section::ALL`](crate::music::Section::ALL).
-    pub section: Gauge,
     /// What each modulator adds, in parts of its parameter's range, as bits.
     modulators: [AtomicU32; MODULATORS],
     /// Receipts that found the way to the journal full.
@@ -154,7 +152,6 @@ impl FrameSource for Picture {
         for (to, added) in control.modulators.iter().zip(self.on_beat.added()) {
             to.store(added.to_bits(), Ordering::Relaxed);
         }
-        control.section.set(self.on_beat.section() as u64);
         let look = Look::new(n, &values, &self.fired);
         self.sound.set(Controls {
             gain_db: values[ParamId::SoundGain],

@@ -68,3 +68,16 @@ impl Drop for Jack {
         let _ = self.child.wait();
     }
 }
+
+/// What is opened on a server that was started just before.
+pub fn until_open<T, E: std::fmt::Display>(open: impl Fn() -> Result<T, E>) -> T {
+    let mut tries = 0;
+    loop {
+        match open() {
+            Ok(opened) => return opened,
+            Err(_) if tries < 200 => tries += 1,
+            Err(e) => panic!("{e}"),
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}

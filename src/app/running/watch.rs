@@ -53,8 +53,7 @@ impl Running<'_> {
 
     /// A drop, and what else may recall a preset.
     pub(super) fn watch_section(&mut self, now: Duration) {
-        let place = self.picture.section.get() as usize;
-        let section = Section::ALL.get(place).copied().unwrap_or_default();
+        let section = self.heard.signals().section;
         if section != self.section {
             self.section = section;
             if let Err(error) = self.recalls.section_changed(section, now) {
