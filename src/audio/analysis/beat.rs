@@ -495,3 +495,23 @@ impl Past {
         &self.values[self.newest..self.newest + LAGS]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_as_slow_as_any_that_are_looked_for_are_heard() {
+        let mut tracker = BeatTracker::new();
+        let mut beats = 0;
+        for n in 0..(40.0 * HOPS_PER_SECOND) as u64 {
+            let at = n as f64 / HOPS_PER_SECOND;
+            // Slower by a little: the best period is the longest.
+            let strength = if (at * (SLOWEST_BPM - 0.3) / 60.0).fract() < 0.02 { 1.0 } else { 0.0 };
+            tracker.hear(strength, Duration::from_secs_f64(at), &mut |_| beats += 1);
+        }
+        assert!(beats > 30, "{beats}");
+        let bpm = tracker.bpm().unwrap();
+        assert!((bpm - SLOWEST_BPM).abs() < 2.0, "{bpm}");
+    }
+}
