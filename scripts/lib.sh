@@ -33,7 +33,7 @@ APT_TEST=(
   jackd2 libjack-jackd2-0 liblo-tools chromium nodejs npm
 )
 # Ableton Link is C++, and its bindings are made when it is built. The lints look at it too.
-APT_LINK=(cmake libclang-dev)
+APT_LINK=(cmake clang)
 # The long run reads its numbers with ffprobe and Python.
 APT_SOAK=(ffmpeg python3)
 # The outputs run streams to real servers: an RTMP server, an SRT receiver, an X server without a
