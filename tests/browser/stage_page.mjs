@@ -167,9 +167,10 @@ async function keyboard(browser) {
 
   // Choices by arrows.
   const mirror = control(page, '/fx/mirror')
-  await mirror.getByRole('radio', { name: 'off' }).focus()
-  await page.keyboard.press('ArrowRight')
-  await until('the next choice', async () => (await mirror.getByRole('radio', { name: 'left right' }).getAttribute('aria-checked')) === 'true')
+  const choice = mirror.getByRole('combobox', { name: 'Mirror' })
+  await choice.focus()
+  await page.keyboard.press('ArrowDown')
+  await until('the next choice', async () => (await choice.inputValue()) === '1')
 }
 
 // In mid-show: loaded again; the show frozen, and gone and back.
